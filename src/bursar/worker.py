@@ -1,6 +1,7 @@
 """One worker process: everything a call needs, made and wired, served until told to end. Part of the composition."""
 
 import asyncio
+import gc
 import logging
 import os
 import platform
@@ -149,6 +150,7 @@ class Worker:
         background.start(self._watch_supervisor(), "watch")
         for sock in plan.sockets:
             await server.listen(sock, tls=plan.tls)
+        _quieten_collector()
         ready()
 
         await self._stopping.wait()
@@ -338,6 +340,14 @@ def _limits(config: Config) -> Limits:
         body_timeout_s=own.body_timeout_s,
         keepalive_timeout_s=own.keepalive_timeout_s,
     )
+
+
+def _quieten_collector() -> None:
+    """What was made at start stays, and calls leave hardly a cycle: the collector need not look so often, nor at all
+    of it. Its usual pace costs a thirtieth of a call."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _random() -> int:

@@ -3,6 +3,7 @@
 import json
 import re
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from tests.gateway.running import Books, Gateway, request_bytes
 from tests.gateway.scripted_upstream import scripted_upstream, streaming, whole
 from tests.oracle.raw_client import MESSAGES, Answer, ask
 
+NO_LOG: dict[str, Any] = {"no-log": True}
 UNIQUE = re.compile(rb'"id":"chatcmpl-[^"]*"|"created":\d+')
 
 
@@ -225,7 +227,7 @@ async def test_what_is_the_gateways_stays_here(gateway: Gateway, oracle: Running
         mock_response="no",
         guardrails=["g"],
         input_cost_per_token=0,
-        **{"no-log": True},
+        **NO_LOG,
     )
     assert answer.status == 200, answer.body
     assert json.loads(sent(oracle)) == {"model": "oracle", "messages": MESSAGES}

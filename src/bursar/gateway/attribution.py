@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import msgspec
 
@@ -12,15 +12,28 @@ from bursar.domain.ids import CallId
 from bursar.domain.principals import Principal
 from bursar.domain.storable import storable_list, storable_members, storable_text
 from bursar.gateway.call import Attribution
+from bursar.wire.gateway_options import NO_OPTIONS
 from bursar.wire.http import Request
 from bursar.wire.openai_chat import ChatRequest
 
 END_USER_HEADERS = (b"x-litellm-customer-id", b"x-litellm-end-user-id")
+_HEADERS = (
+    b"x-litellm-call-id",
+    b"x-litellm-enable-message-redaction",
+    b"x-litellm-session-id",
+    b"x-litellm-spend-logs-metadata",
+    b"x-litellm-tags",
+    b"x-litellm-trace-id",
+)
 _CALL_ID_MAX = 256
+_USER_AGENT_MAX = 256
 _TRUE = frozenset({"true", "1", "yes"})
 
+Said = Mapping[bytes, str]
+"""What the request's headers say, by name: only those that say something here."""
 
-@dataclass(slots=True, frozen=True)
+
+@dataclass(frozen=True)
 class AttributionRules:
     """What the configuration says about it."""
 
@@ -35,6 +48,11 @@ class AttributionRules:
     trusted_proxies: tuple[Network, ...] = ()
     """Whose X-Forwarded-For is believed."""
 
+    @cached_property
+    def headers(self) -> frozenset[bytes]:
+        """All headers that say something here."""
+        return frozenset((*self.end_user_headers, *self.tag_headers, *_HEADERS))
+
 
 def attribute(
     request: Request, chat: ChatRequest, principal: Principal, *, call_id: CallId, rules: AttributionRules
@@ -43,44 +61,34 @@ def attribute(
 
     Raises InvalidRequest: a header that should hold JSON does not.
     """
-    headers = _Headers(request)
+    fields = request.fields
+    said = {name: fields[name].decode("utf-8", "replace") for name in rules.headers & fields.keys()}
     options = chat.options
     metadata = options.metadata
-    user = storable_text(chat.user or "")
-    user_agent = storable_text(headers.text(b"user-agent"), 256)
+    user = storable_text(chat.user) if chat.user else ""
+    user_agent, agent_tags = _user_agent(fields.get(b"user-agent", b""))
+    tags, tags_dropped = _tags(said, chat, principal, rules)
+    if rules.user_agent_tags:
+        tags.extend(tag for tag in agent_tags if tag not in tags)
     kept, dropped = storable_members(metadata, max_bytes=rules.metadata_max_bytes) if metadata else ({}, [])
-    tags, tags_dropped = _tags(headers, chat, principal, user_agent, rules)
     if tags_dropped:
         dropped.append(f"{tags_dropped} tags")
     return Attribution(
-        litellm_call_id=_call_id(headers.text(b"x-litellm-call-id") or options.call_id, call_id),
+        litellm_call_id=_call_id(said.get(b"x-litellm-call-id") or options.call_id, call_id),
         user=user,
-        end_user=_end_user(headers, chat, user, rules) if rules.track_end_users else "",
+        end_user=_end_user(said, chat, user, rules) if rules.track_end_users else "",
         tags=tags,
-        session_id=_session_id(headers, chat),
+        session_id=_session_id(said, chat),
         metadata=kept,
         dropped=dropped,
-        logs_metadata=_logs_metadata(headers, metadata, principal),
-        client_host=_client(request, rules),
+        logs_metadata=_logs_metadata(said, metadata, principal),
+        client_host=_client(request, rules) if rules.trusted_proxies else request.client_host,
         user_agent=user_agent,
-        redact_text=options.no_log or headers.text(b"x-litellm-enable-message-redaction").lower() in _TRUE,
+        redact_text=options.no_log or said.get(b"x-litellm-enable-message-redaction", "").lower() in _TRUE,
     )
 
 
-class _Headers:
-    """The request's headers as text, looked up by name; "" for one that is not there."""
-
-    def __init__(self, request: Request) -> None:
-        self._fields = dict(reversed(request.headers))  # of repeated ones the first counts
-
-    def text(self, name: bytes) -> str:
-        value = self._fields.get(name)
-        return "" if value is None else value.decode("utf-8", "replace")
-
-
 def _client(request: Request, rules: AttributionRules) -> str:
-    if not rules.trusted_proxies:
-        return request.client_host
     # A proxy may add a field of its own instead of appending to the one that came: together they are one list.
     hops = b",".join(value for name, value in request.headers if name == b"x-forwarded-for")
     return client_address(request.client_host, hops.decode("latin-1") or None, rules.trusted_proxies)
@@ -92,10 +100,11 @@ def _call_id(asked: str | None, own: CallId) -> str:
     return own
 
 
-def _end_user(headers: _Headers, chat: ChatRequest, user: str, rules: AttributionRules) -> str:
-    for name in rules.end_user_headers:
-        if value := headers.text(name):
-            return storable_text(value)
+def _end_user(said: Said, chat: ChatRequest, user: str, rules: AttributionRules) -> str:
+    if said:
+        for name in rules.end_user_headers:
+            if value := said.get(name):
+                return storable_text(value)
     if user:
         return user
     options = chat.options
@@ -119,51 +128,53 @@ def _text_member(chat: ChatRequest, name: str) -> str | None:
         return None
 
 
-def _tags(
-    headers: _Headers, chat: ChatRequest, principal: Principal, user_agent: str, rules: AttributionRules
-) -> tuple[list[str], int]:
-    """The call's tags, and how many were left out because there are too many."""
+def _tags(said: Said, chat: ChatRequest, principal: Principal, rules: AttributionRules) -> tuple[list[str], int]:
+    """The caller's and the key's, each once, and how many were left out because there are too many."""
     tags = dict.fromkeys(chat.options.tags)
-    if listed := headers.text(b"x-litellm-tags"):
+    if listed := said.get(b"x-litellm-tags"):
         tags |= dict.fromkeys(tag.strip() for tag in listed.split(",") if tag.strip())
-    tags |= dict.fromkeys(principal.tags)
+    if principal.tags:
+        tags |= dict.fromkeys(principal.tags)
     for name in rules.tag_headers:
-        if value := headers.text(name):
+        if value := said.get(name):
             tags[f"{name.decode()}: {value}"] = None
-    kept, dropped = storable_list(tags, max_bytes=rules.metadata_max_bytes) if tags else ([], 0)
-    if rules.user_agent_tags and user_agent:
-        kept += [tag for tag in _user_agent_tags(user_agent) if tag not in kept]
-    return kept, dropped
+    return storable_list(tags, max_bytes=rules.metadata_max_bytes) if tags else ([], 0)
 
 
 @lru_cache(maxsize=1000)
-def _user_agent_tags(user_agent: str) -> tuple[str, ...]:
-    product, slash, version = user_agent.split(" ", 1)[0].partition("/")
+def _user_agent(sent: bytes) -> tuple[str, tuple[str, ...]]:
+    """The client's name for itself, and the tags made of it."""
+    text = storable_text(sent.decode("utf-8", "replace"), _USER_AGENT_MAX)
+    if not text:
+        return "", ()
+    product, slash, version = text.split(" ", 1)[0].partition("/")
     short = f"User-Agent: {product}"
-    return (short, f"{short}/{version}") if slash else (short,)
+    return text, (short, f"{short}/{version}") if slash else (short,)
 
 
-def _session_id(headers: _Headers, chat: ChatRequest) -> str | None:
+def _session_id(said: Said, chat: ChatRequest) -> str | None:
     options = chat.options
+    if not said and options is NO_OPTIONS:
+        return None
     for value in (
         options.session_id,
         options.trace_id,
         options.metadata.get("session_id"),
         options.metadata.get("trace_id"),
-        headers.text(b"x-litellm-trace-id"),
-        headers.text(b"x-litellm-session-id"),
+        said.get(b"x-litellm-trace-id"),
+        said.get(b"x-litellm-session-id"),
     ):
         if isinstance(value, str) and value:
             return storable_text(value)
     return None
 
 
-def _logs_metadata(headers: _Headers, metadata: Mapping[str, object], principal: Principal) -> dict[str, object]:
+def _logs_metadata(said: Said, metadata: Mapping[str, object], principal: Principal) -> dict[str, object]:
     """`spend_logs_metadata`: the key's (with its team's), then the body's, then the header's."""
     found = dict(principal.spend_logs_metadata)
     if isinstance(from_body := metadata.get("spend_logs_metadata"), dict):
         found |= from_body
-    if text := headers.text(b"x-litellm-spend-logs-metadata"):
+    if text := said.get(b"x-litellm-spend-logs-metadata"):
         try:
             found |= msgspec.json.decode(text, type=dict[str, object])
         except (msgspec.DecodeError, RecursionError) as error:

@@ -96,7 +96,7 @@ class KeyAuthenticator:
 
         Raises Unauthenticated: none, or not in a form we read.
         """
-        fields = dict(request.headers)
+        fields = request.fields
         for name in self._headers:
             if (value := fields.get(name)) is not None and (value := value.strip()):
                 text = value.decode("utf-8", "surrogateescape")

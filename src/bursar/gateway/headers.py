@@ -139,16 +139,10 @@ class HeaderWriter:
 
     def _upstream(self, headers: RawHeaders) -> FieldLines:
         """Every header of the provider's under `llm_provider-`, some under their own names as well."""
-        lines = []
-        request_id = b""
-        for name, value in headers:
-            if name in self._hidden:
-                continue
-            lines.append(b"llm_provider-%b: %b\r\n" % (name, value))
-            if name in _COPIED:
-                lines.append(b"%b: %b\r\n" % (name, value))
-            elif name == b"request-id" or (name == b"x-request-id" and not request_id):
-                request_id = value
+        lines = [b"llm_provider-%b: %b\r\n" % field for field in headers if field[0] not in self._hidden]
+        fields = dict(headers)
+        lines += [b"%b: %b\r\n" % (name, fields[name]) for name in _COPIED & fields.keys()]
+        request_id = fields.get(b"request-id") or fields.get(b"x-request-id")
         if request_id:
             lines.append(b"request-id: %b\r\n" % request_id)
         return b"".join(lines)
@@ -175,10 +169,13 @@ def _cost(charge: Charge) -> FieldLines:
 
 def _durations(call: Call, *, upstream_s: float) -> FieldLines:
     """From the request's first byte to the answer's first, and the part of it that was ours."""
-    total_ms = (perf_counter() - call.request.received_s) * 1000
-    return b"x-litellm-response-duration-ms: %.3f\r\nx-litellm-overhead-duration-ms: %.3f\r\n" % (
-        total_ms,
-        total_ms - upstream_s * 1000,
+    total_s = perf_counter() - call.request.received_s
+    total_us, own_us = int(total_s * 1e6), int((total_s - upstream_s) * 1e6)
+    return b"x-litellm-response-duration-ms: %d.%03d\r\nx-litellm-overhead-duration-ms: %d.%03d\r\n" % (
+        total_us // 1000,
+        total_us % 1000,
+        own_us // 1000,
+        own_us % 1000,
     )
 
 

@@ -116,6 +116,7 @@ class Health:
             path="/v1/chat/completions",
             query="",
             headers=request.headers,
+            fields=request.fields,
             body=msgspec.json.encode(body),
             client_host=request.client_host,
             received_s=request.received_s,

@@ -76,6 +76,7 @@ class HttpConnection(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         self._exchange: Exchange | None = None
         self._phase = Phase.IDLE
+        self._arriving = 0
         self._paused_reading = False
         self._half_closed = False
         self._ended = False
@@ -90,6 +91,7 @@ class HttpConnection(asyncio.Protocol):
     def _reset(self) -> None:
         self._url = b""
         self._headers: RawHeaders = []
+        self._fields: dict[bytes, bytes] = {}
         self._head_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -119,6 +121,7 @@ class HttpConnection(asyncio.Protocol):
             return
         if self._phase is Phase.BODY:
             self.deadline_s = min(self._loop.time() + self._limits.body_timeout_s, self._body_until_s)
+        self._arriving = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -182,34 +185,32 @@ class HttpConnection(asyncio.Protocol):
         if self._phase is Phase.CLOSING:
             return
         self._old_client = self._parser.get_http_version() == "1.0"
-        hosts = length = credentials = 0
-        size = len(self._url)
-        expects = False
-        for name, value in self._headers:
-            size += len(name) + len(value)
-            if name == b"host":
-                hosts += 1
-            elif name == b"content-length":
-                length = int(value)
-            elif name == b"authorization":
-                credentials += 1
-            elif name == b"expect":
-                expects = value.lower() == b"100-continue"
-        if size > self._limits.head_max_bytes:
+        headers = self._headers
+        self._fields = fields = dict(reversed(headers))
+        repeated = len(fields) < len(headers)
+        if self._head_bytes + self._arriving > self._limits.head_max_bytes and self._head_size() > (
+            self._limits.head_max_bytes
+        ):
             self._refuse_head()
-        elif hosts != 1 and not (self._old_client and hosts == 0):
+        elif (b"host" not in fields and not self._old_client) or (repeated and self._count(b"host") > 1):
             self.refuse(400, "A request needs exactly one Host header.", code="bad_request")
-        elif credentials > 1:  # two programs in a row may each read another one
+        elif repeated and self._count(b"authorization") > 1:  # two programs in a row may each read another one
             self.refuse(400, "More than one Authorization header was sent.", code="bad_request")
-        elif length > self._limits.body_max_bytes:
+        elif int(fields.get(b"content-length", 0)) > self._limits.body_max_bytes:
             self._refuse_body()
         else:
             self._phase = Phase.BODY
             now = self._loop.time()
             self.deadline_s = now + self._limits.body_timeout_s
             self._body_until_s = now + 10 * self._limits.body_timeout_s
-            if expects:
+            if fields.get(b"expect", b"").lower() == b"100-continue":
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _head_size(self) -> int:
+        return len(self._url) + sum(len(name) + len(value) for name, value in self._headers)
+
+    def _count(self, name: bytes) -> int:
+        return sum(field == name for field, _ in self._headers)
 
     def on_body(self, body: bytes) -> None:
         if self._phase is not Phase.BODY:
@@ -233,6 +234,7 @@ class HttpConnection(asyncio.Protocol):
             path=path,
             query=query,
             headers=self._headers,
+            fields=self._fields,
             body=b"".join(self._body),
             client_host=self._peer,
             received_s=self._received_s,

@@ -36,6 +36,8 @@ class Request(msgspec.Struct, kw_only=True):
     """Percent-decoded once and normalised; what routing and permissions look at, and nothing else."""
     query: str
     headers: RawHeaders
+    fields: dict[bytes, bytes]
+    """The headers by name; of repeated ones the first counts."""
     body: bytes
     client_host: str
     """Address of the peer; of the client itself where a trusted proxy says so."""
@@ -44,7 +46,7 @@ class Request(msgspec.Struct, kw_only=True):
 
     def header(self, name: bytes) -> bytes | None:
         """The first field called `name` (lower case), or None."""
-        return header(self.headers, name)
+        return self.fields.get(name)
 
 
 @dataclass(slots=True, frozen=True)
