@@ -133,6 +133,7 @@ class _Worker:
             root=plan.journals,
             own=journal.id,
             recorder=journal,
+            appended=poster.notify,
             host=host,
             keep_s=plan.config.bursar.journal_keep_hours * 3600,
             clock_us=wall_us,
