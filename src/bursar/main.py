@@ -100,14 +100,15 @@ def serve(config_path: Path | None, flags: Flags, *, say: Say, tls: TlsFiles | N
             tls=None if tls is None else _server_tls(tls),
         )
         targets = [(f"worker {number + 1}", partial(worker.live, plan)) for number in range(options.workers)]
-        if demo_socket is not None:
-            targets.append(("demo upstream", partial(serve_oracle, demo_socket)))
+        demo = [] if demo_socket is None else [("demo upstream", partial(_serve_demo, demo_socket, sock))]
         banner = _banner(options, loaded, sock, tls, key if key_is_new else None, database)
         supervisor = Supervisor(
             targets=targets,
             grace_s=loaded.config.bursar.grace_s,
             on_ready=lambda: say(banner),
             in_child=data.unlock,
+            on_end=sock.close,  # with the workers' own, so that nobody waits at a door that will not be opened
+            last=demo,
             companions=[] if database is None else [_Companion(database, say)],
         )
         return supervisor.run()
@@ -117,6 +118,12 @@ def serve(config_path: Path | None, flags: Flags, *, say: Say, tls: TlsFiles | N
         if database is not None:
             database.stop()
         data.unlock()
+
+
+def _serve_demo(sock: socket.socket, gateway: socket.socket, ready: Callable[[], None]) -> None:
+    """The demo's upstream, which holds on to nothing of the gateway's."""
+    gateway.close()
+    serve_oracle(sock, ready)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import platform
 import signal
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -56,6 +56,7 @@ log = logging.getLogger(__name__)
 
 _DRAIN_LEDGER_S = 10.0
 """How long the end of a worker waits for its journal to reach the database. What does not is posted by the next one."""
+_DRAIN_HURRIED_S = 1.0
 _ORPHAN_GRACE_S = 5.0
 """The grace of a worker whose supervisor has died: the next one wants to start."""
 _SWEEP_SEGMENTS_S = 60.0
@@ -139,6 +140,7 @@ class Worker:
             root=plan.journals,
             own=journal.id,
             recorder=journal,
+            appended=poster.notify,
             host=host,
             keep_s=plan.config.bursar.journal_keep_hours * 3600,
             clock_us=wall_us,
@@ -155,10 +157,12 @@ class Worker:
 
         await self._stopping.wait()
         grace_s = plan.config.bursar.grace_s if os.getppid() == self._supervisor else _ORPHAN_GRACE_S
-        await self._close_server(server, grace_s)
+        if not await self._unless_hurried(server.close(grace_s)):
+            await server.close(0.0)
         await background.cancel()
         poster.stop()
-        if not await self._tasks.finish(_DRAIN_LEDGER_S):
+        await self._unless_hurried(self._tasks.finish(_DRAIN_LEDGER_S))
+        if not await self._tasks.finish(_DRAIN_HURRIED_S):
             log.warning("ledger.not_drained posted=%d last=%d", poster.posted_sequence, journal.last_sequence)
         posting.cancel()
         await self._tasks.cancel()
@@ -172,15 +176,18 @@ class Worker:
         """Have `run` end gracefully; told a second time, at once."""
         (self._hurry if self._stopping.is_set() else self._stopping).set()
 
-    async def _close_server(self, server: HttpServer, grace_s: float) -> None:
-        """End gracefully, or at once when told a second time."""
-        closing = asyncio.ensure_future(server.close(grace_s))  # noqa: TID251  # owned here, until its end below
+    async def _unless_hurried(self, ending: Coroutine[object, object, object]) -> bool:
+        """Await `ending`. False: we were told a second time to end, and it was cancelled."""
+        waiting = asyncio.ensure_future(ending)  # noqa: TID251  # owned here, until its end below
         hurrying = asyncio.ensure_future(self._hurry.wait())  # noqa: TID251
-        await asyncio.wait({closing, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({waiting, hurrying}, return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
-        if not closing.done():
-            closing.cancel()
-            await server.close(0.0)
+        if waiting.done():
+            await waiting
+            return True
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        return False
 
     async def _post(self, poster: Poster, texts: Texts | None) -> None:
         try:

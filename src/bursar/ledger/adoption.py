@@ -45,14 +45,17 @@ class Adopter:
         root: Path,
         own: JournalId,
         recorder: Recorder,
+        appended: Callable[[], None],
         host: str,
         keep_s: float,
         clock_us: Callable[[], int],
     ) -> None:
+        """`own`: the journal that `recorder` writes; `appended` is called after each record, for its poster to look."""
         self._store = store
         self._root = root
         self._own = own
         self._recorder = recorder
+        self._appended = appended
         self._host = host
         self._keep_s = keep_s
         self._clock_us = clock_us
@@ -101,6 +104,7 @@ class Adopter:
         ]
         if entries:
             self._recorder.append(encode_entries(entries))
+            self._appended()
 
     def _remove_old(self) -> None:
         limit = time.time() - self._keep_s

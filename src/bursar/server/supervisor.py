@@ -22,11 +22,13 @@ log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 _TICK_S = 0.2
-_KILL_MARGIN_S = 5.0
-"""How much longer than its grace time a worker may take to end before it is killed."""
+_KILL_MARGIN_S = 15.0
+"""How much longer than its grace time a worker may take to end before it is killed: it still posts its journal."""
 _STABLE_S = 10.0
 """A worker that lived so long did not die of being started."""
 _BACKOFF_MAX_S = 10.0
+
+_ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 Worker = Callable[[Callable[[], None]], None]
 """A worker's life; it calls its argument when it is ready to serve, and returns when it has ended properly."""
@@ -51,6 +53,7 @@ class _Slot:
 
     name: str
     target: Worker
+    last: bool = False
     pid: int = 0
     ready_fd: int = -1
     ready: bool = False
@@ -62,7 +65,10 @@ class _Slot:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Runs `targets` (name, life) until told to end. One at a time in a process."""
+    """Runs `targets` (name, life) until told to end: by SIGTERM, by Ctrl-C, or by the terminal that is closed.
+
+    One at a time in a process.
+    """
 
     targets: Sequence[tuple[str, Worker]]
     grace_s: float
@@ -70,12 +76,16 @@ class Supervisor:
     """Called once, when every worker is ready for the first time."""
     in_child: Callable[[], None] = lambda: None
     """Called first thing in each worker: lets go of what only the supervisor may hold."""
+    on_end: Callable[[], None] = lambda: None
+    """Called first thing when it comes to an end: lets go of what must not outlast the workers: listening sockets."""
+    last: Sequence[tuple[str, Worker]] = ()
+    """As `targets`, but told to end only when all of those have ended: what they work with."""
     companions: Sequence[Companion] = ()
     _slots: list[_Slot] = field(default_factory=list)
     _signals: list[int] = field(default_factory=list)
 
     def run(self) -> int:
-        """Until SIGTERM or SIGINT; the exit code.
+        """Until told to end; the exit code.
 
         Raises WorkerFailed.
         """
@@ -83,14 +93,17 @@ class Supervisor:
         for end in (reader, writer):
             end.setblocking(False)
         previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        handled = {*_ENDINGS, signal.SIGCHLD}
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            handled.remove(signal.SIGHUP)  # nohup: the terminal is meant to go
         previous = {number: signal.signal(number, self._note) for number in handled}
         try:
             self._slots = [_Slot(name, target) for name, target in self.targets]
+            self._slots += [_Slot(name, target, last=True) for name, target in self.last]
             for slot in self._slots:
                 self._start(slot)
             announced = False
-            while not self._asked_to_end():
+            while not self._endings():
                 self._wait(reader)
                 self._reap(final=False)
                 self._look_after()
@@ -109,8 +122,9 @@ class Supervisor:
     def _note(self, number: int, _frame: object) -> None:
         self._signals.append(number)
 
-    def _asked_to_end(self) -> bool:
-        return signal.SIGTERM in self._signals or signal.SIGINT in self._signals
+    def _endings(self) -> int:
+        """How often we were told to end."""
+        return sum(number in _ENDINGS for number in self._signals)
 
     def _wait(self, reader: socket.socket) -> None:
         """Until a signal, a worker's readiness, or the next tick."""
@@ -175,24 +189,29 @@ class Supervisor:
                 self._start(slot)
 
     def _end(self, reader: socket.socket) -> None:
-        """Ask the workers to end, wait for their grace, then kill. A second signal meanwhile is passed on: hurry."""
-        self._tell(signal.SIGTERM)
+        self.on_end()
+        hurry = 2 if self._endings() else 1  # a worker that failed ends us untold
+        for last in (False, True):
+            self._end_slots([slot for slot in self._slots if slot.last is last], reader, hurry=hurry)
+
+    def _end_slots(self, slots: Sequence[_Slot], reader: socket.socket, *, hurry: int) -> None:
+        """Ask them to end, wait for their grace, then kill. Being told `hurry` times to end is passed on to them."""
+        _tell(slots, signal.SIGTERM)
         deadline = time.monotonic() + self.grace_s + _KILL_MARGIN_S
-        told = len(self._signals)
-        while any(slot.pid for slot in self._slots):
+        while any(slot.pid for slot in slots):
             if time.monotonic() > deadline:
-                self._tell(signal.SIGKILL)
+                _tell(slots, signal.SIGKILL)
             self._wait(reader)
             self._reap(final=True)
-            if any(number in (signal.SIGTERM, signal.SIGINT) for number in self._signals[told:]):
-                told = len(self._signals)
-                self._tell(signal.SIGTERM)
+            if self._endings() >= hurry:
+                _tell(slots, signal.SIGTERM)  # again each time round: two that meet arrive as one
 
-    def _tell(self, number: signal.Signals) -> None:
-        for slot in self._slots:
-            if slot.pid:
-                with suppress(ProcessLookupError):
-                    os.kill(slot.pid, number)
+
+def _tell(slots: Sequence[_Slot], number: signal.Signals) -> None:
+    for slot in slots:
+        if slot.pid:
+            with suppress(ProcessLookupError):
+                os.kill(slot.pid, number)
 
 
 def _live(target: Worker, ready_fd: int, supervisor: int, in_child: Callable[[], None]) -> None:
@@ -200,7 +219,7 @@ def _live(target: Worker, ready_fd: int, supervisor: int, in_child: Callable[[],
     code = 1
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        for number in (*_ENDINGS, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         os.setpgid(0, 0)  # Ctrl-C in the terminal is for the supervisor, which tells us
         signal.signal(signal.SIGINT, signal.SIG_IGN)

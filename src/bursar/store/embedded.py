@@ -146,11 +146,13 @@ class EmbeddedPostgres:
         fresh.rename(self._data)
 
     def _end_leftover(self) -> None:
-        """A server may have outlived its supervisor for a moment, or where the kernel does not tie them together."""
+        """A server may have outlived its supervisor for a moment, or where the kernel does not tie them together.
+
+        What a dead one left is cleared away: PostgreSQL takes any process with the old number, also one that is dead
+        and not waited for yet, for the owner of the files that name it.
+        """
         pid_file = self._data / "postmaster.pid"
-        if not pid_file.exists():
-            return
-        pid = int(pid_file.read_text().split("\n", 1)[0] or 0)
+        pid = int(pid_file.read_text().split("\n", 1)[0] or 0) if pid_file.exists() else 0
         if pid > 0 and self._serves_us(pid):
             os.kill(pid, signal.SIGINT)
             deadline = time.monotonic() + _STOP_TIMEOUT_S
@@ -159,6 +161,8 @@ class EmbeddedPostgres:
                     raise StoreError(f"an earlier database server (pid {pid}) does not end; stop it: kill -QUIT {pid}")
                 time.sleep(0.02)
         pid_file.unlink(missing_ok=True)
+        for left in self._sockets.glob(".s.PGSQL.*"):
+            left.unlink()
 
     def _serves_us(self, pid: int) -> bool:
         """Whether process `pid` is a server on our directory, rather than a stranger who got an old number."""

@@ -1,0 +1,124 @@
+"""The ledger beside the provider's bill, call by call."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from bursar.oracle.bill import BillLine
+from tests.process.caller import Received
+from tests.process.calls import Booked
+
+_PATIENCE_S = 60.0
+
+_ROWS = """
+SELECT s.litellm_call_id AS mark, s.spend, s.status, s.metadata -> 'bursar' ->> 'evidence' AS evidence, e.cost
+FROM "LiteLLM_SpendLogs" AS s
+LEFT JOIN LATERAL (
+    SELECT sum(cost_nano_usd)::bigint AS cost FROM bursar.entries
+    WHERE call_id = (s.metadata -> 'bursar' ->> 'call_id')::uuid
+) AS e ON true
+"""
+_UNENDED = """
+SELECT count(*) FROM bursar.entries AS o WHERE kind = 'open' AND NOT EXISTS (
+    SELECT FROM bursar.entries AS t WHERE t.attempt_id = o.attempt_id AND t.kind = ANY ($1::text[])
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the books say of one call."""
+
+    mark: str
+    cost_nano_usd: int
+    """The sum of its entries."""
+    evidence: str | None
+    status: str
+
+
+@dataclass
+class Books:
+    """Everything on record."""
+
+    rows: list[Row] = field(repr=False)
+    attempts: int
+    unended: int
+    """Attempts that were promised and have no end."""
+    unmarked: int
+    """Of those, the ones that are not even marked as unknown."""
+    quarantined: int
+
+    @property
+    def marks(self) -> set[str]:
+        """Of the calls that have a row."""
+        return {row.mark for row in self.rows}
+
+
+async def read_books(url: str) -> Books:
+    """The books as they are now."""
+    connection = await asyncpg.connect(url)
+    try:
+        rows = []
+        for row in await connection.fetch(_ROWS):
+            cost = row["cost"] or 0
+            # The float column shows the exact amount.
+            assert round(row["spend"] * 1e9) == cost, dict(row)
+            rows.append(Row(row["mark"], cost, row["evidence"], row["status"]))
+        return Books(
+            rows,
+            attempts=await connection.fetchval("SELECT count(*) FROM bursar.entries WHERE kind = 'open'"),
+            unended=await connection.fetchval(_UNENDED, ["settle", "void"]),
+            unmarked=await connection.fetchval(_UNENDED, ["settle", "void", "unknown"]),
+            quarantined=await connection.fetchval("SELECT count(*) FROM bursar.quarantine"),
+        )
+    finally:
+        await connection.close()
+
+
+async def books_when(url: str, ready: Callable[[Books], bool]) -> Books:
+    """The books as soon as they are as they must become."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while not ready(books := await read_books(url)):
+        assert time.monotonic() < deadline, f"the books stay at {len(books.rows)} rows, {books}"
+        await asyncio.sleep(0.1)
+    return books
+
+
+@dataclass
+class Differences:
+    """What ledger and bill disagree about; marks of calls."""
+
+    missing: list[str] = field(default_factory=list)
+    """Billed or answered, and not in the ledger."""
+    duplicate: list[str] = field(default_factory=list)
+    apart: list[str] = field(default_factory=list)
+    """With another cost, or other evidence than the kind of call allows."""
+    nano_usd: int = 0
+    """How far the exactly booked calls are apart, in total."""
+
+
+def compare(books: Books, bill: Sequence[BillLine], received: Sequence[Received]) -> Differences:
+    """Ledger and bill, row by row, for the calls that clients made."""
+    found = Differences()
+    billed = Counter(line.attempt for line in bill)
+    assert set(billed.values()) <= {1}, "the oracle billed a call twice: it was sent twice"
+    costs = {line.attempt: line.cost_nano_usd for line in bill}
+    counts = Counter(row.mark for row in books.rows)
+    rows = {row.mark: row for row in books.rows}
+    found.duplicate = [mark for mark, count in counts.items() if count > 1]
+    for call in received:
+        row, cost = rows.get(call.mark), costs.get(call.mark)
+        if row is None:
+            found.missing.append(call.mark)
+        elif call.kind.booked is Booked.ESTIMATED:
+            if row.evidence != "estimated" or row.cost_nano_usd <= 0:
+                found.apart.append(call.mark)
+        elif row.cost_nano_usd != (cost or 0) or (cost is None) != (call.kind.booked is Booked.FREE):
+            found.apart.append(call.mark)
+            found.nano_usd += abs(row.cost_nano_usd - (cost or 0))
+    found.missing += [line.attempt or "?" for line in bill if line.attempt not in rows]
+    return found
