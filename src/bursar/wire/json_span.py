@@ -13,9 +13,12 @@ import json
 import re
 from typing import NamedTuple
 
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_FLAT = rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+'
-"""Anything without brackets outside strings. All repeats here are possessive: JSON never needs a second try."""
+_STRING = rb'"[^"\\]*+(?:(?>\\.[^"\\]*+))*+"'
+_FLAT = rb'[^"\[\]{}]*+(?:(?>' + _STRING + rb'[^"\[\]{}]*+))*+'
+"""Anything without brackets outside strings. All repeats here are possessive: JSON never needs a second try.
+
+What is repeated stands in an atomic group: where it fails half-way, CPython before 3.11.5 goes on from there otherwise.
+"""
 
 _WS = rb"[ \t\r\n]*+"
 _SCALAR = _STRING + rb"|[-+.0-9A-Za-z]++"
@@ -27,7 +30,7 @@ _MEMBER = re.compile(
 )
 """A name; behind it the value and a comma, where the value is neither an object nor an array."""
 
-_RUN = re.compile(_FLAT + rb"(?:(?:\{" + _FLAT + rb"\}|\[" + _FLAT + rb"\])" + _FLAT + rb")*+", re.DOTALL)
+_RUN = re.compile(_FLAT + rb"(?:(?>(?:\{" + _FLAT + rb"\}|\[" + _FLAT + rb"\])" + _FLAT + rb"))*+", re.DOTALL)
 """As far as one gets without entering a container that holds another."""
 
 _COMMA = re.compile(_WS + rb",")
