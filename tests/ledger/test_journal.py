@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from bursar.domain.errors import JournalError
 from bursar.domain.ids import JournalId, uuid7
-from bursar.ledger.journal import Journal, JournalLock, JournalReader, segment_numbers, segment_path
+from bursar.ledger.journal import (
+    Journal,
+    JournalLock,
+    JournalReader,
+    done_journals,
+    segment_numbers,
+    segment_path,
+    waiting_journals,
+)
 from bursar.ledger.segment import HEADER_BYTES, Record, frame, records
 
 ID = JournalId(uuid7(1_790_000_000_000, 12345))
@@ -105,6 +113,15 @@ def test_a_journal_has_one_owner(tmp_path: Path) -> None:
     lock = JournalLock.attempt(journal.directory)
     assert lock is not None
     lock.release()
+
+
+def test_a_journal_with_nothing_left_to_do_waits_for_nobody(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, ID)
+    assert waiting_journals(tmp_path) == [journal.directory]
+    journal.release(done=True)
+    assert waiting_journals(tmp_path) == []
+    [kept] = done_journals(tmp_path)
+    assert read_all(kept) == []
 
 
 def test_a_segment_of_a_newer_format_is_refused(tmp_path: Path) -> None:

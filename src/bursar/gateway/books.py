@@ -63,6 +63,7 @@ class Books:
         self._random = random.Random(os.urandom(32))
         self._unwritten: list[bytes] = []
         """Ends that the journal did not take: kept and tried again, and no call is begun until they are in."""
+        self._open = 0
         self.unpriced_attempts = 0
         self.estimated_attempts = 0
 
@@ -94,17 +95,18 @@ class Books:
         self._write_unwritten()
         self._recorder.append(encode_entries([opened(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body)]))
         self._appended()
+        self._open += 1
         call.attempt = attempt
         return attempt
 
     def settle(self, call: Call, attempt: Attempt, charge: Charge, *, failure: Failure | None = None) -> None:
         """The attempt cost `charge`, and the call is finished."""
         attempt.charge = charge
-        attempt.booked = True
+        self._end(attempt)
         now = self._clock_us()
         entries: list[Entry] = []
         if charge.evidence is Evidence.ESTIMATED and failure is not None:
-            entries.append(unknown(attempt_id=attempt.id, call_id=call.id, at_us=now, body=_end(attempt, failure)))
+            entries.append(unknown(attempt_id=attempt.id, call_id=call.id, at_us=now, body=_end_body(attempt, failure)))
         entries.append(_settle_entry(call, attempt, charge, now))
         entries.append(self._call_entry(call, attempt, charge.cost, now, failure))
         self._append(entries)
@@ -113,11 +115,11 @@ class Books:
 
     def void(self, call: Call, attempt: Attempt, failure: Failure) -> None:
         """It is certain that the attempt cost nothing; the call has failed."""
-        attempt.booked = True
+        self._end(attempt)
         now = self._clock_us()
         self._append(
             [
-                voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=_end(attempt, failure)),
+                voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=_end_body(attempt, failure)),
                 self._call_entry(call, attempt, NanoUsd(0), now, failure),
             ]
         )
@@ -126,6 +128,15 @@ class Books:
         """A known caller's call ended before anything was tried."""
         now = self._clock_us()
         self._append([self._call_entry(call, None, NanoUsd(0), now, failure)])
+
+    @property
+    def closed(self) -> bool:
+        """Every attempt that was promised has its end on record."""
+        return self._open == 0 and not self._unwritten
+
+    def _end(self, attempt: Attempt) -> None:
+        attempt.booked = True
+        self._open -= 1
 
     def _call_entry(
         self, call: Call, attempt: Attempt | None, spend: NanoUsd, now: int, failure: Failure | None
@@ -168,5 +179,5 @@ def _settle_entry(call: Call, attempt: Attempt, charge: Charge, now: int) -> Ent
     )
 
 
-def _end(attempt: Attempt, failure: Failure) -> EndBody:
+def _end_body(attempt: Attempt, failure: Failure) -> EndBody:
     return EndBody(reason=failure.error_class, status=attempt.status or None)

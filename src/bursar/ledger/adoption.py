@@ -16,14 +16,21 @@ import msgspec
 from bursar.domain.accounting import EndBody, Entry, encode_entries, unknown
 from bursar.domain.errors import JournalError, JournalTaken
 from bursar.domain.ids import AttemptId, CallId, JournalId
-from bursar.ledger.journal import JournalLock, JournalReader, segment_numbers, segment_path
+from bursar.ledger.journal import (
+    JournalLock,
+    JournalReader,
+    done_journals,
+    put_by,
+    segment_numbers,
+    segment_path,
+    waiting_journals,
+)
 from bursar.ledger.poster import Poster
 from bursar.ports import LedgerStore, Recorder
 
 log = logging.getLogger(__name__)
 
 _SCAN_S = 10.0
-_DONE = ".done"
 _TERMINAL = frozenset({"settle", "void"})
 
 
@@ -72,12 +79,8 @@ class Adopter:
             await asyncio.sleep(_SCAN_S)
 
     def _orphans(self) -> list[Path]:
-        """Directories that may be orphans, oldest first: the names are time-ordered."""
-        return sorted(
-            path
-            for path in self._root.iterdir()
-            if path.is_dir() and path.name != self._own and not path.name.endswith(_DONE)
-        )
+        """Directories that may be orphans, oldest first."""
+        return [path for path in waiting_journals(self._root) if path.name != self._own]
 
     async def _adopt(self, directory: Path) -> None:
         lock = JournalLock.attempt(directory)
@@ -88,15 +91,15 @@ class Adopter:
             if segment_numbers(directory):
                 poster = Poster(self._store, reader, journal_id=JournalId(directory.name), host=self._host)
                 await poster.run(follow=False)
-                self._mark_open(directory)
+                await self._mark_open(directory)
                 log.warning("journal.adopted id=%s posted=%d", directory.name, poster.posted_sequence)
-            _put_by(directory)
+            put_by(directory)
         finally:
             reader.close()
             lock.release()
 
-    def _mark_open(self, directory: Path) -> None:
-        dangling = open_attempts(directory)
+    async def _mark_open(self, directory: Path) -> None:
+        dangling = await open_attempts(directory)
         now = self._clock_us()
         entries: list[Entry] = [
             unknown(attempt_id=attempt, call_id=call, at_us=now, body=EndBody(reason="gateway process died"))
@@ -108,18 +111,14 @@ class Adopter:
 
     def _remove_old(self) -> None:
         limit = time.time() - self._keep_s
-        for path in self._root.glob(f"*{_DONE}"):
+        for path in done_journals(self._root):
             if path.stat().st_mtime < limit:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _put_by(directory: Path) -> None:
-    directory.rename(directory.with_name(directory.name + _DONE))
-
-
-def open_attempts(directory: Path) -> dict[AttemptId, CallId]:
-    """Attempts that a journal opened and did not end."""
-    reader = JournalReader(directory, JournalId(directory.name.removesuffix(_DONE)))
+async def open_attempts(directory: Path) -> dict[AttemptId, CallId]:
+    """Attempts that a journal opened and did not end. Long journals are read in pieces, with calls served between."""
+    reader = JournalReader(directory, JournalId(directory.name))
     decode = msgspec.json.Decoder(list[_Entry]).decode
     found: dict[AttemptId, CallId] = {}
     while batch := reader.read():
@@ -129,6 +128,7 @@ def open_attempts(directory: Path) -> dict[AttemptId, CallId]:
                     found[entry.attempt_id] = entry.call_id
                 elif entry.kind in _TERMINAL:
                     found.pop(entry.attempt_id, None)
+        await asyncio.sleep(0)
     reader.close()
     return found
 

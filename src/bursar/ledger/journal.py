@@ -18,6 +18,8 @@ from bursar.ledger.segment import HEADER_BYTES, Record, check_header, encode_hea
 SEGMENT_BYTES = 16 * 1024 * 1024
 _READ_BYTES = 1024 * 1024
 _SUFFIX = ".seg"
+_DONE = ".done"
+"""Ends the name of a directory in which nothing is left to do."""
 
 
 def segment_path(directory: Path, number: int) -> Path:
@@ -28,6 +30,21 @@ def segment_path(directory: Path, number: int) -> Path:
 def segment_numbers(directory: Path) -> list[int]:
     """The segments that exist, oldest first."""
     return sorted(int(path.stem) for path in directory.glob(f"*{_SUFFIX}") if path.stem.isdigit())
+
+
+def waiting_journals(root: Path) -> list[Path]:
+    """Directories of journals that live or wait for an heir, oldest first: the names are time-ordered."""
+    return sorted(path for path in root.iterdir() if path.is_dir() and path.suffix != _DONE)
+
+
+def done_journals(root: Path) -> list[Path]:
+    """Directories of journals that are kept though all is posted."""
+    return list(root.glob(f"*{_DONE}"))
+
+
+def put_by(directory: Path) -> None:
+    """Nothing is left to do in the journal; whoever says so holds its lock."""
+    directory.rename(directory.with_name(directory.name + _DONE))
 
 
 class JournalLock:
@@ -104,9 +121,12 @@ class Journal:
         """No more appends. The directory stays locked until `release`."""
         self._seal()
 
-    def release(self) -> None:
-        """Let another process take what is left."""
+    def release(self, *, done: bool = False) -> None:
+        """Let another process take what is left; `done`: there is nothing left."""
         self._seal()
+        if done:
+            with suppress(OSError):  # then an heir finds out
+                put_by(self.directory)
         self._lock.release()
 
     def _seal(self) -> None:
