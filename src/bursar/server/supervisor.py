@@ -18,6 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bursar.domain.errors import BursarError
+
 log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
@@ -231,6 +233,8 @@ def _live(target: Worker, ready_fd: int, supervisor: int, in_child: Callable[[],
         code = 0
     except SystemExit as ending:
         code = ending.code if isinstance(ending.code, int) else 1
+    except BursarError as error:
+        log.critical("worker.failed reason=%s", error)
     except BaseException:  # noqa: BLE001  # the end of the process: whatever it is, it is told and becomes the code
         with suppress(OSError):
             traceback.print_exc()
