@@ -13,7 +13,7 @@ from tests.process.gateway import MakeGateway, Oracle
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_killed_worker_is_replaced(workers: int, oracle: Oracle, make_gateway: MakeGateway) -> None:
-    gateway = make_gateway("--workers", str(workers), oracle=oracle)
+    gateway = make_gateway("--workers", str(workers), oracle=oracle, environ={"LITELLM_LOG": "INFO"})
     gateway.start()
     async with load(gateway.port, gateway.key, [[PLAIN], [STREAM], [PACED]] * 6) as clients:
         await clients.until(answered=100)
