@@ -338,11 +338,14 @@ def _transport(config: Config) -> Transport:
 
 
 def _upstream_tls(verify: bool | str) -> ssl.SSLContext | None:
-    """None: the system's certificates."""
+    """None: the system's certificates. Raises ConfigError: the file with others cannot be used."""
     if verify is True:
         return None
     if isinstance(verify, str):
-        return ssl.create_default_context(cafile=verify)
+        try:
+            return ssl.create_default_context(cafile=verify)
+        except OSError as error:  # ssl.SSLError is one
+            raise ConfigError(f"litellm_settings.ssl_verify: {verify} cannot be used: {error.strerror}") from error
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
