@@ -125,8 +125,8 @@ class Gateway:
     @property
     def key(self) -> str:
         """A key that it takes."""
-        if "LITELLM_MASTER_KEY" in self.environ:
-            return self.environ["LITELLM_MASTER_KEY"]
+        if given := self.environ.get("LITELLM_MASTER_KEY"):
+            return given
         return (self.data / "keys" / "master_key").read_text().strip()
 
     def database_url(self) -> str:
