@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,8 +143,11 @@ def serve(  # one parameter an option
 
 
 def _say(message: str) -> None:
-    click.echo(message)
-    sys.stdout.flush()
+    """One message of a running gateway, which goes on where nobody listens any more: the terminal was closed, or
+    whoever read the pipe has ended."""
+    with suppress(OSError):
+        click.echo(message)
+        sys.stdout.flush()
 
 
 @main.command()

@@ -6,9 +6,12 @@ pg/       the embedded database
 journal/  one directory for each life of a worker
 """
 
+import errno
 import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bursar.domain.errors import ConfigError
@@ -21,14 +24,12 @@ class DataDirectory:
         """Raises ConfigError: it cannot be made or used."""
         self.path = path
         self._lock_fd = -1
-        try:
+        with self._usable():
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in ("keys", "journal"):
-                (path / name).mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"the data directory {path} cannot be used: {error.strerror}. Choose another: --data-dir"
-            ) from error
+            for directory in (path, path / "keys", path / "journal"):
+                directory.mkdir(mode=0o700, exist_ok=True)
+                if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
 
     @property
     def journals(self) -> Path:
@@ -40,7 +41,8 @@ class DataDirectory:
 
         Raises ConfigError: another process does; the message names it.
         """
-        self._lock_fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with self._usable():
+            self._lock_fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -61,17 +63,31 @@ class DataDirectory:
 
     def secret(self, name: str) -> str | None:
         """A generated secret that is stored here, or None."""
-        try:
-            return (self.path / "keys" / name).read_text(encoding="utf-8").strip() or None
-        except FileNotFoundError:
-            return None
+        with self._usable():
+            try:
+                return (self.path / "keys" / name).read_text(encoding="utf-8").strip() or None
+            except FileNotFoundError:
+                return None
 
     def generate_secret(self, name: str, prefix: str = "") -> str:
         """Make a secret of 256 random bits, stored before it is used."""
         value = prefix + secrets.token_urlsafe(32)
         target = self.path / "keys" / name
         fresh = target.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(value + "\n", encoding="utf-8")
-        fresh.rename(target)
+        with self._usable():
+            fresh.touch(mode=0o600)
+            fresh.write_text(value + "\n", encoding="utf-8")
+            fresh.rename(target)
         return value
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """What the file system refuses becomes a ConfigError that names the file and the cure."""
+        try:
+            yield
+        except OSError as error:
+            where = error.filename or self.path
+            raise ConfigError(
+                f"the data directory {self.path} cannot be used: {where}: {error.strerror}. Make it this user's own "
+                f"(chown -R), or choose another: --data-dir"
+            ) from error

@@ -8,6 +8,7 @@ it, start the demo's upstream, fork the workers.
 import asyncio
 import errno
 import os
+import shlex
 import shutil
 import socket
 import ssl
@@ -286,12 +287,13 @@ def _banner(
     store = f"embedded PostgreSQL in {options.data_dir / 'pg'}"
     if database is None and options.database is not None:
         store = options.database.label
+    show_key = f"bursar keys show-admin --data-dir {shlex.quote(str(options.data_dir))}"
     if new_key is not None:
-        key = f"{new_key}   (made just now; `bursar keys show-admin` shows it again)"
+        key = f"{new_key}   (made just now; `{show_key}` shows it again)"
     elif options.master_key is not None:
         key = "as you configured it"
     else:
-        key = f"as before: bursar keys show-admin --data-dir {options.data_dir}"
+        key = f"as before: {show_key}"
     lines = [
         f"Bursar is ready on {base}",
         "",

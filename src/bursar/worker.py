@@ -60,6 +60,8 @@ _DRAIN_HURRIED_S = 1.0
 _ORPHAN_GRACE_S = 5.0
 """The grace of a worker whose supervisor has died: the next one wants to start."""
 _SWEEP_SEGMENTS_S = 60.0
+_POST_AGAIN_S = 5.0
+"""The pause after a failure that is not the database's absence: it will hardly pass by itself."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -191,11 +193,19 @@ class Worker:
         return False
 
     async def _post(self, poster: Poster, texts: Texts | None) -> None:
-        try:
-            await poster.run(on_posted=None if texts is None else texts.rows_posted)
-        except JournalTaken as error:
-            log.critical("ledger.journal_taken reason=%s", error)
-            self._stopping.set()
+        while True:
+            try:
+                await poster.run(on_posted=None if texts is None else texts.rows_posted)
+                return
+            except JournalTaken as error:
+                log.critical("ledger.journal_taken reason=%s", error)
+                self._stopping.set()
+                return
+            except Exception:
+                # Somebody changed the tables under us, or it is a mistake of ours. The journal keeps what waits, but
+                # without a poster until the next start, and the disk might not.
+                log.critical("ledger.not_posting next_in_s=%.0f", _POST_AGAIN_S, exc_info=True)
+                await asyncio.sleep(_POST_AGAIN_S)
 
     async def _sweep(self, journal: Journal, reader: JournalReader) -> None:
         keep = self._plan.config.bursar
@@ -329,11 +339,14 @@ def _transport(config: Config) -> Transport:
 
 
 def _upstream_tls(verify: bool | str) -> ssl.SSLContext | None:
-    """None: the system's certificates."""
+    """None: the system's certificates. Raises ConfigError: the file with others cannot be used."""
     if verify is True:
         return None
     if isinstance(verify, str):
-        return ssl.create_default_context(cafile=verify)
+        try:
+            return ssl.create_default_context(cafile=verify)
+        except OSError as error:  # ssl.SSLError is one
+            raise ConfigError(f"litellm_settings.ssl_verify: {verify} cannot be used: {error.strerror}") from error
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

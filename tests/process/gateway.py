@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from bursar.oracle.bill import BillLine, read_bill
 from bursar.store.embedded import EmbeddedPostgres
 from tests.process.process_table import Process, survivors
-from tests.process.program import Program
+from tests.process.program import BURSAR, Program
 
 MASTER_KEY = "sk-master-of-the-process-tests"
 
@@ -91,20 +91,22 @@ class Gateway:
         path.chmod(0o644)
         self.arguments = (*self.arguments, "--config", str(path))
 
-    def launch(self, *arguments: str) -> Program:
+    def launch(self, *arguments: str, terminal: bool = False, command: tuple[str, ...] = BURSAR) -> Program:
         """Start, and wait for nothing."""
         program = Program(
             *("serve", "--port", "0", "--data-dir", str(self.data), *self.arguments, *arguments),
             place=self.place,
             environ=self.environ,
             identity=self.identity,
+            command=command,
+            terminal=terminal,
         )
         self.programs.append(program)
         return program
 
-    def start(self, *arguments: str) -> Program:
+    def start(self, *arguments: str, terminal: bool = False, command: tuple[str, ...] = BURSAR) -> Program:
         """Start, and wait until it is ready."""
-        program = self.launch(*arguments)
+        program = self.launch(*arguments, terminal=terminal, command=command)
         program.wait_for(r"^Bursar is ready on ")
         return program
 
@@ -123,8 +125,8 @@ class Gateway:
     @property
     def key(self) -> str:
         """A key that it takes."""
-        if "LITELLM_MASTER_KEY" in self.environ:
-            return self.environ["LITELLM_MASTER_KEY"]
+        if given := self.environ.get("LITELLM_MASTER_KEY"):
+            return given
         return (self.data / "keys" / "master_key").read_text().strip()
 
     def database_url(self) -> str:

@@ -1,7 +1,10 @@
 """A `bursar` command as a process, watched from outside as a user does: by what it prints and how it ends."""
 
+import codecs
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +18,8 @@ from bursar.store.identity import choose_identity
 from tests.process.process_table import Process, family, survivors
 
 BURSAR = (sys.executable, "-c", "from bursar.cli import main; main()")
+TAKE_TERMINAL = ("/bin/sh", "-c", ': <"$(tty)"; exec "$@"', "sh")
+"""Before a command that is started in a terminal: whoever leads a session and opens a terminal has it from then on."""
 _LAUNCHER = Path(bursar.__file__).parent / "store" / "launch.py"
 _OURS = ("LITELLM_", "BURSAR_", "DATABASE_", "DIRECT_", "OPENAI_", "ANTHROPIC_", "PG", "SSL_", "JSON_LOGS")
 _OURS_WHOLE = {"HOST", "PORT", "NUM_WORKERS", "XDG_DATA_HOME"}
@@ -50,35 +55,45 @@ class Program:
         environ: Mapping[str, str] | None = None,
         identity: str = "self",
         command: tuple[str, ...] = BURSAR,
+        terminal: bool = False,
     ) -> None:
-        """`place`: the directory below which it keeps its files, and nobody else."""
+        """`place`: the directory below which it keeps its files, and nobody else.
+
+        `terminal`: it runs in one, as if a person had started it; else its output goes into a pipe.
+        """
         self._place = place
         self._started_s = time.monotonic()
         # The launcher makes a session, hence a process group, and ties the command's life to ours.
         launcher = (sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), identity)
+        self._source, sink = pty.openpty() if terminal else os.pipe()
         self._process = subprocess.Popen(
-            [*launcher, *command, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
+            [*launcher, *(TAKE_TERMINAL if terminal else ()), *command, *arguments],
+            stdin=sink if terminal else subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
             env=clean_environment() | dict(environ or {}),
             cwd=place,
         )
+        os.close(sink)
         self.pid = self._process.pid
         self._text = ""
         self._silent = False
         self._news = threading.Condition()
+        self._enough, self._tell_enough = os.pipe()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        while self._source in select.select([self._source, self._enough], [], [])[0]:
+            try:
+                data = os.read(self._source, 65536)
+            except OSError:  # a terminal that nobody has open any more
+                break
+            if not data:
+                break
             with self._news:
-                self._text += line
+                self._text += decode(data).replace("\r\n", "\n")
                 self._news.notify_all()
         with self._news:
             self._silent = True
@@ -130,6 +145,19 @@ class Program:
         """To its process group, as a terminal does at Ctrl-C."""
         os.killpg(self.pid, signal.SIGINT)
 
+    def press(self, keys: bytes) -> None:
+        """At its terminal."""
+        os.write(self._source, keys)
+
+    def stop_reading(self) -> None:
+        """Close the terminal, or the pipe that its output goes into."""
+        if self._source >= 0:
+            os.write(self._tell_enough, b".")
+            self._reader.join(PATIENCE_S)
+            for descriptor in (self._source, self._enough, self._tell_enough):
+                os.close(descriptor)
+            self._source = -1
+
     def kill_all(self) -> None:
         """kill -9 of it and everything it has started."""
         killed: list[Process] = []
@@ -144,6 +172,4 @@ class Program:
         """Leave nothing behind, whatever the test did."""
         self.kill_all()
         self._process.wait()
-        self._reader.join(PATIENCE_S)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self.stop_reading()

@@ -1,35 +1,19 @@
 """Workers, the demo's upstream and the embedded database, killed one by one: replaced, and nothing lost."""
 
-import asyncio
 import re
 import signal
 
 import pytest
 
-from tests.process.books import Differences, books_when, compare
-from tests.process.caller import Received, call_all, load
-from tests.process.calls import PACED, PLAIN, STREAM, Kind
-from tests.process.gateway import Gateway, MakeGateway, Oracle
-
-
-async def check_books(gateway: Gateway, oracle: Oracle, received: list[Received]) -> None:
-    """Everything answered is on record, at the bill's price; what was cut off is marked."""
-    answered = {call.mark for call in received if call.answered}
-    books = await books_when(gateway.database_url(), lambda books: books.unmarked == 0 and answered <= books.marks)
-    recorded = [call for call in received if call.mark in books.marks]
-    assert compare(books, [line for line in oracle.bill() if line.attempt in books.marks], recorded) == Differences()
-
-
-async def until_served(gateway: Gateway, kind: Kind) -> None:
-    """Until a call is answered."""
-    async with asyncio.timeout(30):
-        while not (await call_all(gateway.port, gateway.key, [kind], concurrency=1))[0].answered:
-            await asyncio.sleep(0.05)
+from tests.process.caller import load
+from tests.process.calls import PACED, PLAIN, STREAM
+from tests.process.checks import check_books, until_served
+from tests.process.gateway import MakeGateway, Oracle
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_killed_worker_is_replaced(workers: int, oracle: Oracle, make_gateway: MakeGateway) -> None:
-    gateway = make_gateway("--workers", str(workers), oracle=oracle)
+    gateway = make_gateway("--workers", str(workers), oracle=oracle, environ={"LITELLM_LOG": "INFO"})
     gateway.start()
     async with load(gateway.port, gateway.key, [[PLAIN], [STREAM], [PACED]] * 6) as clients:
         await clients.until(answered=100)
@@ -57,18 +41,17 @@ async def test_a_worker_that_cannot_start_is_not_started_without_pause(make_gate
     assert pauses[3] >= 1
     journals.unlink()
     (gateway.data / "elsewhere").rename(journals)
-    await until_served(gateway, Kind("greeting", "demo"))
+    await until_served(gateway)
     assert gateway.stop() == 0
 
 
 async def test_a_killed_demo_is_replaced(make_gateway: MakeGateway) -> None:
     gateway = make_gateway()
     gateway.start()
-    greeting = Kind("greeting", "demo")
-    await until_served(gateway, greeting)
+    await until_served(gateway)
     gateway.workers()[-1].signal(signal.SIGKILL)
     gateway.program.wait_for("worker.died name=demo upstream")
-    await until_served(gateway, greeting)
+    await until_served(gateway)
     assert gateway.stop() == 0
 
 

@@ -23,6 +23,26 @@ async def test_a_second_run_changes_nothing(empty_database: str) -> None:
     await connection.close()
 
 
+async def test_only_our_tables_are_in_our_schema(empty_database: str) -> None:
+    """Also when the user is called as the schema is, which the search path then begins with."""
+    connection = await asyncpg.connect(empty_database)
+    assert await connection.fetchval("SELECT current_user::text") == "bursar"
+    await migrate(connection, lambda _: None)
+    tables = await connection.fetch(
+        "SELECT schemaname, tablename LIKE 'LiteLLM%' AS litellm, count(*) FROM pg_tables "
+        "WHERE schemaname NOT IN ('pg_catalog', 'information_schema') GROUP BY 1, 2"
+    )
+    assert {(row["schemaname"], row["litellm"]) for row in tables} == {("bursar", False), ("public", True)}
+    assert (
+        await connection.fetchval(
+            "SELECT pronamespace::regnamespace::text FROM pg_proc WHERE oid = $1::regprocedure",
+            "round(double precision, integer)",
+        )
+        == "public"
+    )
+    await connection.close()
+
+
 async def test_several_at_once_wait_for_each_other(empty_database: str) -> None:
     async def run() -> int:
         connection = await asyncpg.connect(empty_database)

@@ -66,17 +66,27 @@ class Adopter:
         self._host = host
         self._keep_s = keep_s
         self._clock_us = clock_us
+        self._told: set[Path] = set()
+        """Journals that could not be adopted, of which we have said so: they are tried again, in silence."""
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             for directory in self._orphans():
-                try:
-                    await self._adopt(directory)
-                except (JournalError, JournalTaken) as error:
-                    log.error("journal.not_adopted directory=%s reason=%s", directory, error)
+                await self._try_to_adopt(directory)
             self._remove_old()
             await asyncio.sleep(_SCAN_S)
+
+    async def _try_to_adopt(self, directory: Path) -> None:
+        """One journal that cannot be read, or is not ours to read, must not keep the others from the books."""
+        try:
+            await self._adopt(directory)
+        except FileNotFoundError:
+            pass  # another process had the lock, and has put the journal by in the meantime
+        except (JournalError, JournalTaken, OSError) as error:
+            if directory not in self._told:
+                self._told.add(directory)
+                log.error("journal.not_adopted directory=%s reason=%s", directory, error)
 
     def _orphans(self) -> list[Path]:
         """Directories that may be orphans, oldest first."""
@@ -91,14 +101,15 @@ class Adopter:
             if segment_numbers(directory):
                 poster = Poster(self._store, reader, journal_id=JournalId(directory.name), host=self._host)
                 await poster.run(follow=False)
-                await self._mark_open(directory)
-                log.warning("journal.adopted id=%s posted=%d", directory.name, poster.posted_sequence)
+                marked = await self._mark_open(directory)
+                log.warning("journal.adopted id=%s posted=%d open=%d", directory.name, poster.posted_sequence, marked)
             put_by(directory)
         finally:
             reader.close()
             lock.release()
 
-    async def _mark_open(self, directory: Path) -> None:
+    async def _mark_open(self, directory: Path) -> int:
+        """How many there were."""
         dangling = await open_attempts(directory)
         now = self._clock_us()
         entries: list[Entry] = [
@@ -108,6 +119,7 @@ class Adopter:
         if entries:
             self._recorder.append(encode_entries(entries))
             self._appended()
+        return len(entries)
 
     def _remove_old(self) -> None:
         limit = time.time() - self._keep_s

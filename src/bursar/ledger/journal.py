@@ -172,14 +172,17 @@ class JournalReader:
         Raises JournalError: it is older than what is still kept.
         """
         self.close()
-        numbers = segment_numbers(self._directory)
-        for number in reversed(numbers):
+        kept = False
+        for number in reversed(segment_numbers(self._directory)):
             first = self._first_sequence(number)
-            if first is not None and first <= sequence:
+            if first is None:
+                continue  # its process died while it made the segment: nothing was acknowledged in it
+            if first <= sequence:
                 self._enter(number)
                 self._skip_to(sequence)
                 return
-        if numbers:
+            kept = True
+        if kept:
             raise JournalError(f"{self._directory}: record {sequence} is no longer kept")
         self.next_sequence = sequence
 
@@ -239,7 +242,8 @@ class JournalReader:
         """Go on to the following segment, if there is one and it carries on where this one ends."""
         following = [n for n in segment_numbers(self._directory) if n > self._number]
         for number in following:
-            if self._first_sequence(number) == self.next_sequence or self._number == 0:
+            first = self._first_sequence(number)
+            if first is not None and (first == self.next_sequence or self._number == 0):
                 self._enter(number)
                 return True
         return False

@@ -57,8 +57,10 @@ class Poster:
 
         `on_posted` is awaited with the records of each batch that is in the database.
         True when everything is posted; False when it stopped before because the database is away.
-        Raises JournalTaken, JournalError.
+        Raises JournalTaken, JournalError. It may be run again after any exception: it asks the database how far it is.
         """
+        self._position = None
+        self._waiting = []
         delay = _RETRY_FIRST_S
         while True:
             try:

@@ -18,6 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bursar.domain.errors import BursarError
+
 log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
@@ -143,8 +145,7 @@ class Supervisor:
     def _start(self, slot: _Slot) -> None:
         ready_read, ready_write = os.pipe()
         supervisor = os.getpid()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         pid = os.fork()
         if pid == 0:
             os.close(ready_read)
@@ -232,12 +233,21 @@ def _live(target: Worker, ready_fd: int, supervisor: int, in_child: Callable[[],
         code = 0
     except SystemExit as ending:
         code = ending.code if isinstance(ending.code, int) else 1
+    except BursarError as error:
+        log.critical("worker.failed reason=%s", error)
     except BaseException:  # noqa: BLE001  # the end of the process: whatever it is, it is told and becomes the code
-        traceback.print_exc()
+        with suppress(OSError):
+            traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         os._exit(code)
+
+
+def _flush() -> None:
+    """Have printed what was said, if anybody still listens: a terminal may be closed, and whoever read a pipe gone."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
 
 
 def _report(ready_fd: int) -> None:

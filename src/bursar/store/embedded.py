@@ -53,8 +53,16 @@ class EmbeddedPostgres:
         self._sockets = _socket_directory_name(self._data)
 
     def url(self, database: str = DATABASE) -> str:
-        """Connection URL, with the password: for our own processes and for `bursar db url`."""
-        password = self._password_file.read_text().strip()
+        """Connection URL, with the password: for our own processes and for `bursar db url`.
+
+        Raises StoreError: the password is not there, or not for us to read.
+        """
+        try:
+            password = self._password_file.read_text().strip()
+        except FileNotFoundError:
+            raise StoreError(f"{self._password_file} is missing; `bursar serve` makes it anew when it starts") from None
+        except OSError as error:
+            raise StoreError(f"the database's password cannot be read: {error}") from error
         return f"postgresql://{USER}:{quote(password)}@/{database}?host={quote(str(self._sockets), safe='/')}"
 
     @property
@@ -78,6 +86,9 @@ class EmbeddedPostgres:
             progress(f"First start: making the database in {self._data} (a few seconds) …")
             self._initialise(binaries, identity)
         self._end_leftover()
+        if not self._password_file.exists():
+            progress(f"{self._password_file} is missing; giving the database a new password …")
+            self._renew_password(binaries, identity)
         log_start = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
             self._log.chmod(0o600)
@@ -144,6 +155,28 @@ class EmbeddedPostgres:
                 output.seek(0)
                 raise StoreError(f"initdb failed in {fresh}:\n{output.read().decode(errors='replace')[-2000:]}")
         fresh.rename(self._data)
+
+    def _renew_password(self, binaries: Binaries, identity: Identity) -> None:
+        """Without a server, hence without the old one: whoever owns the files may do this anyway."""
+        password = secrets.token_urlsafe(24)  # no character of it needs quoting
+        with tempfile.TemporaryFile() as statement, tempfile.TemporaryFile() as output:
+            statement.write(f"ALTER ROLE {USER} PASSWORD '{password}'\n".encode())
+            statement.seek(0)
+            arguments = ("--single", "-D", str(self._data), "-c", "password_encryption=scram-sha-256", "postgres")
+            program = binaries.program("postgres")
+            process = _launch(identity, program, *arguments, source=statement.fileno(), output=output.fileno())
+            failed = process.wait() != 0
+            output.seek(0)
+            said = output.read().decode(errors="replace")
+        if failed or "ERROR:" in said:  # a statement that fails is not the end of a single-user session
+            raise StoreError(
+                f"{self._password_file} is missing, and no new password can be set. Bring it back from a copy. "
+                f"PostgreSQL said:\n{said[-2000:]}"
+            )
+        fresh = self._password_file.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(password)
+        fresh.rename(self._password_file)
 
     def _end_leftover(self) -> None:
         """A server may have outlived its supervisor for a moment, or where the kernel does not tie them together.
@@ -217,13 +250,15 @@ def _socket_directory_name(data: Path) -> Path:
     return directory if len(str(directory)) <= _SOCKET_PATH_MAX else Path("/tmp") / directory.name  # noqa: S108
 
 
-def _launch(identity: Identity, program: str, *arguments: str, output: int) -> subprocess.Popen[bytes]:
+def _launch(
+    identity: Identity, program: str, *arguments: str, output: int, source: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     launcher = Path(__file__).with_name("launch.py")
     command = [sys.executable, "-I", "-S", str(launcher), str(os.getpid()), identity.launch, program, *arguments]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
     return subprocess.Popen(  # noqa: S603  # no shell, and nothing of it comes from a request
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=source,
         stdout=output,
         stderr=subprocess.STDOUT,
         cwd="/",

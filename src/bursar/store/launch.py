@@ -58,7 +58,10 @@ def main(arguments: list[str]) -> None:
     except OSError as error:
         sys.exit(f"cannot become {identity}: {error.strerror}")
     _die_with(int(parent))
-    os.execv(program, [program, *rest])  # noqa: S606  # no shell; the program is named by the supervisor
+    try:
+        os.execv(program, [program, *rest])  # noqa: S606  # no shell; the program is named by the supervisor
+    except OSError as error:
+        sys.exit(f"cannot run {program}: {error.strerror}")
 
 
 if __name__ == "__main__":

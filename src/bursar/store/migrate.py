@@ -91,6 +91,7 @@ async def migrate(
             if migration.number not in {m.number for m in await pending_migrations(connection, known)}:
                 continue
             progress(f"Database: applying migration {migration.number:04d} ({migration.name.replace('_', ' ')}) …")
+            await connection.execute(_SQL["leave_our_schema"])
             await connection.execute(migration.sql)
             await connection.execute(_SQL["make_our_table"])
             await connection.execute(_SQL["record"], migration.number, migration.name, migration.checksum)

@@ -23,6 +23,14 @@ SELECT number, name, checksum FROM bursar.migrations ORDER BY number
 SELECT set_config('lock_timeout', '30s', true), set_config('statement_timeout', '10min', true),
     pg_advisory_xact_lock(108256570859890)
 
+-- name: leave_our_schema
+-- Until the end of the transaction. The search path begins with the user's own schema, and users may be called bursar:
+-- LiteLLM's tables would be made among ours, where nobody else looks for them.
+SELECT set_config('search_path', string_agg(quote_ident(name), ', ' ORDER BY place), true)
+FROM unnest(current_schemas(false)) WITH ORDINALITY AS s (name, place)
+WHERE name <> 'bursar'
+HAVING count(*) > 0
+
 -- name: make_our_table
 CREATE TABLE IF NOT EXISTS bursar.migrations (
     number integer PRIMARY KEY,
