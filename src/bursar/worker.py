@@ -60,6 +60,8 @@ _DRAIN_HURRIED_S = 1.0
 _ORPHAN_GRACE_S = 5.0
 """The grace of a worker whose supervisor has died: the next one wants to start."""
 _SWEEP_SEGMENTS_S = 60.0
+_POST_AGAIN_S = 2.0
+"""After the database has refused in a way that only a person can mend."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -190,11 +192,20 @@ class Worker:
         return False
 
     async def _post(self, poster: Poster, texts: Texts | None) -> None:
-        try:
-            await poster.run(on_posted=None if texts is None else texts.rows_posted)
-        except JournalTaken as error:
-            log.critical("ledger.journal_taken reason=%s", error)
-            self._stopping.set()
+        """Post for as long as we live: what cannot be posted stays in the journal, and is tried again."""
+        while True:
+            try:
+                await poster.run(on_posted=None if texts is None else texts.rows_posted)
+                return
+            except JournalTaken as error:
+                log.critical("ledger.journal_taken reason=%s", error)
+                self._stopping.set()
+                return
+            except Exception:  # the edge of a task: a mistake of ours, or of the database's owner, who may mend it
+                log.exception("ledger.posting_failed")
+            if self._stopping.is_set():
+                return
+            await asyncio.sleep(_POST_AGAIN_S)
 
     async def _sweep(self, journal: Journal, reader: JournalReader) -> None:
         keep = self._plan.config.bursar
