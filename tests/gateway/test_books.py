@@ -345,6 +345,18 @@ PRICED = """
 """
 
 
+async def test_unknown_costs_of_what_costs_nothing(start_gateway: StartGateway, books: Books) -> None:
+    """Free or without a price: that nobody knows what was used is on record all the same."""
+    gateway = await start_gateway(models=PRICED)
+    for name in ("unpriced", "free"):
+        await gateway.chat(name, extra_headers={"x-oracle": "fault=close"})
+    assert await books.kinds() == ["open", "unknown", "settle", "call"] * 2
+    assert await books.cost_nano_usd() == 0
+    unpriced, free = await books.rows()
+    assert (unpriced["metadata"]["bursar"]["evidence"], free["metadata"]["bursar"]["evidence"]) == ("unpriced", "free")
+    assert all("usage_estimated" in row["metadata"]["bursar"]["flags"] for row in (unpriced, free))
+
+
 @streamed_or_not
 async def test_prices(start_gateway: StartGateway, books: Books, stream: bool) -> None:
     gateway = await start_gateway(models=PRICED)
