@@ -60,8 +60,8 @@ _DRAIN_HURRIED_S = 1.0
 _ORPHAN_GRACE_S = 5.0
 """The grace of a worker whose supervisor has died: the next one wants to start."""
 _SWEEP_SEGMENTS_S = 60.0
-_POST_AGAIN_S = 5.0
-"""The pause after a failure that is not the database's absence: it will hardly pass by itself."""
+_POST_AGAIN_S = 2.0
+"""After the database has refused in a way that only a person can mend."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -193,6 +193,7 @@ class Worker:
         return False
 
     async def _post(self, poster: Poster, texts: Texts | None) -> None:
+        """Post for as long as we live: what cannot be posted stays in the journal, and is tried again."""
         while True:
             try:
                 await poster.run(on_posted=None if texts is None else texts.rows_posted)
@@ -201,11 +202,11 @@ class Worker:
                 log.critical("ledger.journal_taken reason=%s", error)
                 self._stopping.set()
                 return
-            except Exception:
-                # Somebody changed the tables under us, or it is a mistake of ours. The journal keeps what waits, but
-                # without a poster until the next start, and the disk might not.
-                log.critical("ledger.not_posting next_in_s=%.0f", _POST_AGAIN_S, exc_info=True)
-                await asyncio.sleep(_POST_AGAIN_S)
+            except Exception:  # the edge of a task: a mistake of ours, or of the database's owner, who may mend it
+                log.exception("ledger.posting_failed")
+            if self._stopping.is_set():
+                return
+            await asyncio.sleep(_POST_AGAIN_S)
 
     async def _sweep(self, journal: Journal, reader: JournalReader) -> None:
         keep = self._plan.config.bursar

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -32,11 +33,12 @@ END $$
 def gateway_database(postgres_server: EmbeddedPostgres) -> str:
     """URL of the database all gateways of a test process use, one after another: a new one for each takes longer than
     most of the tests."""
-    url = postgres_server.url("gateways")
+    name = f"gateways{uuid4().hex}"
+    url = postgres_server.url(name)
 
     async def make() -> None:
         admin = await asyncpg.connect(postgres_server.url("postgres"))
-        await admin.execute("CREATE DATABASE gateways")
+        await admin.execute(f"CREATE DATABASE {name}")
         await admin.close()
         connection = await asyncpg.connect(url)
         await migrate(connection, lambda _: None)

@@ -1,7 +1,7 @@
 """An upstream that answers exactly the bytes a test gives it, on every connection."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -33,10 +33,10 @@ def whole(body: bytes, *fields: str, status: str = "200 OK", content_type: str =
     return answering("\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body)
 
 
-def streaming(*events: bytes) -> Script:
+def streaming(*events: bytes, fields: Sequence[str] = ()) -> Script:
     """A stream that ends with its connection."""
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
-    return answering(head, *events)
+    head = ["HTTP/1.1 200 OK", "content-type: text/event-stream", "connection: close", *fields]
+    return answering("\r\n".join(head).encode("latin-1") + b"\r\n\r\n", *events)
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ class Answer:
         return "".join(
             choice["delta"].get("content") or ""
             for chunk in self.chunk_objects
-            for choice in chunk["choices"]
+            for choice in chunk.get("choices", ())
             if choice["index"] == index
         )
 

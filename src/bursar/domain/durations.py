@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from bursar.domain.errors import InvalidRequest
 
-_FORM = re.compile(r"(\d{1,9})(s|m|h|d|w|mo)")
+_FORM = re.compile(r"([0-9]{1,9})(s|m|h|d|w|mo)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 

@@ -14,7 +14,6 @@ import msgspec
 from bursar.domain.accounting import (
     EndBody,
     Entry,
-    Evidence,
     OpenBody,
     SettleBody,
     encode_entries,
@@ -105,13 +104,13 @@ class Books:
         self._end(attempt)
         now = self._clock_us()
         entries: list[Entry] = []
-        if charge.evidence is Evidence.ESTIMATED and failure is not None:
+        if charge.estimated and failure is not None:
             entries.append(unknown(attempt_id=attempt.id, call_id=call.id, at_us=now, body=_end_body(attempt, failure)))
         entries.append(_settle_entry(call, attempt, charge, now))
         entries.append(self._call_entry(call, attempt, charge.cost, now, failure))
         self._append(entries)
         self.unpriced_attempts += not charge.priced
-        self.estimated_attempts += charge.evidence is Evidence.ESTIMATED
+        self.estimated_attempts += charge.estimated
 
     def void(self, call: Call, attempt: Attempt, failure: Failure) -> None:
         """It is certain that the attempt cost nothing; the call has failed."""

@@ -51,6 +51,11 @@ class Charge(msgspec.Struct):
     """None: there is no price, or the provider stated the charge itself."""
     priced: bool = True
 
+    @property
+    def estimated(self) -> bool:
+        """Its usage is ours, not the provider's, whatever it costs: free and unpriced ones have their own evidence."""
+        return "usage_estimated" in self.flags
+
 
 class Attempt(msgspec.Struct, kw_only=True):
     """One try at one deployment."""

@@ -82,7 +82,7 @@ def upstream_failure(provider: str, error: UpstreamError, *, status: int, output
         detail=error.message,
         param=error.param,
         provider=provider,
-        provider_fields={} if error_class in _OWN_CREDENTIAL else _own_words(error),
+        provider_fields=_own_words(error) if error.shaped and error_class not in _OWN_CREDENTIAL else {},
     )
 
 

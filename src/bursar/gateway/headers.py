@@ -90,8 +90,9 @@ class HeaderWriter:
 
     def failure(self, call: Call, attempt: Attempt) -> FieldLines:
         """For an attempt that failed. What it cost is not always nothing, and never unknown any more."""
+        upstream_headers = _concealed(attempt)
         retry_after = b"".join(
-            b"retry-after: %b\r\n" % value for name, value in attempt.upstream_headers if name == b"retry-after"
+            b"retry-after: %b\r\n" % value for name, value in upstream_headers if name == b"retry-after"
         )
         return b"".join(
             (
@@ -101,7 +102,7 @@ class HeaderWriter:
                 self._key(call.principal),
                 b"x-litellm-timeout: %r\r\n" % attempt.timeout_s,
                 retry_after,
-                self._upstream(attempt.upstream_headers),
+                self._upstream(upstream_headers),
             )
         )
 
@@ -146,6 +147,16 @@ class HeaderWriter:
         if request_id:
             lines.append(b"request-id: %b\r\n" % request_id)
         return b"".join(lines)
+
+
+def _concealed(attempt: Attempt) -> RawHeaders:
+    """The provider's headers without our credentials, which some repeat where they refuse or redirect."""
+    upstream = attempt.deployment.upstream
+    if upstream is None:
+        return attempt.upstream_headers
+    return [
+        (name, upstream.conceal(value.decode("latin-1")).encode("latin-1")) for name, value in attempt.upstream_headers
+    ]
 
 
 def _cost(charge: Charge) -> FieldLines:

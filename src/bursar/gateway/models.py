@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bursar.domain.errors import InvalidRequest, Unavailable
+from bursar.domain.errors import ConfigError, InvalidRequest, Unavailable
 from bursar.domain.ids import DeploymentId
 from bursar.domain.permissions import matches_wildcard
 from bursar.domain.prices import Price
@@ -146,7 +146,10 @@ class ModelTable:
         for name in names:
             for wildcard in self._wildcards:
                 if matches_wildcard(wildcard.pattern, name):
-                    return Group(target, wildcard.make(name))
+                    try:
+                        return Group(target, wildcard.make(name))
+                    except ConfigError:
+                        return None  # `openai/` fits `openai/*`, and names no model
         return None
 
     def _remember(self, group: Group) -> Group:
