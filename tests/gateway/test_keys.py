@@ -218,6 +218,7 @@ async def test_a_call_under_way_survives_its_key(gateway: Gateway, oracle: Runni
 async def test_a_key_costs_one_look(gateway: Gateway, books: Books) -> None:
     """After its first use nobody asks the database: a table that looking needs may even be gone."""
     key = await gateway.new_key()
+    await asyncio.sleep(0.5)  # until the news of its making has arrived, after which it is looked up again
     assert (await gateway.chat(key=key)).status == 200
     await books.fetch('ALTER TABLE "LiteLLM_UserTable" RENAME TO gone')
     try:

@@ -31,6 +31,9 @@ _AWAY = (
 )
 """Failures of the moment: the same statement may succeed later."""
 
+_CUT = (ConnectionError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError)
+"""Among them: the connection was dead, or was ended under the statement. On another one it may succeed at once."""
+
 
 @dataclass(slots=True, frozen=True)
 class DatabaseOptions:
@@ -73,6 +76,20 @@ class Database:
         """A connection inside a transaction; raises as `connection` does."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+    async def read_row(self, query: str, *arguments: object) -> Any:  # noqa: ANN401  # asyncpg is not typed
+        """The first row of a query that changes nothing, or None. Asked once more when its connection was cut.
+
+        Raises as `connection` does.
+        """
+        try:
+            async with self.connection() as connection:
+                return await connection.fetchrow(query, *arguments)
+        except StoreUnavailable as error:
+            if not isinstance(error.__cause__, _CUT):
+                raise
+        async with self.connection() as connection:
+            return await connection.fetchrow(query, *arguments)
 
     async def _make_pool(self) -> Any:  # noqa: ANN401  # asyncpg is not typed
         async with self._lock:

@@ -39,8 +39,7 @@ class PostgresKeys:
 
     async def find(self, key: KeyHash) -> Principal | None:
         """See `ports.KeyStore.find`."""
-        async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SQL["find"], key)
+        row = await self._database.read_row(_SQL["find"], key)
         return None if row is None else _principal(row)
 
     async def insert(self, key: NewKey) -> KeyRow | None:
