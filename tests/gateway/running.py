@@ -277,8 +277,7 @@ class Books:
 def _last_sequence(journal: Path) -> int:
     reader = JournalReader(journal, JournalId(journal.name))
     reader.seek(1)
-    last = 0
-    while records := reader.read(1 << 20):
-        last = records[-1].sequence
+    while reader.read(1 << 20):
+        pass
     reader.close()
-    return last
+    return reader.next_sequence - 1

@@ -393,7 +393,7 @@ def journaled(gateway: Gateway) -> list[bytes]:
     reader.seek(1)
     found = []
     while records := reader.read(1 << 20):
-        found += [record.payload for record in records]
+        found += [record.tobytes() for record in records]
     reader.close()
     return found
 

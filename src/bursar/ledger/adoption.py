@@ -135,7 +135,7 @@ async def open_attempts(directory: Path) -> dict[AttemptId, CallId]:
     found: dict[AttemptId, CallId] = {}
     while batch := reader.read():
         for record in batch:
-            for entry in decode(record.payload):
+            for entry in decode(record):
                 if entry.kind == "open":
                     found[entry.attempt_id] = entry.call_id
                 elif entry.kind in _TERMINAL:

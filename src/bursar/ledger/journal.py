@@ -8,12 +8,13 @@ operating system has the record: it survives kill -9 of the process, not a power
 import errno
 import fcntl
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 from bursar.domain.errors import JournalError
 from bursar.domain.ids import JournalId
-from bursar.ledger.segment import HEADER_BYTES, Record, check_header, encode_header, frame, records
+from bursar.ledger.segment import HEADER_BYTES, check_header, encode_header, frame, payloads_in
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 _READ_BYTES = 1024 * 1024
@@ -186,8 +187,8 @@ class JournalReader:
             raise JournalError(f"{self._directory}: record {sequence} is no longer kept")
         self.next_sequence = sequence
 
-    def read(self, max_bytes: int = _READ_BYTES) -> list[Record]:
-        """The next records, about `max_bytes` of them; empty at the end of what is written so far."""
+    def read(self, max_bytes: int = _READ_BYTES) -> list[memoryview]:
+        """The payloads of the next records, about `max_bytes` of them; empty at the end of what is written so far."""
         while True:
             if self._fd < 0 and not self._enter_next():
                 return []
@@ -209,17 +210,13 @@ class JournalReader:
         """Number of the segment being read; those below it have been read to their end."""
         return self._number
 
-    def _parse(self, data: bytes) -> list[Record]:
-        batch: list[Record] = []
-        used = 0
-        for end, record in records(data, number=self._number, sequence=self.next_sequence):
-            batch.append(record)
-            used = end
+    def _parse(self, data: bytes, *, at_most: int = sys.maxsize) -> list[memoryview]:
+        payloads, used = payloads_in(data, number=self._number, sequence=self.next_sequence, at_most=at_most)
         self._offset += used
-        self.next_sequence += len(batch)
-        return batch
+        self.next_sequence += len(payloads)
+        return payloads
 
-    def _read_large(self, tried: int) -> list[Record]:
+    def _read_large(self, tried: int) -> list[memoryview]:
         """A record larger than one read: read on until it is whole, or the file's end shows that it never will be."""
         size = os.fstat(self._fd).st_size - self._offset
         while tried < size:
@@ -230,13 +227,8 @@ class JournalReader:
 
     def _skip_to(self, sequence: int) -> None:
         """Pass over the segment's records before `sequence`."""
-        start = self._offset
-        data = os.pread(self._fd, os.fstat(self._fd).st_size, start)
-        for end, record in records(data, number=self._number, sequence=self.next_sequence):
-            if record.sequence >= sequence:
-                return
-            self._offset = start + end
-            self.next_sequence = record.sequence + 1
+        data = os.pread(self._fd, os.fstat(self._fd).st_size, self._offset)
+        self._parse(data, at_most=sequence - self.next_sequence)
 
     def _enter_next(self) -> bool:
         """Go on to the following segment, if there is one and it carries on where this one ends."""

@@ -13,7 +13,6 @@ import msgspec
 from bursar.domain.errors import StoreRefused, StoreUnavailable
 from bursar.domain.ids import JournalId
 from bursar.ledger.journal import JournalReader
-from bursar.ledger.segment import Record
 from bursar.ports import Batch, JournalPosition, LedgerStore, SetAside
 
 log = logging.getLogger(__name__)
@@ -34,8 +33,8 @@ class Poster:
         self._journal_id = journal_id
         self._host = host
         self._position: JournalPosition | None = None
-        self._waiting: list[Record] = []
-        """Records read and not posted yet: at most one batch."""
+        self._waiting: list[memoryview] = []
+        """Records read and not posted yet, which follow `posted_sequence`: at most one batch."""
         self._wake = asyncio.Event()
         self._stopping = False
         self._away = False
@@ -51,7 +50,7 @@ class Poster:
         self._wake.set()
 
     async def run(
-        self, *, follow: bool = True, on_posted: Callable[[Sequence[Record]], Awaitable[None]] | None = None
+        self, *, follow: bool = True, on_posted: Callable[[Sequence[memoryview]], Awaitable[None]] | None = None
     ) -> bool:
         """Post the journal to its end and, if `follow`, go on with what is appended until `stop`.
 
@@ -79,6 +78,9 @@ class Poster:
                 await self._pause(delay)
                 delay = min(delay * 2, _RETRY_MAX_S)
                 continue
+            except BaseException:
+                self._lose_place()
+                raise
             if not batch:
                 if self._stopping or not follow:
                     return True
@@ -98,7 +100,7 @@ class Poster:
         except TimeoutError:
             pass
 
-    async def _next_batch(self) -> list[Record]:
+    async def _next_batch(self) -> list[memoryview]:
         if self._position is None:
             self._position = await self._store.register(self._journal_id, self._host)
             self.posted_sequence = self._position.sequence
@@ -107,7 +109,7 @@ class Poster:
             self._waiting = self._reader.read(_BATCH_BYTES)
         return self._waiting
 
-    async def _post(self, batch: Sequence[Record]) -> None:
+    async def _post(self, batch: Sequence[memoryview]) -> None:
         """Post `batch`; when the database refuses it, in halves, until the record to blame stands alone."""
         try:
             await self._post_as(batch, merge_entries(batch))
@@ -119,18 +121,20 @@ class Poster:
             else:
                 await self._post_remains(batch[0], str(error))
 
-    async def _post_remains(self, record: Record, reason: str) -> None:
+    async def _post_remains(self, record: memoryview, reason: str) -> None:
         """The money of a record that is refused, without what the caller said; the whole of it is set aside."""
-        log.error("ledger.record_refused journal=%s sequence=%d reason=%s", self._journal_id, record.sequence, reason)
-        aside = SetAside(reason, record.payload)
+        sequence = self.posted_sequence + 1
+        log.error("ledger.record_refused journal=%s sequence=%d reason=%s", self._journal_id, sequence, reason)
+        payload = record.tobytes()
+        aside = SetAside(reason, payload)
         try:
-            await self._post_as([record], without_presentation(record.payload), aside)
+            await self._post_as([record], without_presentation(payload), aside)
         except (StoreRefused, msgspec.MsgspecError):
             await self._post_as([record], b"[]", aside)
 
-    async def _post_as(self, batch: Sequence[Record], entries: bytes, set_aside: SetAside | None = None) -> None:
+    async def _post_as(self, batch: Sequence[memoryview], entries: bytes, set_aside: SetAside | None = None) -> None:
         assert self._position is not None
-        upto = batch[-1].sequence
+        upto = self.posted_sequence + len(batch)
         await self._store.post(
             Batch(
                 journal_id=self._journal_id,
@@ -144,12 +148,15 @@ class Poster:
         self.posted_sequence = upto
 
     def _went_away(self, error: StoreUnavailable) -> None:
-        # A commit whose answer was lost may have happened: ask for the position again before going on.
-        self._position = None
-        self._waiting = []
+        self._lose_place()
         if not self._away:
             self._away = True
             log.warning("ledger.store_away journal=%s reason=%s", self._journal_id, error)
+
+    def _lose_place(self) -> None:
+        # A commit whose answer was lost may have happened: ask for the position again before going on.
+        self._position = None
+        self._waiting = []
 
     def _came_back(self) -> None:
         if self._away:
@@ -157,9 +164,9 @@ class Poster:
             log.warning("ledger.store_back journal=%s posted=%d", self._journal_id, self.posted_sequence)
 
 
-def merge_entries(batch: Sequence[Record]) -> bytes:
+def merge_entries(batch: Sequence[memoryview]) -> bytes:
     """One JSON array of all entries of the records, each of which is one."""
-    return b"[%b]" % b",".join(record.payload[1:-1] for record in batch)
+    return b"[%b]" % b",".join([payload[1:-1] for payload in batch])
 
 
 _PRESENTATION: dict[str, object] = {

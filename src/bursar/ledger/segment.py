@@ -13,9 +13,8 @@ check: what follows a torn write was never acknowledged.
 """
 
 import struct
+import sys
 import zlib
-from collections.abc import Iterator
-from typing import NamedTuple
 from uuid import UUID
 
 from bursar.domain.errors import JournalError
@@ -27,14 +26,9 @@ _HEADER = struct.Struct(">4sB3xQQ16sI")
 _FRAME = struct.Struct(">IIQ")
 HEADER_BYTES = _HEADER.size
 FRAME_BYTES = _FRAME.size
+_SEQUENCE_AT = 8
+"""Where in a frame the sequence stands, and behind it the payload: together they are what the CRC covers."""
 PAYLOAD_MAX_BYTES = 64 * 1024 * 1024
-
-
-class Record(NamedTuple):
-    """One acknowledged write."""
-
-    sequence: int
-    payload: bytes
 
 
 def encode_header(journal: JournalId, number: int, first_sequence: int) -> bytes:
@@ -66,22 +60,25 @@ def frame(number: int, sequence: int, payload: bytes) -> bytes:
     return _FRAME.pack(len(payload), crc, sequence) + payload
 
 
-def records(data: bytes, *, number: int, sequence: int) -> Iterator[tuple[int, Record]]:
-    """The records in `data`, which begins at a frame's start; each with the offset behind it.
+def payloads_in(data: bytes, *, number: int, sequence: int, at_most: int = sys.maxsize) -> tuple[list[memoryview], int]:
+    """The payloads of the records in `data`, which begins at a frame's start, and the bytes those records take.
 
-    `sequence`: that of the first record expected. Ends silently where no further complete, correct record follows.
+    `sequence`: that of the first record expected; the others follow it one by one. Ends silently where no further
+    complete, correct record follows. The payloads are views: they keep `data`.
     """
-    offset = 0
     seed = number & 0xFFFF_FFFF
+    view = memoryview(data)
     end = len(data)
-    while offset + FRAME_BYTES <= end:
+    payloads: list[memoryview] = []
+    offset = 0
+    while (start := offset + FRAME_BYTES) <= end and len(payloads) < at_most:
         length, crc, found = _FRAME.unpack_from(data, offset)
-        stop = offset + FRAME_BYTES + length
+        stop = start + length
         if found != sequence or stop > end or length > PAYLOAD_MAX_BYTES:
-            return
-        payload = data[offset + FRAME_BYTES : stop]
-        if zlib.crc32(payload, zlib.crc32(data[offset + 8 : offset + 16], seed)) != crc:
-            return
+            break
+        if zlib.crc32(view[offset + _SEQUENCE_AT : stop], seed) != crc:
+            break
+        payloads.append(view[start:stop])
         offset = stop
-        yield offset, Record(sequence, payload)
         sequence += 1
+    return payloads, offset

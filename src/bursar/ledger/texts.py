@@ -12,7 +12,6 @@ import msgspec
 
 from bursar.domain.errors import StoreError
 from bursar.domain.ids import CallId
-from bursar.ledger.segment import Record
 from bursar.ports import CallText, TextStore
 
 log = logging.getLogger(__name__)
@@ -48,11 +47,9 @@ class Texts:
             self._bytes -= self._waiting.popitem(last=False)[1].size
             self.dropped += 1
 
-    async def rows_posted(self, records: Sequence[Record]) -> None:
+    async def rows_posted(self, records: Sequence[memoryview]) -> None:
         """`records` are in the database: write the texts of the calls they end. Refused ones are lost, and counted."""
-        texts = self._take(
-            entry.call_id for record in records for entry in _decode(record.payload) if entry.kind == "call"
-        )
+        texts = self._take(entry.call_id for record in records for entry in _decode(record) if entry.kind == "call")
         if not texts:
             return
         try:

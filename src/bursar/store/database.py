@@ -98,6 +98,7 @@ class Database:
                     min_size=0,
                     max_size=self._options.pool_max,
                     command_timeout=_COMMAND_TIMEOUT_S,
+                    reset=_leave_as_it_is,
                     **connect_arguments(self._options),
                 )
             return self._pool
@@ -110,6 +111,11 @@ class Database:
             except TimeoutError:
                 self._pool.terminate()
             self._pool = None
+
+
+async def _leave_as_it_is(_connection: object) -> None:
+    """A connection goes back to the pool as it is: nobody here sets session state, and open transactions are ended by
+    asyncpg before this. Its own reset is one more exchange with the server for each use."""
 
 
 async def connect(options: DatabaseOptions) -> Any:  # noqa: ANN401  # asyncpg is not typed

@@ -29,11 +29,18 @@ class PostgresLedger:
 
     async def post(self, batch: Batch) -> int:
         """See `ports.LedgerStore.post`."""
-        entries = batch.entries.decode("utf-8", errors="replace")
+        entries = batch.entries
+        if not entries.isascii():  # what a provider wrote passes unread, and need not be UTF-8
+            entries = entries.decode("utf-8", errors="replace").encode()
         try:
             async with self._database.transaction() as connection:
-                await self._advance(connection, batch)
-                counts = await connection.fetchrow(_SQL["post_entries"], entries)
+                counts = await connection.fetchrow(
+                    _SQL["post_entries"], entries, batch.journal_id, batch.epoch, batch.after, batch.upto
+                )
+                if not counts["claimed"]:
+                    raise JournalTaken(
+                        f"journal {batch.journal_id} is not at {batch.after} under epoch {batch.epoch} any more"
+                    )
                 if counts["inserted"] < counts["offered"]:
                     await connection.execute(_SQL["quarantine_contradictions"], entries, batch.journal_id)
                 if (aside := batch.set_aside) is not None:
@@ -46,10 +53,3 @@ class PostgresLedger:
         except _REFUSALS as error:
             raise StoreRefused(f"the database refuses an entry: {error}") from error
         return int(counts["inserted"])
-
-    async def _advance(self, connection: asyncpg.Connection, batch: Batch) -> None:
-        claimed = await connection.fetchval(
-            _SQL["advance_journal"], batch.journal_id, batch.epoch, batch.after, batch.upto
-        )
-        if claimed is None:
-            raise JournalTaken(f"journal {batch.journal_id} is not at {batch.after} under epoch {batch.epoch} any more")

@@ -10,19 +10,20 @@ SELECT posted_sequence, epoch FROM bursar.journals WHERE journal_id = $1
 -- name: journals
 SELECT journal_id, posted_sequence FROM bursar.journals ORDER BY created_at DESC LIMIT 20
 
--- name: advance_journal
--- Locks the journal's row until commit. No row: another poster has been here since, or took the journal over.
-UPDATE bursar.journals
-SET posted_sequence = $4, posted_at = now()
-WHERE journal_id = $1 AND epoch = $2 AND posted_sequence = $3
-RETURNING journal_id
-
 -- name: post_entries
--- $1: a JSON array of entries as the journal holds them. What is there already inserts nothing and moves no total.
+-- $1: a JSON array of entries as the journal holds them, in UTF-8. What is there already inserts nothing and moves no total.
+-- $2 to $5: the journal, its epoch, and from where to where it is carried. Not claimed: another poster has been here
+-- since, or took the journal over; then nothing is inserted. The claim locks the journal's row until commit.
 -- A provider that repeats its ids must not lose a row: the second becomes '<provider id>:<our call id>'.
-WITH incoming AS MATERIALIZED (
+WITH claimed AS (
+    UPDATE bursar.journals
+    SET posted_sequence = $5, posted_at = now()
+    WHERE journal_id = $2 AND epoch = $3 AND posted_sequence = $4
+    RETURNING journal_id
+),
+incoming AS MATERIALIZED (
     SELECT kind, attempt_id, coalesce(seq, 0) AS seq, call_id, at_us, cost_nano_usd, evidence, body
-    FROM json_to_recordset($1::json) AS e (
+    FROM claimed CROSS JOIN json_to_recordset(convert_from($1, 'UTF8')::json) AS e (
         kind text, attempt_id uuid, seq integer, call_id uuid, at_us bigint, cost_nano_usd bigint, evidence text,
         body json
     )
@@ -92,7 +93,7 @@ keys AS (
     WHERE k.token = spent.token
     RETURNING k.token
 )
-SELECT (SELECT count(*) FROM incoming) AS offered, (SELECT count(*) FROM inserted) AS inserted,
+SELECT EXISTS (SELECT FROM claimed) AS claimed, (SELECT count(*) FROM incoming) AS offered, (SELECT count(*) FROM inserted) AS inserted,
     (SELECT count(*) FROM logged) AS logged, (SELECT count(*) FROM keys) AS keys
 
 -- name: quarantine_contradictions
@@ -103,7 +104,7 @@ SELECT format('contradicts the %s entry of attempt %s', e.kind, e.attempt_id), $
 FROM (
     SELECT value AS entry, value ->> 'kind' AS kind, (value ->> 'attempt_id')::uuid AS attempt_id,
         coalesce((value ->> 'seq')::integer, 0) AS seq
-    FROM json_array_elements($1::json)
+    FROM json_array_elements(convert_from($1, 'UTF8')::json)
 ) AS i
 JOIN bursar.entries AS e ON e.attempt_id = i.attempt_id
     AND ((e.kind = i.kind AND e.seq = i.seq)
