@@ -64,6 +64,7 @@ def find_nginx(named: Path | None, say: Callable[[str], None]) -> Path:
         return found
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise BenchError(f"nginx is not on PATH. {_CURE}")
+    complaint = ""
     for package in ("nginx-light", "nginx"):
         say(f"nginx is not on PATH: apt-get install {package} …")
         done = subprocess.run(
@@ -74,7 +75,8 @@ def find_nginx(named: Path | None, say: Callable[[str], None]) -> Path:
         )
         if done.returncode == 0 and (found := _on_path()) is not None:
             return found
-    raise BenchError(f"nginx could not be installed: {done.stderr.decode(errors='replace')[-500:].strip()}\n{_CURE}")
+        complaint = done.stderr.decode(errors="replace")[-500:].strip()
+    raise BenchError(f"nginx could not be installed: {complaint}\n{_CURE}")
 
 
 def version_of(nginx: Path) -> str:

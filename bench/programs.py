@@ -80,6 +80,11 @@ class Program:
                     raise self._failed(f"does not accept connections on port {port}") from None
                 time.sleep(0.02)
 
+    def check(self) -> None:
+        """Raises BenchError: it has ended."""
+        if self._process.poll() is not None:
+            raise self._failed(f"ended with code {self._process.returncode}")
+
     def stop(self) -> None:
         """SIGTERM, and SIGKILL when that does not help. Safe to repeat."""
         if self._process.poll() is None:
