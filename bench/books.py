@@ -13,7 +13,7 @@ from bench.programs import BenchError
 from bursar.oracle.bill import BillLine
 
 _SETTLE_PATIENCE_S = 120.0
-_POLL_S = 0.05
+_POLL_S = 0.02
 _SHOWN = 5
 _NANO_PER_USD = 10**9
 

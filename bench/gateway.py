@@ -110,7 +110,7 @@ class Gateway:
         """Wait until the `calls` answered since it was asked last are in the database. Raises BenchError."""
         self.books.wait_for_rows(calls, since=self._counted_from)
         self._counted_from = datetime.now(UTC) + _CLOCK_MARGIN
-        time.sleep(2 * _CLOCK_MARGIN.total_seconds())
+        time.sleep(2 * _CLOCK_MARGIN.total_seconds())  # so that no later call begins before
 
     def cpu(self) -> CpuSeconds:
         """CPU of its processes so far."""

@@ -1,6 +1,7 @@
 """One measurement: a load on a subject, and what the operating system says it cost, later work included."""
 
 import math
+import time
 
 import msgspec
 
@@ -13,6 +14,7 @@ from bench.sizes import (
     STREAM_RAMP_S,
     STREAMS,
     WARM_UP_CALLS,
+    WARM_UP_CALLS_ALONE,
     Sizes,
 )
 from bench.subjects import CpuSeconds, Subject, plan_for
@@ -29,6 +31,13 @@ class Measured(msgspec.Struct, frozen=True):
     cpu: CpuSeconds
     """Of the subject, from before the load until its work was done."""
     upstream_cpu_s: float
+    settle_s: float
+    """How long after the load its work was done."""
+
+    @property
+    def sustained_per_s(self) -> float:
+        """Calls per second that leave no work behind."""
+        return self.result.calls / (self.result.seconds + self.settle_s)
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -57,19 +66,24 @@ class Meter:
         self._sizes = sizes
         self.answered: dict[str, int] = {}
         """Whole answers so far, by subject."""
+        self._calls_alone: dict[str, int] = {}
+        self._calls: dict[str, int] = {}
 
     def warm_up(self, subject: Subject) -> None:
-        """Calls that are not counted."""
-        self._run(subject, Closed(CONCURRENCY, WARM_UP_CALLS))
+        """Calls that are not counted; how fast they are decides how many a measurement takes."""
+        together = self._run(subject, Closed(CONCURRENCY, WARM_UP_CALLS)).result
+        alone = self._run(subject, Closed(1, WARM_UP_CALLS_ALONE)).result
+        self._calls[subject.name] = math.ceil(together.per_s * self._sizes.together_s)
+        self._calls_alone[subject.name] = math.ceil(alone.per_s * self._sizes.alone_s)
         self._run(subject, Closed(STREAMS, STREAMS, STREAM_RAMP_S), streamed=True)
 
     def alone(self, subject: Subject) -> Measured:
         """One call after the other."""
-        return self._run(subject, Closed(1, self._sizes.calls_alone))
+        return self._run(subject, Closed(1, self._calls_alone[subject.name]))
 
     def together(self, subject: Subject, calls: int | None = None) -> Measured:
         """As many calls as the subject takes, `CONCURRENCY` at a time."""
-        return self._run(subject, Closed(CONCURRENCY, calls or self._sizes.calls))
+        return self._run(subject, Closed(CONCURRENCY, calls or self._calls[subject.name]))
 
     def streamed(self, subject: Subject) -> Measured:
         """`STREAMS` streams at a time."""
@@ -85,7 +99,9 @@ class Meter:
     def _run(self, subject: Subject, pace: Closed | Open, *, streamed: bool = False) -> Measured:
         before, upstream_before_s = subject.cpu(), self._upstream.cpu_s()
         result = run_plan(plan_for(subject, pace, streamed=streamed))
+        loaded_s = time.monotonic()
         subject.settle(result.calls)
+        settle_s = time.monotonic() - loaded_s
         cpu = subject.cpu().since(before)
         self.answered[subject.name] = self.answered.get(subject.name, 0) + result.calls
-        return Measured(result, cpu, self._upstream.cpu_s() - upstream_before_s)
+        return Measured(result, cpu, self._upstream.cpu_s() - upstream_before_s, settle_s)

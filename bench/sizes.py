@@ -4,14 +4,15 @@ import msgspec
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls and rounds of one run. Each measurement of a round takes one to three seconds."""
+    """Rounds of one run, and how long each of their measurements takes."""
 
     rounds: int
-    calls_alone: int
-    """With one connection."""
-    calls: int
-    """With `CONCURRENCY` connections."""
+    alone_s: float
+    """With one connection. As many calls as the subject managed while it was warmed up: fast ones get more."""
+    together_s: float
+    """With `CONCURRENCY` connections; likewise."""
     streams: int
+    """How many in all."""
     latency_s: float
     """How long arrivals come, at the subject and at the upstream directly."""
     soak_calls: int
@@ -29,11 +30,12 @@ LOAD_SHARE = 0.5
 """Of a subject's capacity, at which latency is measured."""
 STREAM_RAMP_S = 1.0
 """Streams begin spread over so long, so that their chunks do not all come at the same moment."""
-WARM_UP_CALLS = 1000
+WARM_UP_CALLS = 2000
+WARM_UP_CALLS_ALONE = 500
 
 FULL = Sizes(
-    rounds=5, calls_alone=2500, calls=6000, streams=400, latency_s=3.0, soak_calls=100_000, starts=5, gated=True
+    rounds=5, alone_s=1.5, together_s=2.0, streams=400, latency_s=3.0, soak_calls=100_000, starts=5, gated=True
 )
 QUICK = Sizes(
-    rounds=1, calls_alone=1000, calls=3000, streams=200, latency_s=1.5, soak_calls=10_000, starts=1, gated=False
+    rounds=1, alone_s=0.7, together_s=1.0, streams=200, latency_s=1.5, soak_calls=10_000, starts=1, gated=False
 )
