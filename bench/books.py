@@ -91,7 +91,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 
 def compare(bill: Sequence[BillLine], ledger: Ledger, *, answered: int) -> Agreement:
     """Ledger and bill, call by call, by the id of the provider's answer."""
-    costs = {line.id or line.provider_request_id: line.cost_nano_usd for line in bill}
+    costs = {_id_of(line): line.cost_nano_usd for line in bill}
     rows = {row.request_id.partition(":")[0]: row for row in ledger.rows}
     missing = costs.keys() - rows.keys()
     unbilled = rows.keys() - costs.keys()
@@ -101,8 +101,11 @@ def compare(bill: Sequence[BillLine], ledger: Ledger, *, answered: int) -> Agree
     examples = [f"missing: {key}" for key in sorted(missing)[:_SHOWN]]
     examples += [f"not billed: {key}" for key in sorted(unbilled)[:_SHOWN]]
     examples += [f"{by} nano-dollars apart: {key}" for key, by in sorted(apart.items())[:_SHOWN]]
-    counts = Counter(row.request_id.partition(":")[0] for row in ledger.rows)
-    examples += [f"booked {count} times: {key}" for key, count in counts.most_common(_SHOWN) if count > 1]
+    bookings = Counter(row.request_id.partition(":")[0] for row in ledger.rows)
+    billings = Counter(_id_of(line) for line in bill)
+    examples += [f"settled {row.settled} times: {row.request_id}" for row in ledger.rows if row.settled > 1][:_SHOWN]
+    examples += [f"billed {count} times: {key}" for key, count in billings.most_common(_SHOWN) if count > 1]
+    examples += [f"booked {count} times: {key}" for key, count in bookings.most_common(_SHOWN) if count > 1]
     return Agreement(
         answered=answered,
         billed=len(bill),
@@ -115,6 +118,10 @@ def compare(bill: Sequence[BillLine], ledger: Ledger, *, answered: int) -> Agree
         other=_other(bill, ledger, answered),
         examples=examples,
     )
+
+
+def _id_of(line: BillLine) -> str:
+    return line.id or line.provider_request_id
 
 
 def _difference(row: Booked, cost_nano_usd: int) -> int:
