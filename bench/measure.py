@@ -10,6 +10,7 @@ from bench.programs import run_plan
 from bench.sizes import (
     CONCURRENCY,
     LATENCY_CONNECTIONS,
+    LATENCY_RATE_MAX_PER_S,
     LOAD_SHARE,
     STREAM_RAMP_S,
     STREAMS,
@@ -91,7 +92,7 @@ class Meter:
 
     def latency(self, subject: Subject, direct: Subject, *, capacity_per_s: float, seed: int) -> Latency:
         """The same arrivals to the subject and to the upstream. Raises BenchError: calls failed."""
-        rate = capacity_per_s * LOAD_SHARE
+        rate = min(capacity_per_s * LOAD_SHARE, LATENCY_RATE_MAX_PER_S)
         duration_s = max(self._sizes.latency_s, _LEAST_PERCENTILE_CALLS / rate)
         pace = Open(min(LATENCY_CONNECTIONS, math.ceil(rate)), rate, duration_s, seed)
         return Latency(rate, through=self._run(subject, pace).result, direct=self._run(direct, pace).result)

@@ -7,6 +7,7 @@ from bench.figures import Figures, LatencyMetric, Load, Metric
 from bench.gates import Gate
 from bench.memory import MEGABYTE
 from bench.run import Report
+from bench.sizes import LATENCY_RATE_MAX_PER_S
 from bench.spread import Spread
 
 _COLUMNS = ("direct", "nginx", "floor", "bursar")
@@ -54,7 +55,7 @@ def _table(report: Report, figures: Figures) -> list[str]:
     ):
         lines.append(title)
         lines += (_line(row) for row in _load_rows(report, figures, load, unit))
-    lines.append("Unstreamed, random arrivals at half of each one's capacity")
+    lines.append(f"Unstreamed, random arrivals at half of each one's capacity, at most {LATENCY_RATE_MAX_PER_S:.0f}/s")
     lines += (_line(row) for row in _latency_rows(figures))
     return lines
 
@@ -72,6 +73,7 @@ def _load_rows(report: Report, figures: Figures, load: Load, unit: str) -> list[
     ]
     if load is not Load.STREAMS:
         rows.append(_Row("  calls per second", of(Metric.PER_S), digits=0))
+        rows.append(_Row("    until they are booked", of(Metric.SUSTAINED_PER_S), digits=0, columns=("bursar",)))
         rows.append(_Row("  latency p50, ms", of(Metric.P50_MS), digits=2))
     rows.append(_Row("  booked after the last answer, ms", of(Metric.SETTLED_MS), digits=0, columns=("bursar",)))
     return rows

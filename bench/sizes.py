@@ -28,6 +28,8 @@ LATENCY_CONNECTIONS = 128
 """More than are ever busy at half of a subject's capacity, so that no call waits for one."""
 LOAD_SHARE = 0.5
 """Of a subject's capacity, at which latency is measured."""
+LATENCY_RATE_MAX_PER_S = 5000.0
+"""More than this the load generator cannot send punctually beside everything else on two cores."""
 STREAM_RAMP_S = 1.0
 """Streams begin spread over so long, so that their chunks do not all come at the same moment."""
 WARM_UP_CALLS = 2000
