@@ -32,6 +32,7 @@ exit codes:
 examples:
   python -m bench
   python -m bench --quick
+  python -m bench --litellm ~/litellm/bin/litellm
   make bench ARGS="--nginx /opt/nginx/sbin/nginx --json before.json"
 """
 RESULT = Path("bench-result.json")
@@ -59,6 +60,9 @@ def main() -> int:
         metavar="PATH",
         help="the nginx to compare with (default: of PATH; root gets one from apt)",
     )
+    parser.add_argument(
+        "--litellm", type=Path, metavar="PATH", help="measure LiteLLM too: its executable, in an environment of its own"
+    )
     arguments = parser.parse_args()
     started_s = time.monotonic()
 
@@ -70,7 +74,7 @@ def main() -> int:
         return 2
     try:
         nginx = find_nginx(arguments.nginx, say)
-        report, figures = run(QUICK if arguments.quick else FULL, nginx=nginx, say=say)
+        report, figures = run(QUICK if arguments.quick else FULL, nginx=nginx, litellm=arguments.litellm, say=say)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2

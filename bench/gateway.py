@@ -10,34 +10,19 @@ import msgspec
 
 from bench.books import BooksReader
 from bench.cpu import children_of, cpu_s, own_cpu_s, program_of, resident_bytes, tree_cpu_s
+from bench.gateway_config import ANSWERS, STREAMS, gateway_config
 from bench.programs import BURSAR, BenchError, Program, free_port
 from bench.subjects import CpuSeconds, Subject, Target
-from bench.upstream import ANSWER_MODEL, STREAM_MODEL, Upstream
+from bench.upstream import Upstream
 from bursar.store.embedded import EmbeddedPostgres
 
 PROVIDER_KEY = "sk-provider-key-of-the-gateway"
 """What it shows the provider: its part of the bill."""
 _MASTER_KEY = "sk-master-of-the-benchmark"
-_ANSWERS, _STREAMS = "bench", "bench-stream"
 _POLL_S = 0.001
 _READY_S = 60.0
 _CLOCK_MARGIN = timedelta(milliseconds=2)
 """The log table's times are whole milliseconds."""
-
-_CONFIGURATION = """\
-model_list:
-{models}
-"""
-_MODEL = """\
-  - model_name: {name}
-    litellm_params:
-      model: openai/{model}
-      api_base: {base_url}
-      api_key: {key}
-      input_cost_per_token: 0.000001
-      cache_read_input_token_cost: 0.00000025
-      output_cost_per_token: 0.000004
-"""
 
 
 class _Key(msgspec.Struct):
@@ -56,11 +41,7 @@ class Gateway:
         self._port = free_port()
         place.chmod(0o711)  # started by root, the database runs as another user, who passes through here
         self._config = place / "config.yaml"
-        models = [
-            _MODEL.format(name=name, model=model, base_url=upstream.base_url, key=PROVIDER_KEY)
-            for name, model in ((_ANSWERS, ANSWER_MODEL), (_STREAMS, STREAM_MODEL))
-        ]
-        self._config.write_text(_CONFIGURATION.format(models="".join(models)))
+        self._config.write_text(gateway_config(upstream, provider_key=PROVIDER_KEY))
 
     def start(self) -> float:
         """Start it; seconds from exec to the first answer of its health check. Raises BenchError."""
@@ -96,7 +77,7 @@ class Gateway:
         key = self._virtual_key()
         self._counted_from = datetime.now(UTC)
         return Subject(
-            "bursar", Target(self._port, _ANSWERS, key), Target(self._port, _STREAMS, key), self.cpu, self.settle
+            "bursar", Target(self._port, ANSWERS, key), Target(self._port, STREAMS, key), self.cpu, self.settle
         )
 
     @property
@@ -152,7 +133,7 @@ class Gateway:
             connection.request(
                 "POST",
                 "/key/generate",
-                body=msgspec.json.encode({"key_alias": f"bench-{time.time_ns()}", "models": [_ANSWERS, _STREAMS]}),
+                body=msgspec.json.encode({"key_alias": f"bench-{time.time_ns()}", "models": [ANSWERS, STREAMS]}),
                 headers={"authorization": f"Bearer {_MASTER_KEY}", "content-type": "application/json"},
             )
             answer = connection.getresponse()

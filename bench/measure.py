@@ -14,8 +14,6 @@ from bench.sizes import (
     LOAD_SHARE,
     STREAM_RAMP_S,
     STREAMS,
-    WARM_UP_CALLS,
-    WARM_UP_CALLS_ALONE,
     Sizes,
 )
 from bench.subjects import CpuSeconds, Subject, plan_for
@@ -72,8 +70,8 @@ class Meter:
 
     def warm_up(self, subject: Subject) -> None:
         """Calls that are not counted; how fast they are decides how many a measurement takes."""
-        together = self._run(subject, Closed(CONCURRENCY, WARM_UP_CALLS)).result
-        alone = self._run(subject, Closed(1, WARM_UP_CALLS_ALONE)).result
+        together = self._run(subject, Closed(CONCURRENCY, self._sizes.warm_up_calls)).result
+        alone = self._run(subject, Closed(1, self._sizes.warm_up_calls_alone)).result
         self._calls[subject.name] = math.ceil(together.per_s * self._sizes.together_s)
         self._calls_alone[subject.name] = math.ceil(alone.per_s * self._sizes.alone_s)
         self._run(subject, Closed(STREAMS, STREAMS, STREAM_RAMP_S), streamed=True)

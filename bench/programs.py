@@ -29,9 +29,18 @@ class Program:
     """One program, from its start to its end."""
 
     def __init__(
-        self, name: str, command: Sequence[str | Path], *, log: Path, environ: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        environ: Mapping[str, str] | None = None,
+        says_nothing: bool = False,
     ) -> None:
-        """Start it. `log` gets its stderr; what it says on stdout is read with `wait_for`."""
+        """Start it. `log` gets its stderr; what it says on stdout is read with `wait_for`.
+
+        `says_nothing`: its stdout goes to `log` too. For programs that talk while they work, which nobody reads.
+        """
         self.name = name
         self._log = log
         self.started_s = time.perf_counter()
@@ -39,7 +48,7 @@ class Program:
             self._process = subprocess.Popen(
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdout=errors if says_nothing else subprocess.PIPE,
                 stderr=errors,
                 cwd=ROOT,
                 env=clean_environment() | dict(environ or {}),

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from bench.figures import Figures, LatencyMetric, Load, Metric
 from bench.gates import Gate
+from bench.litellm import NAME as LITELLM
 from bench.memory import MEGABYTE
 from bench.run import Report
 from bench.sizes import LATENCY_RATE_MAX_PER_S
 from bench.spread import Spread
 
-_COLUMNS = ("direct", "nginx", "floor", "bursar")
+_SUBJECTS = ("direct", "nginx", "floor", "bursar", LITELLM)
 _LABEL_WIDTH = 36
 _WIDTH = 9
 
@@ -23,7 +24,8 @@ class _Row:
     figures: Callable[[str], Spread]
     """Of a subject. Raises KeyError: it has none."""
     digits: int = 1
-    columns: Sequence[str] = _COLUMNS
+    only: str | None = None
+    """Of this subject alone; for the others it means nothing."""
     ratio: Spread | None = None
 
 
@@ -46,7 +48,8 @@ def _head(report: Report) -> list[str]:
 
 
 def _table(report: Report, figures: Figures) -> list[str]:
-    header = f"{'':{_LABEL_WIDTH}}" + "".join(f"{name:>{_WIDTH}}" for name in _COLUMNS) + "   bursar ÷ nginx"
+    columns = [subject for subject in _SUBJECTS if subject in report.figures]
+    header = f"{'':{_LABEL_WIDTH}}" + "".join(f"{name:>{_WIDTH}}" for name in columns) + "   bursar ÷ nginx"
     lines = [header, "-" * len(header)]
     for title, load, unit in (
         ("Unstreamed, 1 connection", Load.ALONE, "call"),
@@ -54,10 +57,24 @@ def _table(report: Report, figures: Figures) -> list[str]:
         ("Streamed, 200 at a time", Load.STREAMS, "chunk"),
     ):
         lines.append(title)
-        lines += (_line(row) for row in _load_rows(report, figures, load, unit))
+        lines += (_line(row, columns) for row in _load_rows(report, figures, load, unit))
     lines.append(f"Unstreamed, random arrivals at half of each one's capacity, at most {LATENCY_RATE_MAX_PER_S:.0f}/s")
-    lines += (_line(row) for row in _latency_rows(figures))
+    lines += (_line(row, columns) for row in _latency_rows(figures))
+    if LITELLM in columns:
+        lines += ["", *_litellm(figures)]
     return lines
+
+
+def _litellm(figures: Figures) -> list[str]:
+    alone, together, streams = (
+        figures.of(LITELLM, load, Metric.CPU_US).median / figures.of("bursar", load, Metric.CPU_US).median
+        for load in Load
+    )
+    calls = f"{alone:.0f} × per call alone, {together:.0f} × with 64 connections"
+    return [
+        "LiteLLM has no database here, hence no virtual keys and no books; measured once, after the rounds.",
+        f"  Its CPU in Bursar's: {calls}, {streams:.0f} × per chunk",
+    ]
 
 
 def _load_rows(report: Report, figures: Figures, load: Load, unit: str) -> list[_Row]:
@@ -68,14 +85,14 @@ def _load_rows(report: Report, figures: Figures, load: Load, unit: str) -> list[
     if load is Load.STREAMS:
         rows.append(_Row("  CPU per stream", of(Metric.CALL_CPU_US), digits=0))
     rows += [
-        _Row(f"    beside it, supervisor per {unit}", of(Metric.SUPERVISOR_US), columns=("bursar",)),
-        _Row(f"    beside it, PostgreSQL per {unit}", of(Metric.DATABASE_US), columns=("bursar",)),
+        _Row(f"    beside it, supervisor per {unit}", of(Metric.SUPERVISOR_US), only="bursar"),
+        _Row(f"    beside it, PostgreSQL per {unit}", of(Metric.DATABASE_US), only="bursar"),
     ]
     if load is not Load.STREAMS:
         rows.append(_Row("  calls per second", of(Metric.PER_S), digits=0))
-        rows.append(_Row("    until they are booked", of(Metric.SUSTAINED_PER_S), digits=0, columns=("bursar",)))
+        rows.append(_Row("    until they are booked", of(Metric.SUSTAINED_PER_S), digits=0, only="bursar"))
         rows.append(_Row("  latency p50, ms", of(Metric.P50_MS), digits=2))
-    rows.append(_Row("  booked after the last answer, ms", of(Metric.SETTLED_MS), digits=0, columns=("bursar",)))
+    rows.append(_Row("  booked after the last answer, ms", of(Metric.SETTLED_MS), digits=0, only="bursar"))
     return rows
 
 
@@ -92,14 +109,14 @@ def _latency_rows(figures: Figures) -> list[_Row]:
     ]
 
 
-def _line(row: _Row) -> str:
-    cells = "".join(f"{_cell(row, column):>{_WIDTH}}" for column in _COLUMNS)
+def _line(row: _Row, columns: Sequence[str]) -> str:
+    cells = "".join(f"{_cell(row, column):>{_WIDTH}}" for column in columns)
     ratio = "" if row.ratio is None else f"   {_spread(row.ratio, 2)}"
     return f"{row.label:{_LABEL_WIDTH}}{cells}{ratio}".rstrip()
 
 
 def _cell(row: _Row, column: str) -> str:
-    if column not in row.columns:
+    if row.only not in (None, column):
         return ""
     try:
         return f"{row.figures(column).median:.{row.digits}f}"

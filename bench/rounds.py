@@ -22,6 +22,13 @@ def run_rounds(count: int, meter: Meter, subjects: Sequence[Subject], direct: Su
     return figures
 
 
+def measure_once(figures: Figures, meter: Meter, subject: Subject, direct: Subject, say: Say) -> None:
+    """Add to `figures` one round of a subject that has none yet, alone."""
+    say(f"warming up {subject.name}")
+    meter.warm_up(subject)
+    _run_round(0, 1, meter, [subject], direct, figures, say)
+
+
 def _run_round(
     number: int,
     count: int,

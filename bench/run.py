@@ -10,11 +10,12 @@ from bench.books import Agreement, BooksReader, compare
 from bench.figures import Figures
 from bench.gates import Gate, gates_of
 from bench.gateway import PROVIDER_KEY, Gateway
+from bench.litellm import NAME, litellm_version, start_litellm
 from bench.machine import Machine, Others, this_machine
 from bench.measure import Meter
 from bench.memory import Memory, soak
-from bench.rounds import Say, run_rounds
-from bench.sizes import Sizes
+from bench.rounds import Say, measure_once, run_rounds
+from bench.sizes import Sizes, once
 from bench.spread import Spread, spread_of
 from bench.subjects import direct, start_floor, start_nginx
 from bench.upstream import Upstream
@@ -54,9 +55,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return self.books.complete and (not self.sizes.gated or all(gate.passed for gate in self.gates))
 
 
-def run(sizes: Sizes, *, nginx: Path, say: Say) -> tuple[Report, Figures]:
+def run(sizes: Sizes, *, nginx: Path, litellm: Path | None, say: Say) -> tuple[Report, Figures]:
     """Measure everything. Raises BenchError: something does not start, or calls failed."""
     machine, others = this_machine(nginx), Others()
+    if litellm is not None:
+        machine.packages[NAME] = litellm_version(litellm)
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bursar-bench-")))
         place.chmod(0o711)  # started by root, nginx's worker and the database run as other users
@@ -79,6 +82,10 @@ def run(sizes: Sizes, *, nginx: Path, say: Say) -> tuple[Report, Figures]:
         gateway.stop()
         full_s = gateway.start()
         books = _compare(gateway.books, upstream, meter.answered[bursar.name], say)
+        gateway.stop()
+        if litellm is not None:
+            other = start_litellm(litellm, place, upstream, stack)
+            measure_once(figures, Meter(upstream, once(sizes)), other, base, say)
     starts = Starts(first_s, second_s, full_s)
     return (
         Report(

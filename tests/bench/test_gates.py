@@ -157,6 +157,16 @@ def test_the_report_shows_the_verdict() -> None:
     assert "WRONG: missing: chatcmpl-7" in text
 
 
+def test_a_subject_that_was_measured_once_has_its_column() -> None:
+    figures = figures_of([(0.01, 0.03), (0.01, 0.05)])
+    assert "litellm" not in render(report_of(figures), figures)
+    for load in Load:
+        figures.add_load("litellm", load, measured(1.0, STREAMED if load is Load.STREAMS else RESULT))
+    text = render(report_of(figures), figures)
+    assert "25 × per call alone, 25 × with 64 connections, 25 × per chunk" in text
+    assert "1000.0" in text
+
+
 def test_the_report_is_json() -> None:
     report = report_of(figures_of([(0.01, 0.03), (0.01, 0.04)]))
     again = msgspec.json.decode(msgspec.json.encode(report), type=Report)

@@ -1,6 +1,7 @@
 """Real processes: what the driver is told of them must be true."""
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -8,15 +9,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from bench.litellm import litellm_version, start_litellm
 from bench.load import Closed, Plan
 from bench.measure import Meter
 from bench.nginx import configuration, find_nginx
-from bench.programs import BenchError, Program, clean_environment, free_port, run_plan
-from bench.sizes import QUICK
+from bench.programs import ROOT, BenchError, Program, clean_environment, free_port, run_plan
+from bench.sizes import QUICK, once
 from bench.subjects import direct, plan_for, start_floor
-from bench.upstream import Upstream
+from bench.upstream import ANSWER_MODEL, STREAM_MODEL, Upstream
 
 from bench import __main__ as command
+from bursar.config.load import load_config
 
 
 @pytest.fixture
@@ -44,6 +47,44 @@ def test_the_floor_is_measured_and_billed(place: Path) -> None:
         latency = meter.latency(floor, direct(upstream), capacity_per_s=1000.0, seed=1)
         assert latency.through.offered_per_s == latency.direct.offered_per_s == 500.0
         assert latency.through.calls == latency.direct.calls
+
+
+_STAND_IN = """#!/bin/sh
+[ "$1" = --version ] && echo "LiteLLM: Current Version = 1.2.3" && exit
+while [ "$1" != --port ]; do shift; done
+cd {root} && exec {python} -m bench.floor --port "$2" --upstream {upstream}
+"""
+"""Takes LiteLLM's options, and answers models by any name as the floor does."""
+
+
+def test_another_gateway_is_started_with_its_configuration(place: Path) -> None:
+    with ExitStack() as stack:
+        upstream = Upstream(place, workers=1)
+        stack.callback(upstream.stop)
+        program = place / "litellm"
+        program.write_text(_STAND_IN.format(root=ROOT, python=sys.executable, upstream=upstream.port))
+        program.chmod(0o755)
+        assert litellm_version(program) == "1.2.3"
+        subject = start_litellm(program, place, upstream, stack)
+        measured = Meter(upstream, once(QUICK)).together(subject, 50)
+        assert measured.result.calls == 50
+        assert measured.cpu.gateway > 0
+        config = load_config(place / "litellm.yaml", {}).config
+        assert [deployment.model_name for deployment in config.deployments] == [
+            subject.answers.model,
+            subject.streams.model,
+        ]
+        assert {deployment.model for deployment in config.deployments} == {
+            f"openai/{ANSWER_MODEL}",
+            f"openai/{STREAM_MODEL}",
+        }
+
+
+def test_what_is_no_litellm_is_refused(place: Path) -> None:
+    with pytest.raises(BenchError, match="cannot be run"):
+        litellm_version(place / "nothing")
+    with pytest.raises(BenchError, match="--version failed"):
+        litellm_version(Path("/bin/false"))
 
 
 def test_failed_calls_end_the_run(place: Path) -> None:
