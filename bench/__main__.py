@@ -46,7 +46,9 @@ def main() -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="about a minute, without gates (a full run: six)")
+    parser.add_argument(
+        "--quick", action="store_true", help="about a minute, without gates (a full run: five to eight)"
+    )
     parser.add_argument(
         "--json",
         type=Path,

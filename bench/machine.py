@@ -25,7 +25,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     memory_mb: int
     kernel: str
     python: str
-    """The interpreter that serves, and how it was built: the same version of it can differ by a third."""
+    """The interpreter that serves, and how it was built."""
     nginx: str
     packages: dict[str, str]
 

@@ -13,6 +13,7 @@ from bench.spread import Spread
 
 _SUBJECTS = ("direct", "nginx", "floor", "bursar", LITELLM)
 _LABEL_WIDTH = 36
+_QUIET_SHARE = 0.1
 _WIDTH = 9
 
 
@@ -41,10 +42,14 @@ def _head(report: Report) -> list[str]:
     return [
         f"{machine.at}  {machine.cpu}, {machine.cores} cores, {machine.memory_mb} MB, {machine.kernel}",
         f"{machine.python}; {packages}; nginx {machine.nginx}",
-        f"Others took {report.others_share:.1%} of the machine's CPU meanwhile.",
+        f"Others took {report.others_share:.1%} of the machine's CPU meanwhile.{_busy(report)}",
         f"Medians of {sizes.rounds} interleaved rounds, in parentheses the least and the most. CPU is user and system",
         "time of the processes under test, from the operating system, µs; posting to the database is part of it.",
     ]
+
+
+def _busy(report: Report) -> str:
+    return " That is too much for latency: run it again." if report.others_share > _QUIET_SHARE else ""
 
 
 def _table(report: Report, figures: Figures) -> list[str]:

@@ -167,6 +167,13 @@ def test_a_subject_that_was_measured_once_has_its_column() -> None:
     assert "1000.0" in text
 
 
+def test_a_busy_machine_is_told() -> None:
+    figures = figures_of([(0.01, 0.03)])
+    quiet = report_of(figures)
+    assert "run it again" not in render(quiet, figures)
+    assert "run it again" in render(msgspec.structs.replace(quiet, others_share=0.4), figures)
+
+
 def test_the_report_is_json() -> None:
     report = report_of(figures_of([(0.01, 0.03), (0.01, 0.04)]))
     again = msgspec.json.decode(msgspec.json.encode(report), type=Report)
