@@ -1,0 +1,90 @@
+"""`python -m bench`: one run, its table, its JSON file, and whether it may pass."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from bench.nginx import find_nginx
+from bench.programs import BenchError
+from bench.report import render
+from bench.run import run
+from bench.sizes import FULL, QUICK
+
+_DESCRIPTION = """\
+What a call costs, beside nginx as a plain proxy: CPU seconds from the operating system, added latency, memory, start.
+
+Four ways to the same provider (`bursar upstream`) get the same calls from the same load generator in turns: the
+direct one, nginx, Bursar with everything on (virtual key, journal, embedded PostgreSQL, prices, log rows), and the
+floor, which is Bursar's own HTTP server and client with nothing in between. At the end the ledger is compared with the
+provider's bill. docs/benchmarks.md explains the method and how to read the table.
+"""
+_EPILOG = """\
+Read the ratios, not the microseconds: those belong to the machine. Run it on a machine that does nothing else.
+
+exit codes:
+  0  the books agree, and all gates hold (a quick run has none)
+  1  a gate failed, or ledger and bill differ
+  2  the run could not be made; the message says why
+
+examples:
+  python -m bench
+  python -m bench --quick
+  python -m bench --litellm ~/litellm/bin/litellm
+  make bench ARGS="--nginx /opt/nginx/sbin/nginx --json before.json"
+"""
+RESULT = Path("bench-result.json")
+
+
+def main() -> int:
+    """Run; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="about a minute, without gates (a full run: five to eight)"
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        default=RESULT,
+        metavar="PATH",
+        help=f"write all figures of all rounds there (default: {RESULT})",
+    )
+    parser.add_argument(
+        "--nginx",
+        type=Path,
+        metavar="PATH",
+        help="the nginx to compare with (default: of PATH; root gets one from apt)",
+    )
+    parser.add_argument(
+        "--litellm", type=Path, metavar="PATH", help="measure LiteLLM too: its executable, in an environment of its own"
+    )
+    arguments = parser.parse_args()
+    started_s = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"[{time.monotonic() - started_s:4.0f} s] {what}", file=sys.stderr, flush=True)
+
+    if sys.platform != "linux":
+        print("The bench reads CPU time and memory as Linux tells them; run it on Linux.", file=sys.stderr)
+        return 2
+    try:
+        nginx = find_nginx(arguments.nginx, say)
+        report, figures = run(QUICK if arguments.quick else FULL, nginx=nginx, litellm=arguments.litellm, say=say)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    print(render(report, figures))
+    print(f"\nAll figures: {arguments.json}")
+    return 0 if report.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
