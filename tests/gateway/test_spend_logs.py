@@ -356,6 +356,22 @@ async def test_a_megabyte_of_metadata(gateway: Gateway, books: Books) -> None:
     assert len(json.dumps(metadata)) < 3000
 
 
+@pytest.mark.parametrize("depth", [100, 450, 700, 900])
+async def test_metadata_nested_deeply(gateway: Gateway, books: Books, depth: int) -> None:
+    """Stored, or refused in words; also with a NUL at its bottom."""
+    nested = b"[" * depth + b'"\\u0000"' + b"]" * depth
+    body = b'{"model":"oracle","messages":[{"role":"user","content":"x"}],"metadata":{"deep":%b}}' % nested
+    answer = await gateway.request("POST", "/v1/chat/completions", body)
+    if answer.status == 200:
+        found = (await books.row())["metadata"]["deep"]
+        for _ in range(depth):
+            [found] = found
+        assert found == "\ufffd"
+    else:
+        assert (answer.status, "nested too deeply" in answer.json["error"]["message"]) == (400, True), answer.body
+        assert await books.nothing()
+
+
 async def test_ten_thousand_tags_and_members(gateway: Gateway, books: Books) -> None:
     answer = await gateway.chat(
         request_tags=[f"tag number {number}" for number in range(10_000)],
