@@ -110,7 +110,7 @@ async def test_a_call_of_a_bare_key(gateway: Gateway, oracle: RunningOracle, boo
 
 async def test_a_stream(gateway: Gateway, oracle: RunningOracle, books: Books) -> None:
     """As the whole answer, but for what only a stream has: a first token before the end, `cache_hit` 'False'."""
-    answer = await gateway.stream("at/tokens=5&first_ms=1&delay_ms=10")
+    answer = await gateway.stream("at/tokens=5&head_ms=20&delay_ms=10")
     row = await books.row()
     assert row["startTime"] < row["completionStartTime"] < row["endTime"]
     assert row["request_duration_ms"] >= 40
