@@ -110,7 +110,7 @@ async def test_a_call_of_a_bare_key(gateway: Gateway, oracle: RunningOracle, boo
 
 async def test_a_stream(gateway: Gateway, oracle: RunningOracle, books: Books) -> None:
     """As the whole answer, but for what only a stream has: a first token before the end, `cache_hit` 'False'."""
-    answer = await gateway.stream("at/tokens=5&first_ms=1&delay_ms=10")
+    answer = await gateway.stream("at/tokens=5&head_ms=20&delay_ms=10")
     row = await books.row()
     assert row["startTime"] < row["completionStartTime"] < row["endTime"]
     assert row["request_duration_ms"] >= 40
@@ -354,6 +354,22 @@ async def test_a_megabyte_of_metadata(gateway: Gateway, books: Books) -> None:
     assert "huge" not in metadata
     assert metadata["bursar"]["metadata_dropped"] == ["huge"]
     assert len(json.dumps(metadata)) < 3000
+
+
+@pytest.mark.parametrize("depth", [100, 450, 700, 900])
+async def test_metadata_nested_deeply(gateway: Gateway, books: Books, depth: int) -> None:
+    """Stored, or refused in words; also with a NUL at its bottom."""
+    nested = b"[" * depth + b'"\\u0000"' + b"]" * depth
+    body = b'{"model":"oracle","messages":[{"role":"user","content":"x"}],"metadata":{"deep":%b}}' % nested
+    answer = await gateway.request("POST", "/v1/chat/completions", body)
+    if answer.status == 200:
+        found = (await books.row())["metadata"]["deep"]
+        for _ in range(depth):
+            [found] = found
+        assert found == "\ufffd"
+    else:
+        assert (answer.status, "nested too deeply" in answer.json["error"]["message"]) == (400, True), answer.body
+        assert await books.nothing()
 
 
 async def test_ten_thousand_tags_and_members(gateway: Gateway, books: Books) -> None:

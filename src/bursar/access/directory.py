@@ -67,8 +67,13 @@ class Directory:
         known = self._known.get(key)
         if known is not None and self._clock() - known.fetched_s <= _UNKNOWN_AGE_S:
             return None
-        if (fetching := self._fetching.get(key)) is not None:
-            return await asyncio.shield(fetching)
+        while (fetching := self._fetching.get(key)) is not None:
+            try:
+                return await asyncio.shield(fetching)
+            except asyncio.CancelledError:
+                if not fetching.cancelled() or _is_cancelled():
+                    raise
+                # Whoever was asking is gone: one of those who wait asks anew.
         return await self._fetch(key)
 
     async def _fetch(self, key: KeyHash) -> Principal | None:
@@ -77,9 +82,12 @@ class Directory:
         changes = self._changes
         try:
             principal = await self._store.find(key)
-        except BaseException as error:
-            waiting.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
+        except Exception as error:
+            waiting.set_exception(error)
             waiting.exception()  # whoever waits sees it; if nobody does, that is no news
+            raise
+        except BaseException:
+            waiting.cancel()
             raise
         finally:
             if self._fetching.get(key) is waiting:
@@ -116,3 +124,8 @@ class Directory:
         """Changes may have been missed."""
         self._changes += 1
         self._known.clear()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

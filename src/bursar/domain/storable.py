@@ -3,6 +3,7 @@
 PostgreSQL takes no NUL in text or JSON, and no text beyond a few kilobytes into an index.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from math import isfinite
 
@@ -10,6 +11,8 @@ import msgspec
 
 TEXT_MAX_CHARS = 512
 _REPLACEMENT = "\ufffd"
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+"""In encoded JSON, at any depth: an escape whose backslash is not itself escaped."""
 
 
 def storable_text(text: str, max_chars: int = TEXT_MAX_CHARS) -> str:
@@ -51,7 +54,7 @@ def storable_members(members: Mapping[str, object], *, max_bytes: int) -> tuple[
     for name, value in members.items():
         encoded = msgspec.json.encode(value)
         if b"\\u0000" in encoded:
-            encoded = msgspec.json.encode(_without_nul(value))
+            encoded = _NUL.sub(rb"\1" + _REPLACEMENT.encode(), encoded)
         total += len(encoded) + len(name)
         if total > max_bytes:
             total -= len(encoded) + len(name)
@@ -67,36 +70,32 @@ def storable_members(members: Mapping[str, object], *, max_bytes: int) -> tuple[
 
 _LONG_TEXT_CHARS = 2048
 _HEAD_SHARE = 0.35
+_DEPTH_MAX = 100
 
 
 def shortened_json(value: object) -> bytes:
-    """JSON that the database takes; of long strings, the first third and the last two thirds stay."""
-    return msgspec.json.encode(_shortened(value))
+    """JSON that the database takes; of long strings, the first third and the last two thirds stay.
+
+    What is nested deeper than any text of ours to people is left out, and says so.
+    """
+    return msgspec.json.encode(_shortened(value, _DEPTH_MAX))
 
 
-def _shortened(value: object) -> object:
+def _shortened(value: object, depth: int) -> object:
     if isinstance(value, str):
         if len(value) > _LONG_TEXT_CHARS:
             head = int(_LONG_TEXT_CHARS * _HEAD_SHARE)
             left_out = len(value) - _LONG_TEXT_CHARS
             value = f"{value[:head]}... ({left_out} characters left out) ...{value[head - _LONG_TEXT_CHARS :]}"
         return storable_text(value, len(value))
+    if isinstance(value, list | dict) and depth == 0:
+        return "(nested too deeply)"
     if isinstance(value, list):
-        return [_shortened(item) for item in value]
+        return [_shortened(item, depth - 1) for item in value]
     if isinstance(value, dict):
-        return {storable_text(str(name)): _shortened(item) for name, item in value.items()}
+        return {storable_text(str(name)): _shortened(item, depth - 1) for name, item in value.items()}
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
         return str(value)
-    return value
-
-
-def _without_nul(value: object) -> object:
-    if isinstance(value, str):
-        return value.replace("\x00", _REPLACEMENT)
-    if isinstance(value, list):
-        return [_without_nul(item) for item in value]
-    if isinstance(value, dict):
-        return {str(name).replace("\x00", _REPLACEMENT): _without_nul(item) for name, item in value.items()}
     return value

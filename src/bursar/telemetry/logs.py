@@ -5,7 +5,10 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
+_UNFIT = (*range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000))
+"""Commands to a terminal, line ends, halves of characters, which no stream takes: JSON leaves them as they are."""
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *_UNFIT)}
+_JSON_ESCAPES = {code: f"\\u{code:04x}" for code in _UNFIT}
 _LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR}
 
 
@@ -39,7 +42,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info is not None:
             event["exception"] = self.formatException(record.exc_info)
-        return json.dumps(event, ensure_ascii=False)
+        return json.dumps(event, ensure_ascii=False).translate(_JSON_ESCAPES)
 
 
 def _one_line(message: str) -> str:

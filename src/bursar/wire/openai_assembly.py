@@ -28,7 +28,8 @@ class StreamAssembly:
             return
         if not isinstance(chunk, dict):
             return
-        for choice in chunk.pop("choices", None) or ():
+        choices = chunk.pop("choices", None)
+        for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
                 self._merge_choice(choice)
         self._answer |= {name: value for name, value in chunk.items() if value is not None}
