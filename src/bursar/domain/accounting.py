@@ -120,7 +120,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     body: OpenBody | SettleBody | EndBody | CallBody | msgspec.Raw
 
 
-def opened(*, attempt_id: AttemptId, call_id: CallId, at_us: int, body: OpenBody) -> Entry:
+def opened(*, attempt_id: AttemptId, call_id: CallId, at_us: int, body: OpenBody | msgspec.Raw) -> Entry:
     """The attempt is about to be sent."""
     return Entry(kind="open", attempt_id=attempt_id, call_id=call_id, at_us=at_us, body=body)
 

@@ -8,6 +8,7 @@ import os
 import random
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -24,7 +25,7 @@ from bursar.domain.accounting import (
     voided,
 )
 from bursar.domain.errors import JournalError
-from bursar.domain.ids import CallId, attempt_id, call_id
+from bursar.domain.ids import CallId, DeploymentId, KeyHash, attempt_id, call_id
 from bursar.domain.money import NanoUsd
 from bursar.gateway.call import Attempt, Call, Charge
 from bursar.gateway.log_row import Failure, call_body
@@ -84,12 +85,12 @@ class Books:
             price=deployment.prices.at(now / 1e6),
             opened_us=now,
         )
-        body = OpenBody(
-            provider=deployment.provider,
-            model=deployment.upstream_model,
-            deployment_id=deployment.id,
-            api_key=call.principal.api_key,
-            price_version=None if attempt.price is None else attempt.price.version,
+        body = _open_body(
+            deployment.provider,
+            deployment.upstream_model,
+            deployment.id,
+            call.principal.api_key,
+            None if attempt.price is None else attempt.price.version,
         )
         self._write_unwritten()
         self._recorder.append(encode_entries([opened(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body)]))
@@ -159,6 +160,14 @@ class Books:
         while self._unwritten:
             self._recorder.append(self._unwritten[0])
             del self._unwritten[0]
+
+
+@lru_cache(maxsize=4096)
+def _open_body(
+    provider: str, model: str, deployment_id: DeploymentId, api_key: KeyHash | str, price_version: str | None
+) -> msgspec.Raw:
+    """Encoded once for all calls of a key to a deployment at a price."""
+    return msgspec.Raw(msgspec.json.encode(OpenBody(provider, model, deployment_id, api_key, price_version)))
 
 
 def _settle_entry(call: Call, attempt: Attempt, charge: Charge, now: int) -> Entry:

@@ -59,7 +59,7 @@ class Limit:
             self._task.cancel()
 
     def __enter__(self) -> "Limit":
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None, "a limit is for a task"
         self._task = task
         self._cancelling = task.cancelling()

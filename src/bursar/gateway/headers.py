@@ -45,6 +45,8 @@ _HIDDEN = frozenset(
 nobody else's."""
 _ORGANIZATION = frozenset({b"openai-organization", b"openai-project"})
 _DEPLOYMENTS_MAX = 4000
+_JOINED = b": ".join
+"""Name and value as a line."""
 
 
 class HeaderWriter:
@@ -140,13 +142,16 @@ class HeaderWriter:
 
     def _upstream(self, headers: RawHeaders) -> FieldLines:
         """Every header of the provider's under `llm_provider-`, some under their own names as well."""
-        lines = [b"llm_provider-%b: %b\r\n" % field for field in headers if field[0] not in self._hidden]
         fields = dict(headers)
-        lines += [b"%b: %b\r\n" % (name, fields[name]) for name in _COPIED & fields.keys()]
+        shown = headers
+        if not self._hidden.isdisjoint(fields):
+            shown = [field for field in headers if field[0] not in self._hidden]
+        lines = [b"llm_provider-" + b"\r\nllm_provider-".join(map(_JOINED, shown))] if shown else []
+        lines += [_JOINED((name, fields[name])) for name in _COPIED & fields.keys()]
         request_id = fields.get(b"request-id") or fields.get(b"x-request-id")
         if request_id:
-            lines.append(b"request-id: %b\r\n" % request_id)
-        return b"".join(lines)
+            lines.append(b"request-id: " + request_id)
+        return b"\r\n".join((*lines, b""))
 
 
 def _concealed(attempt: Attempt) -> RawHeaders:
@@ -161,7 +166,8 @@ def _concealed(attempt: Attempt) -> RawHeaders:
 
 def _cost(charge: Charge) -> FieldLines:
     total = usd_float(charge.cost)
-    fields = b"x-litellm-response-cost: %r\r\nx-litellm-response-cost-original: %r\r\n" % (total, total)
+    written = repr(total).encode()
+    fields = b"x-litellm-response-cost: %b\r\nx-litellm-response-cost-original: %b\r\n" % (written, written)
     parts = charge.parts
     if parts is not None:
         usage = charge.usage

@@ -9,9 +9,11 @@ from bursar.domain.money import NanoUsd, usd_float
 from bursar.domain.prices import usd_of_scaled
 from bursar.domain.principals import MASTER_KEY_NAME
 from bursar.domain.storable import TEXT_MAX_CHARS, storable_members, storable_text
+from bursar.domain.usage import Usage
 from bursar.gateway.call import Attempt, Call, Charge
 
 _LOGS_METADATA_MAX_BYTES = 16_384
+_NO_USAGE = Usage()
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -30,15 +32,17 @@ def call_body(
     charge = attempt.charge if attempt is not None else None
     deployment = attempt.deployment if attempt is not None else None
     principal, attribution = call.principal, call.attribution
+    usage = charge.usage if charge is not None else _NO_USAGE
+    prompt_tokens, completion_tokens = usage.prompt_tokens, usage.completion_tokens
     provider_id = attempt.provider_id if attempt is not None and attempt.provider_id else call.id
     return CallBody(
         request_id=storable_text(provider_id, TEXT_MAX_CHARS),
         call_type="acompletion",
         api_key=principal.api_key,
         spend_nano_usd=spend,
-        total_tokens=charge.usage.total_tokens if charge is not None else 0,
-        prompt_tokens=charge.usage.prompt_tokens if charge is not None else 0,
-        completion_tokens=charge.usage.completion_tokens if charge is not None else 0,
+        total_tokens=prompt_tokens + completion_tokens,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
         start_us=call.started_us,
         end_us=end_us,
         first_token_us=call.first_token_us or end_us,

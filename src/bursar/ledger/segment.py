@@ -6,10 +6,10 @@ A segment is a file `<number>.seg`:
              journal id 16 bytes, CRC-32 u32
     record   length u32, CRC-32 u32, sequence u64, payload
 
-Integers are big-endian. A record's CRC covers its sequence and payload and is seeded with the segment's number, so
-that zero-filled space, a record of another segment or one copied to another place do not pass for a record. Sequences
-count the records of a journal from 1 and go on across its segments. Reading ends at the first frame that does not
-check: what follows a torn write was never acknowledged.
+Integers are big-endian. A record's CRC is its payload's, seeded with the segment's number and the sequence, so that
+zero-filled space, a record of another segment or one copied to another place do not pass for a record. Sequences count
+the records of a journal from 1 and go on across its segments. Reading ends at the first frame that does not check: what
+follows a torn write was never acknowledged.
 """
 
 import struct
@@ -26,8 +26,6 @@ _HEADER = struct.Struct(">4sB3xQQ16sI")
 _FRAME = struct.Struct(">IIQ")
 HEADER_BYTES = _HEADER.size
 FRAME_BYTES = _FRAME.size
-_SEQUENCE_AT = 8
-"""Where in a frame the sequence stands, and behind it the payload: together they are what the CRC covers."""
 PAYLOAD_MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -56,8 +54,12 @@ def check_header(data: bytes, *, journal: JournalId, number: int, where: str) ->
 
 def frame(number: int, sequence: int, payload: bytes) -> bytes:
     """One record, ready to be appended to segment `number`."""
-    crc = zlib.crc32(payload, zlib.crc32(sequence.to_bytes(8, "big"), number & 0xFFFF_FFFF))
-    return _FRAME.pack(len(payload), crc, sequence) + payload
+    return _FRAME.pack(len(payload), zlib.crc32(payload, _seed(number, sequence)), sequence) + payload
+
+
+def _seed(number: int, sequence: int) -> int:
+    """Different for all records that a journal can hold at a time."""
+    return (number * 0x9E37_79B1 + sequence) & 0xFFFF_FFFF
 
 
 def payloads_in(data: bytes, *, number: int, sequence: int, at_most: int = sys.maxsize) -> tuple[list[memoryview], int]:
@@ -66,7 +68,6 @@ def payloads_in(data: bytes, *, number: int, sequence: int, at_most: int = sys.m
     `sequence`: that of the first record expected; the others follow it one by one. Ends silently where no further
     complete, correct record follows. The payloads are views: they keep `data`.
     """
-    seed = number & 0xFFFF_FFFF
     view = memoryview(data)
     end = len(data)
     payloads: list[memoryview] = []
@@ -76,9 +77,10 @@ def payloads_in(data: bytes, *, number: int, sequence: int, at_most: int = sys.m
         stop = start + length
         if found != sequence or stop > end or length > PAYLOAD_MAX_BYTES:
             break
-        if zlib.crc32(view[offset + _SEQUENCE_AT : stop], seed) != crc:
+        payload = view[start:stop]
+        if zlib.crc32(payload, _seed(number, sequence)) != crc:
             break
-        payloads.append(view[start:stop])
+        payloads.append(payload)
         offset = stop
         sequence += 1
     return payloads, offset

@@ -120,16 +120,22 @@ def decode_answer(body: bytes, rules: AnswerRules = OPENAI_ANSWERS) -> ChatAnswe
     if error is None and completion.choices is None and not completion.usage:
         raise AnswerUnreadable("the upstream's answer has neither choices nor usage nor an error")
     choices = completion.choices or []
-    parts = [choice.message or choice.delta for choice in choices]
+    output_bytes = 0
+    edits = completion.lenient
+    for choice in choices:
+        part = choice.message or choice.delta
+        if part is not None:
+            output_bytes += generated_bytes(part)
+        edits = edits or needs_edits(choice, rules.rename_reasoning)
     return ChatAnswer(
         id=completion.id,
         model=completion.model,
-        finish_reasons=tuple(choice.finish_reason for choice in choices if choice.finish_reason),
-        output_bytes=sum(generated_bytes(part) for part in parts if part is not None),
+        finish_reasons=tuple([choice.finish_reason for choice in choices if choice.finish_reason]),
+        output_bytes=output_bytes,
         usage=usage_from(reported_usage(completion), rules.usage),
         service_tier=completion.service_tier,
         error=error,
-        needs_edits=completion.lenient or any(needs_edits(choice, rules.rename_reasoning) for choice in choices),
+        needs_edits=edits,
     )
 
 
