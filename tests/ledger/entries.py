@@ -4,9 +4,9 @@ import msgspec
 
 from bursar.domain.accounting import (
     CallBody,
-    CallStatus,
     Entry,
     Evidence,
+    KeyNames,
     OpenBody,
     SettleBody,
     ended,
@@ -46,10 +46,8 @@ def call_entry(number: int, cost: int, **changes: object) -> Entry:
     call, _ = ids(number)
     facts: dict[str, object] = {
         "request_id": f"chatcmpl-{number}",
-        "call_type": "acompletion",
         "api_key": "k" * 64,
         "spend_nano_usd": cost,
-        "total_tokens": 444,
         "prompt_tokens": 402,
         "completion_tokens": 42,
         "start_us": AT_US,
@@ -61,17 +59,10 @@ def call_entry(number: int, cost: int, **changes: object) -> Entry:
         "custom_llm_provider": "openai",
         "api_base": "https://api.openai.com/v1",
         "user": "u",
-        "metadata": msgspec.Raw(b'{"agent_name":"a"}'),
+        "metadata": {"agent_name": msgspec.Raw(b'"a"')},
+        "key_names": KeyNames(),
         "request_tags": ["t"],
-        "team_id": "",
-        "organization_id": "",
-        "end_user": "",
         "requester_ip_address": "127.0.0.1",
-        "session_id": None,
-        "status": CallStatus.SUCCESS,
-        "cache_hit": "None",
-        "cache_key": "Cache OFF",
         "litellm_call_id": f"litellm-{number}",
-        "logged": True,
     }
     return ended(call_id=call, at_us=AT_US + 1_250_000, body=CallBody(**(facts | changes)))  # type: ignore[arg-type]

@@ -58,7 +58,16 @@ async def test_a_call_becomes_entries_and_a_row(database: Database, journal: Jou
     assert row["startTime"].isoformat() == "2026-09-21T14:13:20"
     assert (row["completionStartTime"] - row["startTime"]).total_seconds() == 0.5
     assert row["request_duration_ms"] == 1250
-    assert msgspec.json.decode(row["metadata"]) == {"agent_name": "a"}
+    assert msgspec.json.decode(row["metadata"]) == {
+        "agent_name": "a",
+        "user_api_key": "k" * 64,
+        "requester_ip_address": "127.0.0.1",
+        "user_agent": "",
+        "status": None,
+        "attempted_retries": 0,
+        "attempted_fallbacks": 0,
+        "bursar": {"call_id": ids(1)[0], "price": None},
+    }
     assert msgspec.json.decode(row["request_tags"]) == ["t"]
     assert row["session_id"] is None
     assert row["messages"] == "{}"

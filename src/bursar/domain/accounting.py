@@ -69,40 +69,77 @@ class EndBody(msgspec.Struct, frozen=True, omit_defaults=True):
     status: int | None = None
 
 
-class CallBody(msgspec.Struct, frozen=True, kw_only=True):
-    """One finished call as `LiteLLM_SpendLogs` shows it (the names are its columns); times in microseconds since 1970.
+class Failure(msgspec.Struct, frozen=True):
+    """Why a call failed, as the row's `error_information` tells it. The message is the one the client got."""
 
-    Empty strings stand where LiteLLM writes them, null where it writes NULL.
+    error_class: str
+    error_code: str
+    error_message: str
+    llm_provider: str = ""
+
+
+class KeyNames(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whose key it was, by the names that the row's metadata gives them."""
+
+    user_api_key_alias: str | None = None
+    user_api_key_user_id: str | None = None
+    user_api_key_team_id: str | None = None
+    user_api_key_team_alias: str | None = None
+    user_api_key_org_id: str | None = None
+
+
+class CallBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The facts of one finished call, each once; times in microseconds since 1970.
+
+    The query that posts it (`store/queries/ledger.sql`) makes the row of `LiteLLM_SpendLogs` of them. What is left out
+    is the default.
     """
 
     request_id: str
-    call_type: str
+    call_type: str = "acompletion"
+    attempt_id: AttemptId | None = None
+    """The attempt that answered, or the last one that failed."""
     api_key: KeyHash | str
     spend_nano_usd: NanoUsd
-    total_tokens: int
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
     start_us: int
     end_us: int
-    first_token_us: int
+    first_token_us: int | None = None
+    """None: as `end_us`."""
     model: str
-    model_id: str
+    model_id: str = ""
     model_group: str
-    custom_llm_provider: str
-    api_base: str
-    user: str
-    metadata: msgspec.Raw
-    request_tags: list[str]
-    team_id: str
-    organization_id: str
-    end_user: str
-    requester_ip_address: str
-    session_id: str | None
-    status: CallStatus
-    cache_hit: str
-    cache_key: str
+    custom_llm_provider: str = ""
+    api_base: str = ""
+    user: str = ""
+    team_id: str = ""
+    organization_id: str = ""
+    end_user: str = ""
+    requester_ip_address: str = ""
+    user_agent: str = ""
+    session_id: str | None = None
+    status: CallStatus = CallStatus.SUCCESS
+    cache_hit: str = "None"
     litellm_call_id: str
-    logged: bool
+    request_tags: list[str] = []
+    metadata: dict[str, msgspec.Raw] = {}
+    """The caller's own."""
+    key_names: KeyNames | msgspec.Raw
+    spend_logs_metadata: dict[str, msgspec.Raw] | None = None
+    error_information: Failure | None = None
+    usage_object: msgspec.Raw | None = None
+    """The provider's report, as it came."""
+    evidence: Evidence | None = None
+    """None: nothing was charged."""
+    input_cost: float | None = None
+    """In US dollars, as `output_cost`; None where the charge is not the sum of its parts."""
+    output_cost: float | None = None
+    price: str | None = None
+    flags: tuple[str, ...] = ()
+    client_left: bool = False
+    metadata_dropped: list[str] = []
+    logged: bool = True
     """Whether the call gets a row; counters grow either way (`disable_spend_logs`)."""
 
 

@@ -15,6 +15,7 @@ import msgspec
 from bursar.domain.accounting import (
     EndBody,
     Entry,
+    Failure,
     OpenBody,
     SettleBody,
     encode_entries,
@@ -28,7 +29,7 @@ from bursar.domain.errors import JournalError
 from bursar.domain.ids import CallId, DeploymentId, KeyHash, attempt_id, call_id
 from bursar.domain.money import NanoUsd
 from bursar.gateway.call import Attempt, Call, Charge
-from bursar.gateway.log_row import Failure, call_body
+from bursar.gateway.log_row import call_body
 from bursar.gateway.models import Deployment
 from bursar.ports import Recorder
 

@@ -15,6 +15,7 @@ from time import perf_counter
 import msgspec
 
 from bursar.domain.accounting import Evidence
+from bursar.domain.accounting import Failure as LoggedFailure
 from bursar.domain.errors import InvalidRequest, JournalError, NotBuilt, Refusal, Unavailable
 from bursar.domain.ids import CallId
 from bursar.domain.money import usd_float
@@ -39,7 +40,6 @@ from bursar.gateway.failures import (
 from bursar.gateway.headers import HeaderWriter
 from bursar.gateway.kept_text import TextKeeper
 from bursar.gateway.key_spend import KeySpend
-from bursar.gateway.log_row import Failure as LoggedFailure
 from bursar.gateway.models import Deployment, ModelTable
 from bursar.gateway.stream import StreamRelay
 from bursar.ports import Authenticator, FailureKind, Reply, Timeouts, Transport, TransportError, UpstreamResponse

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from bursar.domain.accounting import Failure as LoggedFailure
 from bursar.domain.outcomes import (
     ClientAnswer,
     Failure,
@@ -14,7 +15,6 @@ from bursar.domain.outcomes import (
     outcome_of,
 )
 from bursar.domain.storable import storable_text
-from bursar.gateway.log_row import Failure as LoggedFailure
 from bursar.ports import FailureKind, TransportError
 from bursar.wire.openai_error import UpstreamError, redacted
 

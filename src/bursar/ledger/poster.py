@@ -171,9 +171,14 @@ def merge_entries(batch: Sequence[memoryview]) -> bytes:
 
 _PRESENTATION: dict[str, object] = {
     "metadata": {},
+    "spend_logs_metadata": None,
+    "error_information": None,
+    "usage_object": None,
+    "metadata_dropped": None,
     "request_tags": [],
     "end_user": "",
     "user": "",
+    "user_agent": "",
     "session_id": None,
     "requester_ip_address": "",
     "litellm_call_id": "",

@@ -15,6 +15,7 @@ SELECT journal_id, posted_sequence FROM bursar.journals ORDER BY created_at DESC
 -- $2 to $5: the journal, its epoch, and from where to where it is carried. Not claimed: another poster has been here
 -- since, or took the journal over; then nothing is inserted. The claim locks the journal's row until commit.
 -- A provider that repeats its ids must not lose a row: the second becomes '<provider id>:<our call id>'.
+-- Of a member that the caller's metadata and ours both have, the row holds ours.
 WITH claimed AS (
     UPDATE bursar.journals
     SET posted_sequence = $5, posted_at = now()
@@ -37,16 +38,18 @@ inserted AS (
     RETURNING attempt_id, kind, seq, cost_nano_usd, body
 ),
 calls AS MATERIALIZED (
-    SELECT i.attempt_id AS call_id, c.*,
+    SELECT i.attempt_id AS call_id, c.*, c.spend_nano_usd / 1e9::double precision AS usd,
         row_number() OVER (PARTITION BY c.request_id ORDER BY i.attempt_id) AS repetition
     FROM inserted AS i
     CROSS JOIN LATERAL json_to_record(i.body) AS c (
-        request_id text, call_type text, api_key text, spend_nano_usd bigint, total_tokens bigint,
-        prompt_tokens bigint, completion_tokens bigint, start_us bigint, end_us bigint, first_token_us bigint,
-        model text, model_id text, model_group text, custom_llm_provider text, api_base text, "user" text,
-        metadata jsonb, request_tags jsonb, team_id text, organization_id text, end_user text,
-        requester_ip_address text, session_id text, status text, cache_hit text, cache_key text,
-        litellm_call_id text, logged boolean
+        request_id text, call_type text, attempt_id uuid, api_key text, spend_nano_usd bigint, prompt_tokens bigint,
+        completion_tokens bigint, start_us bigint, end_us bigint, first_token_us bigint, model text, model_id text,
+        model_group text, custom_llm_provider text, api_base text, "user" text, team_id text, organization_id text,
+        end_user text, requester_ip_address text, user_agent text, session_id text, status text, cache_hit text,
+        litellm_call_id text, request_tags jsonb, metadata jsonb, key_names jsonb, spend_logs_metadata jsonb,
+        error_information jsonb, usage_object jsonb, evidence text, input_cost double precision,
+        output_cost double precision, price text, flags jsonb, client_left boolean, metadata_dropped jsonb,
+        logged boolean
     )
     WHERE i.kind = 'call'
 ),
@@ -64,17 +67,43 @@ logged AS (
             THEN request_id || ':' || call_id
             ELSE request_id
         END,
-        call_type, api_key, spend_nano_usd / 1e9::double precision,
-        least(total_tokens, 2147483647), least(prompt_tokens, 2147483647), least(completion_tokens, 2147483647),
+        coalesce(call_type, 'acompletion'), api_key, usd,
+        least(coalesce(prompt_tokens, 0) + coalesce(completion_tokens, 0), 2147483647),
+        least(coalesce(prompt_tokens, 0), 2147483647),
+        least(coalesce(completion_tokens, 0), 2147483647),
         timestamp 'epoch' + start_us * interval '1 microsecond',
         timestamp 'epoch' + end_us * interval '1 microsecond',
-        timestamp 'epoch' + first_token_us * interval '1 microsecond',
-        model, model_id, model_group, custom_llm_provider, api_base, "user", metadata,
-        request_tags, team_id, organization_id, end_user, requester_ip_address, session_id, status, cache_hit,
-        cache_key, litellm_call_id, least((end_us - start_us) / 1000, 2147483647),
+        timestamp 'epoch' + coalesce(first_token_us, end_us) * interval '1 microsecond',
+        model, coalesce(model_id, ''), model_group, coalesce(custom_llm_provider, ''), coalesce(api_base, ''),
+        coalesce("user", ''),
+        coalesce(metadata, '{}') || coalesce(key_names, '{}') || jsonb_build_object(
+            'user_api_key', api_key,
+            'requester_ip_address', coalesce(requester_ip_address, ''),
+            'user_agent', coalesce(user_agent, ''),
+            'status', CASE WHEN status = 'failure' THEN status END,
+            'attempted_retries', 0,
+            'attempted_fallbacks', 0,
+            'bursar', jsonb_build_object('call_id', call_id, 'price', price) || jsonb_strip_nulls(jsonb_build_object(
+                'attempt_id', attempt_id, 'evidence', evidence, 'flags', flags, 'client_left', client_left,
+                'metadata_dropped', metadata_dropped
+            ))
+        )
+        || CASE WHEN evidence IS NULL THEN '{}' ELSE jsonb_build_object(
+            'cost_breakdown', jsonb_strip_nulls(jsonb_build_object(
+                'total_cost', usd, 'original_cost', usd, 'input_cost', input_cost, 'output_cost', output_cost
+            ))
+        ) END
+        || CASE WHEN usage_object IS NULL THEN '{}' ELSE jsonb_build_object('usage_object', usage_object) END
+        || CASE WHEN error_information IS NULL THEN '{}'
+            ELSE jsonb_build_object('error_information', error_information) END
+        || CASE WHEN spend_logs_metadata IS NULL THEN '{}'
+            ELSE jsonb_build_object('spend_logs_metadata', spend_logs_metadata) END,
+        coalesce(request_tags, '[]'), coalesce(team_id, ''), coalesce(organization_id, ''), coalesce(end_user, ''),
+        coalesce(requester_ip_address, ''), session_id, coalesce(status, 'success'), coalesce(cache_hit, 'None'),
+        'Cache OFF', litellm_call_id, least((end_us - start_us) / 1000, 2147483647),
         now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
     FROM calls
-    WHERE logged
+    WHERE coalesce(logged, true)
     RETURNING request_id
 ),
 spent AS (
@@ -93,7 +122,8 @@ keys AS (
     WHERE k.token = spent.token
     RETURNING k.token
 )
-SELECT EXISTS (SELECT FROM claimed) AS claimed, (SELECT count(*) FROM incoming) AS offered, (SELECT count(*) FROM inserted) AS inserted,
+SELECT EXISTS (SELECT FROM claimed) AS claimed,
+    (SELECT count(*) FROM incoming) AS offered, (SELECT count(*) FROM inserted) AS inserted,
     (SELECT count(*) FROM logged) AS logged, (SELECT count(*) FROM keys) AS keys
 
 -- name: quarantine_contradictions
