@@ -164,7 +164,8 @@ class Worker:
         await background.cancel()
         poster.stop()
         await self._unless_hurried(self._tasks.finish(_DRAIN_LEDGER_S))
-        if not await self._tasks.finish(_DRAIN_HURRIED_S):
+        await self._tasks.finish(_DRAIN_HURRIED_S)
+        if poster.posted_sequence < journal.last_sequence:
             log.warning("ledger.not_drained posted=%d last=%d", poster.posted_sequence, journal.last_sequence)
         posting.cancel()
         await self._tasks.cancel()

@@ -103,13 +103,14 @@ class EmbeddedPostgres:
         """Fast shutdown: connections are ended, everything is written, the process is gone. Safe to repeat."""
         if self._process is None:
             return
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            if self._process.poll() is not None:
+                break
+            self._process.send_signal(number)
             try:
                 self._process.wait(_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                self._process.send_signal(signal.SIGQUIT)
-                self._process.wait()
+                continue  # it hangs: less gently then; what is committed is kept in any case
         self._process = None
         shutil.rmtree(self._sockets, ignore_errors=True)
 
