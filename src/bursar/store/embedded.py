@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -69,6 +70,11 @@ class EmbeddedPostgres:
     def running(self) -> bool:
         """Our child is alive."""
         return self._process is not None and self._process.poll() is None
+
+    def answers(self) -> bool:
+        """Whether somebody listens on the socket: our child, or a server that another process runs."""
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self._sockets / ".s.PGSQL.5432")) == 0
 
     def start(self, progress: Callable[[str], None]) -> None:
         """Start the server, making its directory first where there is none; returns when it accepts connections.
