@@ -149,11 +149,11 @@ def test_a_worker_that_cannot_print_stays_a_worker(run: Run) -> None:
             while True:
                 signal.pause()
 
-        run(mute, obedient)
+        run(mute, obedient, on_end=lambda: os.write(2, b"the end\\n"))
     """)
     program.wait_for("^ready$")
     program.signal(signal.SIGTERM)
-    ended(program, 0)
+    assert ended(program, 0).count("the end\n") == 1
 
 
 def test_one_that_does_not_listen_is_killed_in_the_end(run: Run) -> None:
