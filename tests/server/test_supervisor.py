@@ -35,6 +35,10 @@ def obedient(ready):
         signal.pause()
 
 
+def until_told():
+    signal.sigwait({signal.SIGTERM})
+
+
 def stubborn(ready):
     signal.signal(signal.SIGTERM, lambda *_: say("told"))
     ready()
@@ -140,8 +144,8 @@ def test_a_worker_that_cannot_print_stays_a_worker(run: Run) -> None:
             def end(*_):
                 read, write = os.pipe()
                 os.close(read)
-                os.dup2(write, 1)
-                print("to nobody")
+                sys.stdout = open(write, "w")
+                print("to nobody")  # kept in the buffer until the end
                 sys.exit(0)
 
             signal.signal(signal.SIGTERM, end)
@@ -169,11 +173,11 @@ def test_one_that_does_not_listen_is_killed_in_the_end(run: Run) -> None:
 def test_being_told_twice_is_passed_on(run: Run) -> None:
     program = run("""
         def counting(ready):
-            signal.signal(signal.SIGTERM, lambda *_: None)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             ready()
-            signal.pause()
+            until_told()
             say("once")
-            signal.pause()
+            until_told()
             say("twice")
 
         run(counting, grace_s=60.0)
@@ -188,16 +192,16 @@ def test_being_told_twice_is_passed_on(run: Run) -> None:
 def test_what_they_work_with_ends_last(run: Run) -> None:
     program = run("""
         def first(ready):
-            signal.signal(signal.SIGTERM, lambda *_: None)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             ready()
-            signal.pause()
+            until_told()
             time.sleep(0.3)  # what it still has to do
             say("first is done")
 
         def second(ready):
-            signal.signal(signal.SIGTERM, lambda *_: None)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             ready()
-            signal.pause()
+            until_told()
             say("second is done")
 
         run(first, last=[("second", second)], on_end=lambda: say("the door is shut"))
