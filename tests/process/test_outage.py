@@ -14,7 +14,7 @@ from tests.process.caller import call_all, load
 from tests.process.calls import PACED, PLAIN, STREAM, Kind
 from tests.process.checks import check_books
 from tests.process.gateway import Gateway, MakeGateway, Oracle
-from tests.process.process_table import Process, running, works_in
+from tests.process.process_table import running, works_in
 
 CLIENTS: list[list[Kind]] = [*([[PLAIN]] * 6), *([[STREAM]] * 4), *([[PACED]] * 4)]
 GROWTH_MAX_MB = 24.0
@@ -30,14 +30,15 @@ def database(place: Path) -> Iterator[EmbeddedPostgres]:
     server = EmbeddedPostgres(directory)
     server.start(lambda _: None)
     yield server
-    for process in processes_of(directory):
-        process.signal(signal.SIGCONT)
+    signal_all(directory, signal.SIGCONT)
     server.stop()
 
 
-def processes_of(directory: Path) -> list[Process]:
-    """The server's, all of them."""
-    return [process for process in running() if works_in(process.pid, directory)]
+def signal_all(directory: Path, number: signal.Signals) -> None:
+    """To every process of the server there."""
+    for process in running():
+        if works_in(process.pid, directory):
+            process.signal(number)
 
 
 def memory_mb(gateway: Gateway) -> float:
@@ -61,7 +62,6 @@ async def test_calls_go_on_and_the_ledger_catches_up(
 ) -> None:
     gateway = make_gateway(oracle=oracle, environ={"DATABASE_URL": database.url("postgres")})
     gateway.start()
-    server = processes_of(place / "server")
     async with load(gateway.port, gateway.key, CLIENTS) as clients:
         await clients.until(answered=400)
         before_mb = memory_mb(gateway)
@@ -69,8 +69,8 @@ async def test_calls_go_on_and_the_ledger_catches_up(
             await asyncio.to_thread(database.stop)
             gateway.program.wait_for("ledger.store_away")
         else:
-            for process in server:
-                process.signal(signal.SIGSTOP)
+            for _ in range(2):  # again for those that were born meanwhile
+                signal_all(place / "server", signal.SIGSTOP)
         await clients.until(answered=2000)
         assert await new_key(gateway) == 503
         after_mb = memory_mb(gateway)
@@ -78,8 +78,7 @@ async def test_calls_go_on_and_the_ledger_catches_up(
             await asyncio.to_thread(database.start, print)
             gateway.program.wait_for("ledger.store_back")
         else:
-            for process in server:
-                process.signal(signal.SIGCONT)
+            signal_all(place / "server", signal.SIGCONT)
         await clients.until(answered=100)
         assert await new_key(gateway) == 401
     assert [call for call in clients.received if not call.answered] == []
