@@ -1,5 +1,6 @@
 """kill -9 of everything, under load: what a client was told is on record, once, at the provider's price."""
 
+import asyncio
 import random
 
 import pytest
@@ -23,7 +24,8 @@ async def one_round(gateway: Gateway, answers: int) -> list[Received]:
     gateway.start()
     async with load(gateway.port, gateway.key, CLIENTS) as clients:
         await clients.until(answered=answers)
-        gateway.program.kill_all()
+        await asyncio.to_thread(gateway.program.kill_all)
+        await clients.ended()
     return clients.received
 
 
