@@ -142,7 +142,9 @@ def test_every_task_has_an_owner(module: str) -> None:
     assert len(found) <= allowed.get(module, 0), found
 
 
-SQL_CALLS = {"execute", "executemany", "fetch", "fetchrow", "fetchval", "cursor", "prepare"}
+SQL_CALLS = {"execute", "executemany", "fetch", "fetchrow", "fetchval", "cursor", "prepare", "read_row"}
+PASSED_ON = {("bursar.store.migrate", "migration.sql"), ("bursar.store.database", "query")}
+"""Statements that come from elsewhere: from a file, and from callers of `read_row`, who are looked at as well."""
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -156,7 +158,7 @@ def test_sql_is_never_made_of_strings(module: str) -> None:
             continue
         statement = ast.unparse(node.args[0])
         named = re.fullmatch(r"(_SQL|sql)\[['\"]\w+['\"]\]|load_named_sql\(['\"]\w+['\"]\)\[['\"]\w+['\"]\]", statement)
-        if named is None and statement != "migration.sql":
+        if named is None and (module, statement) not in PASSED_ON:
             glued.append(f"line {node.lineno}: {statement}")
     assert glued == []
 

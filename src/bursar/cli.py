@@ -151,12 +151,16 @@ def _say(message: str) -> None:
 
 
 @main.command()
-@click.argument("config_path", metavar="CONFIG", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("config_path", metavar="[CONFIG]", required=False, type=click.Path(dir_okay=False, path_type=Path))
 def check(config_path: Path | None) -> None:
     """Explain what was understood of a configuration.
 
     Groups and deployments, prices found and missing, keys not set, settings without effect. Exit code 1 when the
     gateway could not run with it. Without CONFIG: what `bursar serve` would do by itself.
+
+    \b
+    bursar check config.yaml
+    bursar check && bursar serve
     """
     _check(config_path)
 
@@ -172,13 +176,21 @@ def _check(config_path: Path | None) -> None:
 
 @main.group()
 def db() -> None:
-    """Look into the database, and keep its tables up to date."""
+    """Look into the database, and keep its tables up to date.
+
+    The database is that of DATABASE_URL, else the embedded one of the data directory, which runs while `bursar serve`
+    does.
+
+    \b
+    bursar db shell -c 'SELECT count(*) FROM bursar.entries'
+    bursar db status
+    """
 
 
 @db.command("url")
 @data_dir_option
 def db_url(data_dir: Path | None) -> None:
-    """Print the database's URL, password included, for psql and other clients.
+    """Print the database's URL, password included.
 
     \b
     psql "$(bursar db url)" -c 'SELECT model, sum(spend) FROM "LiteLLM_SpendLogs" GROUP BY model'
@@ -200,29 +212,41 @@ def db_shell(data_dir: Path | None, psql_arguments: tuple[str, ...]) -> None:
     from bursar.main import psql_program
 
     with _told():
-        url, program = _books(data_dir).url, psql_program()
+        url, program = _running_books(data_dir).url, psql_program()
     os.execv(program, [program, url, *psql_arguments])  # noqa: S606  # the person's own command
 
 
 @db.command("status")
 @data_dir_option
 def db_status(data_dir: Path | None) -> None:
-    """Say which migrations the database has and lacks, and how far journals are posted."""
+    """List migrations applied and missing, and journals.
+
+    Of each journal: up to which record it is in the database.
+
+    \b
+    bursar db status --data-dir ./books
+    """
     from bursar.main import books_status
 
     with _told():
-        for line in books_status(_books(data_dir)):
+        for line in books_status(_running_books(data_dir)):
             click.echo(line)
 
 
 @db.command("migrate")
 @data_dir_option
 def db_migrate(data_dir: Path | None) -> None:
-    """Apply the migrations the database lacks. `bursar serve` does so at start; this is for doing it apart."""
+    """Apply the migrations the database lacks.
+
+    `bursar serve` does so at start; this is for doing it apart.
+
+    \b
+    DATABASE_URL=postgresql://… bursar db migrate
+    """
     from bursar.main import migrate_books
 
     with _told():
-        applied = migrate_books(_books(data_dir), _say)
+        applied = migrate_books(_running_books(data_dir), _say)
     click.echo("The database is up to date." if not applied else f"Applied {applied} migrations.")
 
 
@@ -233,15 +257,32 @@ def _books(data_dir: Path | None) -> "Books":
     return find_books(os.environ, data_directory(data_dir, os.environ))
 
 
+def _running_books(data_dir: Path | None) -> "Books":
+    from bursar.config.options import data_directory
+    from bursar.main import running_books
+
+    return running_books(os.environ, data_directory(data_dir, os.environ))
+
+
 @main.group()
 def keys() -> None:
-    """Keys of the gateway."""
+    """Keys of the gateway.
+
+    \b
+    bursar keys show-admin
+    """
 
 
 @keys.command("show-admin")
 @data_dir_option
 def show_admin(data_dir: Path | None) -> None:
-    """Print the admin key that `serve` made. (One that you configured yourself is not stored.)"""
+    """Print the admin key that `serve` made.
+
+    One that you configured yourself is not stored.
+
+    \b
+    export OPENAI_API_KEY=$(bursar keys show-admin)
+    """
     from bursar.config.options import data_directory
     from bursar.main import stored_master_key
 
@@ -268,10 +309,10 @@ def show_admin(data_dir: Path | None) -> None:
 )
 @click.option("--grace", "grace_s", default=2.0, show_default=True, help="Seconds that calls get to end in.")
 def upstream(*, host: str, port: int, bill: Path | None, workers: int, prices: tuple[str, ...], grace_s: float) -> None:
-    """Run a local provider that answers, fails and stalls on demand, and keeps its own bill.
+    """Run a local provider to try things with.
 
-    It speaks OpenAI's chat completions, streamed and not. Point a gateway or client at it and say in the model's name
-    how it shall answer; any API key will do.
+    It answers, fails and stalls on demand, and keeps its own bill. It speaks OpenAI's chat completions, streamed and
+    not. Point a gateway or client at it and say in the model's name how it shall answer; any API key will do.
 
     \b
     Fifty tokens, one each 10 ms:       oracle?tokens=50&delay_ms=10

@@ -345,10 +345,11 @@ class Books:
     options: DatabaseOptions
     url: str
     """As psql takes it, password included."""
+    embedded: bool = False
 
 
 def find_books(environ: Mapping[str, str], data_dir: Path) -> Books:
-    """The configured database, or the embedded one of `data_dir`, which must be running to be used.
+    """The configured database, or the embedded one of `data_dir`, whether it runs or not.
 
     Raises BursarError: neither is there.
     """
@@ -359,7 +360,15 @@ def find_books(environ: Mapping[str, str], data_dir: Path) -> Books:
     if not (data_dir / "pg" / "PG_VERSION").exists():
         raise StoreError(f"there is no embedded database in {data_dir}. Start `bursar serve` once, or name --data-dir.")
     url = EmbeddedPostgres(data_dir).url(DATABASE)
-    return Books(DatabaseOptions({"dsn": url}), url)
+    return Books(DatabaseOptions({"dsn": url}), url, embedded=True)
+
+
+def running_books(environ: Mapping[str, str], data_dir: Path) -> Books:
+    """As `find_books`, for use now. Raises StoreError also when the embedded server does not run."""
+    books = find_books(environ, data_dir)
+    if books.embedded and not EmbeddedPostgres(data_dir).answers():
+        raise StoreError(f"the embedded database in {data_dir} is not running: it runs while `bursar serve` does.")
+    return books
 
 
 def _url_of(target: DatabaseTarget) -> str:

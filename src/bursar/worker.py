@@ -164,7 +164,7 @@ class Worker:
         await background.cancel()
         poster.stop()
         await self._unless_hurried(self._tasks.finish(_DRAIN_LEDGER_S))
-        drained = await self._tasks.finish(_DRAIN_HURRIED_S)
+        drained = await self._tasks.finish(_DRAIN_HURRIED_S) and poster.posted_sequence == journal.last_sequence
         if not drained:
             log.warning("ledger.not_drained posted=%d last=%d", poster.posted_sequence, journal.last_sequence)
         posting.cancel()
@@ -173,7 +173,7 @@ class Worker:
         await transport.aclose()
         await database.close()
         reader.close()
-        journal.release(done=drained and books.closed and poster.posted_sequence == journal.last_sequence)
+        journal.release(done=drained and books.closed)
 
     def end(self) -> None:
         """Have `run` end gracefully; told a second time, at once."""

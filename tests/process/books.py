@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import asyncpg
 
@@ -52,7 +53,7 @@ class Books:
     """Of those, the ones that are not even marked as unknown."""
     quarantined: int
 
-    @property
+    @cached_property
     def marks(self) -> set[str]:
         """Of the calls that have a row."""
         return {row.mark for row in self.rows}

@@ -128,7 +128,13 @@ class Load:
 
     def __init__(self) -> None:
         self.received: list[Received] = []
+        self.tasks: list[asyncio.Task[None]] = []
         self._news = asyncio.Condition()
+
+    async def ended(self) -> None:
+        """Wait until nobody is answered any more, and all that had come has been read: also what came last."""
+        async with asyncio.timeout(_PATIENCE_S):
+            await asyncio.gather(*self.tasks)
 
     async def work(self, port: int, key: str, kinds: Sequence[Kind]) -> None:
         """One client, until nobody answers it any more."""
@@ -140,8 +146,6 @@ class Load:
                 async with self._news:
                     self.received.append(received)
                     self._news.notify_all()
-                if not (received.complete or received.left):
-                    return
 
     async def until(self, answered: int) -> None:
         """Wait until so many more calls were answered whole."""
@@ -159,10 +163,10 @@ class Load:
 async def load(port: int, key: str, clients: Sequence[Sequence[Kind]]) -> AsyncIterator[Load]:
     """Clients at work, each going round its kinds, for as long as the block lasts or the gateway lives."""
     running = Load()
-    tasks = [asyncio.ensure_future(running.work(port, key, kinds)) for kinds in clients]
+    running.tasks = [asyncio.ensure_future(running.work(port, key, kinds)) for kinds in clients]
     try:
         yield running
     finally:
-        for task in tasks:
+        for task in running.tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*running.tasks, return_exceptions=True)

@@ -76,13 +76,14 @@ def family(pid: int, place: Path) -> list[Process]:
     known = {pid}
     grown = True
     while grown:
-        more = {p.pid for p in processes if p.parent in known or p.session == pid or _works_in(p.pid, place)}
+        more = {p.pid for p in processes if p.parent in known or p.session == pid or works_in(p.pid, place)}
         grown = not more <= known
         known |= more
     return [process for process in processes if process.pid in known]
 
 
-def _works_in(pid: int, place: Path) -> bool:
+def works_in(pid: int, place: Path) -> bool:
+    """Whether that is where the process has its current directory."""
     try:
         return Path(f"/proc/{pid}/cwd").readlink().is_relative_to(place)
     except OSError:

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -70,6 +71,11 @@ class EmbeddedPostgres:
         """Our child is alive."""
         return self._process is not None and self._process.poll() is None
 
+    def answers(self) -> bool:
+        """Whether somebody listens on the socket: our child, or a server that another process runs."""
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(self._sockets / ".s.PGSQL.5432")) == 0
+
     def start(self, progress: Callable[[str], None]) -> None:
         """Start the server, making its directory first where there is none; returns when it accepts connections.
 
@@ -103,13 +109,14 @@ class EmbeddedPostgres:
         """Fast shutdown: connections are ended, everything is written, the process is gone. Safe to repeat."""
         if self._process is None:
             return
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            if self._process.poll() is not None:
+                break
+            self._process.send_signal(number)
             try:
                 self._process.wait(_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                self._process.send_signal(signal.SIGQUIT)
-                self._process.wait()
+                continue  # it hangs: less gently then; what is committed is kept in any case
         self._process = None
         shutil.rmtree(self._sockets, ignore_errors=True)
 
