@@ -162,6 +162,7 @@ class Worker:
         if not await self._unless_hurried(server.close(grace_s)):
             await server.close(0.0)
         await background.cancel()
+        books.write_rest()
         poster.stop()
         await self._unless_hurried(self._tasks.finish(_DRAIN_LEDGER_S))
         drained = await self._tasks.finish(_DRAIN_HURRIED_S) and poster.posted_sequence == journal.last_sequence

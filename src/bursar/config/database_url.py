@@ -69,8 +69,8 @@ class DatabaseTarget:
 def parse_database_url(url: Secret, *, source: str = "DATABASE_URL") -> DatabaseTarget:
     """Understand a PostgreSQL URL. `source` is what messages call it; they never show its user or password.
 
-    Raises ConfigError: another database's URL, several hosts, no database, a parameter with a wrong value, characters
-    that should have been encoded.
+    Raises ConfigError: another database's URL, several hosts, no database, a parameter with a wrong value or that the
+    other ones exclude, characters that should have been encoded.
     """
     text = url.reveal().strip()
     scheme = text.partition("://")[0].lower() if "://" in text else ""
@@ -90,17 +90,24 @@ def parse_database_url(url: Secret, *, source: str = "DATABASE_URL") -> Database
     database = unquote(parts.path.removeprefix("/"))
     if not database or any(char in database for char in "/@\0"):
         raise ConfigError("names no database; write postgresql://user:password@host:5432/database", path=source)
+    schema, pgbouncer = parameters.text("schema"), parameters.boolean("pgbouncer")
+    if schema is not None and pgbouncer:
+        raise ConfigError(
+            "cannot be set through PgBouncer, which keeps no session settings; remove it, and give the role its search "
+            "path: ALTER ROLE … SET search_path TO …",
+            path=f"{source}: schema",
+        )
     return DatabaseTarget(
         host=host,
         port=port or DEFAULT_PORT,
         user=unquote(parts.username) if parts.username else None,
         password=Secret(unquote(parts.password)) if parts.password else None,
         database=database,
-        schema=parameters.text("schema"),
+        schema=schema,
         pool_max=parameters.whole("connection_limit", POSITIVE),
         pool_timeout_s=parameters.seconds("pool_timeout"),
         connect_timeout_s=parameters.seconds("connect_timeout"),
-        pgbouncer=parameters.boolean("pgbouncer"),
+        pgbouncer=pgbouncer,
         sslmode=parameters.sslmode(),
         sslrootcert=parameters.text("sslrootcert"),
         application_name=parameters.text("application_name"),

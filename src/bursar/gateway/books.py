@@ -130,6 +130,13 @@ class Books:
         now = self._clock_us()
         self._append([self._call_entry(call, None, NanoUsd(0), now, failure)])
 
+    def write_rest(self) -> None:
+        """Before the end: once more what the journal did not take."""
+        try:
+            self._write_unwritten()
+        except JournalError as error:
+            log.critical("books.lost count=%d reason=%s", len(self._unwritten), error)
+
     @property
     def closed(self) -> bool:
         """Every attempt that was promised has its end on record."""
@@ -160,6 +167,7 @@ class Books:
     def _write_unwritten(self) -> None:
         while self._unwritten:
             self._recorder.append(self._unwritten[0])
+            self._appended()
             del self._unwritten[0]
 
 
