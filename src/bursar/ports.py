@@ -1,6 +1,7 @@
 """The seams between rooms: small Protocols that two implementations, or two rooms that must not meet, share."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -323,7 +324,19 @@ class ChatUpstream(Protocol):
 
 
 class Recorder(Protocol):
-    """Where entries are put on record (`ledger.journal`)."""
+    """Where entries are put on record (`ledger.group_commit`)."""
 
-    def append(self, payload: bytes) -> int:
-        """On disk when it returns. Raises JournalError: then nothing that depends on it may happen."""
+    def promise(self, payload: bytes) -> asyncio.Future[None]:
+        """Record what is about to be done. Awaited, it is on disk.
+
+        Raises JournalError when awaited: it is not, and must not be done.
+        """
+
+    def report(self, payload: bytes, *, keep: bool = True) -> None:
+        """Record what has happened. What the journal does not take waits for it to recover, unless `keep` is off."""
+
+    def written(self) -> Awaitable[None]:
+        """Wait until what was reported is on disk, or waits for the journal to recover."""
+
+    def flush(self) -> bool:
+        """Write at once what is waiting. False: the journal did not take all of it."""

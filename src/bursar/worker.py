@@ -34,6 +34,7 @@ from bursar.gateway.key_spend import KeySpend
 from bursar.gateway.model_list import ModelList
 from bursar.gateway.paths import Paths
 from bursar.ledger.adoption import Adopter, remove_posted_segments
+from bursar.ledger.group_commit import GroupCommit
 from bursar.ledger.journal import Journal, JournalReader
 from bursar.ledger.poster import Poster
 from bursar.ledger.texts import Texts
@@ -118,8 +119,7 @@ class Worker:
         transport = _transport(plan.config)
         general = plan.config.general
         books = Books(
-            journal,
-            appended=poster.notify,
+            GroupCommit(journal, appended=poster.notify),
             log_rows=not general.disable_spend_logs,
             log_failures=not general.disable_error_logs,
         )
@@ -162,7 +162,7 @@ class Worker:
         if not await self._unless_hurried(server.close(grace_s)):
             await server.close(0.0)
         await background.cancel()
-        books.write_rest()
+        closed = books.close()
         poster.stop()
         await self._unless_hurried(self._tasks.finish(_DRAIN_LEDGER_S))
         drained = await self._tasks.finish(_DRAIN_HURRIED_S) and poster.posted_sequence == journal.last_sequence
@@ -174,7 +174,7 @@ class Worker:
         await transport.aclose()
         await database.close()
         reader.close()
-        journal.release(done=drained and books.closed)
+        journal.release(done=drained and closed)
 
     def end(self) -> None:
         """Have `run` end gracefully; told a second time, at once."""

@@ -55,6 +55,8 @@ class JournalError(BursarError):
     """The journal cannot take an entry, so no call may be sent: what is not on record does not happen."""
 
     code = "journal_unavailable"
+    recorded: int = 0
+    """Of several records that were to be written together, how many of the first ones are on record all the same."""
 
 
 class Refusal(BursarError):

@@ -1,13 +1,13 @@
 """A call's entries, in the order that matters: `open` before a byte is sent, the end before the client sees the end.
 
-Everything here is synchronous: a cancelled call can still close its books.
+Ends are reported without waiting, so that a cancelled call can still close its books.
 """
 
-import logging
+import asyncio
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 
 import msgspec
@@ -25,15 +25,12 @@ from bursar.domain.accounting import (
     unknown,
     voided,
 )
-from bursar.domain.errors import JournalError
 from bursar.domain.ids import CallId, DeploymentId, KeyHash, attempt_id, call_id
 from bursar.domain.money import NanoUsd
 from bursar.gateway.call import Attempt, Call, Charge
 from bursar.gateway.log_row import call_body
 from bursar.gateway.models import Deployment
 from bursar.ports import Recorder
-
-log = logging.getLogger(__name__)
 
 
 def wall_us() -> int:
@@ -48,22 +45,17 @@ class Books:
         self,
         recorder: Recorder,
         *,
-        appended: Callable[[], None],
         log_rows: bool = True,
         log_failures: bool = True,
         clock_us: Callable[[], int] = wall_us,
     ) -> None:
-        """`appended` is called after each record, for the poster to look; `log_rows` off: totals without rows;
-        `log_failures` off: none for calls that failed."""
+        """`log_rows` off: totals without rows; `log_failures` off: none for calls that failed."""
         self._recorder = recorder
-        self._appended = appended
         self._log_rows = log_rows
         self._log_failures = log_rows and log_failures
         self._clock_us = clock_us
         # Unique, not secret; seeded by the operating system, and anew in a forked process, which makes its own Books.
         self._random = random.Random(os.urandom(32))
-        self._unwritten: list[bytes] = []
-        """Ends that the journal did not take: kept and tried again, and no call is begun until they are in."""
         self._open = 0
         self.unpriced_attempts = 0
         self.estimated_attempts = 0
@@ -76,7 +68,7 @@ class Books:
         """Microseconds since 1970."""
         return self._clock_us()
 
-    def open(self, call: Call, deployment: Deployment) -> Attempt:
+    async def open(self, call: Call, deployment: Deployment) -> Attempt:
         """Promise an attempt. Raises JournalError: it must not be sent."""
         now = self._clock_us()
         call.attempts += 1
@@ -93,9 +85,15 @@ class Books:
             call.principal.api_key,
             None if attempt.price is None else attempt.price.version,
         )
-        self._write_unwritten()
-        self._recorder.append(encode_entries([opened(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body)]))
-        self._appended()
+        entry = opened(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body)
+        promise = self._recorder.promise(encode_entries([entry]))
+        try:
+            await promise
+        except asyncio.CancelledError:
+            if promise.done() and not promise.cancelled():  # both at the same moment: it is on record, and never sent
+                body_of_end = EndBody(reason="cancelled before it was sent")
+                self._report([voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body_of_end)])
+            raise
         self._open += 1
         call.attempt = attempt
         return attempt
@@ -110,7 +108,7 @@ class Books:
             entries.append(unknown(attempt_id=attempt.id, call_id=call.id, at_us=now, body=_end_body(attempt, failure)))
         entries.append(_settle_entry(call, attempt, charge, now))
         entries.append(self._call_entry(call, attempt, charge.cost, now, failure))
-        self._append(entries)
+        self._report(entries)
         self.unpriced_attempts += not charge.priced
         self.estimated_attempts += charge.estimated
 
@@ -118,7 +116,7 @@ class Books:
         """It is certain that the attempt cost nothing; the call has failed."""
         self._end(attempt)
         now = self._clock_us()
-        self._append(
+        self._report(
             [
                 voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=_end_body(attempt, failure)),
                 self._call_entry(call, attempt, NanoUsd(0), now, failure),
@@ -128,19 +126,20 @@ class Books:
     def refuse(self, call: Call, failure: Failure) -> None:
         """A known caller's call ended before anything was tried."""
         now = self._clock_us()
-        self._append([self._call_entry(call, None, NanoUsd(0), now, failure)])
+        entry = self._call_entry(call, None, NanoUsd(0), now, failure)
+        self._recorder.report(encode_entries([entry]), keep=False)  # no money depends on it
 
-    def write_rest(self) -> None:
-        """Before the end: once more what the journal did not take."""
-        try:
-            self._write_unwritten()
-        except JournalError as error:
-            log.critical("books.lost count=%d reason=%s", len(self._unwritten), error)
+    def written(self) -> Awaitable[None]:
+        """Wait until what was recorded is on disk: before the client sees the end of its answer."""
+        return self._recorder.written()
 
-    @property
-    def closed(self) -> bool:
-        """Every attempt that was promised has its end on record."""
-        return self._open == 0 and not self._unwritten
+    def flush(self) -> bool:
+        """The same without waiting. False: the journal does not take all of it, for now."""
+        return self._recorder.flush()
+
+    def close(self) -> bool:
+        """Whether every attempt that was promised has its end on disk."""
+        return self.flush() and self._open == 0
 
     def _end(self, attempt: Attempt) -> None:
         attempt.booked = True
@@ -153,22 +152,8 @@ class Books:
         body = call_body(call, attempt, spend=spend, end_us=now, failure=failure, logged=logged)
         return ended(call_id=call.id, at_us=now, body=body)
 
-    def _append(self, entries: list[Entry]) -> None:
-        """Record what has happened already: it is not refused, at worst it waits here for the journal to recover."""
-        payload = encode_entries(entries)
-        try:
-            self._write_unwritten()
-            self._recorder.append(payload)
-            self._appended()
-        except JournalError as error:
-            self._unwritten.append(payload)
-            log.critical("books.unwritten count=%d reason=%s", len(self._unwritten), error)
-
-    def _write_unwritten(self) -> None:
-        while self._unwritten:
-            self._recorder.append(self._unwritten[0])
-            self._appended()
-            del self._unwritten[0]
+    def _report(self, entries: list[Entry]) -> None:
+        self._recorder.report(encode_entries(entries))
 
 
 @lru_cache(maxsize=4096)

@@ -118,6 +118,7 @@ class ChatCompletions:
         except Refusal as refusal:
             if call is not None and call.attempt is None:
                 self._books.refuse(call, _logged(refusal))
+                self._books.flush()
             self._send_refusal(reply, refusal, call_id if call is None else call.attribution.litellm_call_id, principal)
 
     def _read(self, request: Request, model: str | None) -> ChatRequest:
@@ -166,7 +167,7 @@ class ChatCompletions:
         extra = [*call.chat.options.extra_headers, *self._settings.forward_headers(call.request.headers)]
         upstream_request = deployment.upstream.request(call.chat, extra_headers=extra, timeouts=timeouts)
         try:
-            attempt = self._books.open(call, deployment)
+            attempt = await self._books.open(call, deployment)
         except JournalError as error:
             log.error("call.refused reason=%s", error)
             raise Unavailable("The gateway cannot record calls at the moment, and so makes none.") from error
@@ -245,6 +246,7 @@ class ChatCompletions:
         charge = self._charge(call, attempt, answer.usage, answer.output_bytes, answer.service_tier)
         rendered = render_answer(body, answer, model=call.group, rules=rules)
         self._settle(call, attempt, charge)
+        await self._books.written()
         if not call.reply.gone:
             call.reply.send(200, self._headers.answer(call, attempt, charge), rendered)
         if self._texts is not None:
@@ -280,6 +282,7 @@ class ChatCompletions:
         call.drained = reply.gone
         charge = self._charge(call, attempt, relay.usage, relay.output_bytes, relay.service_tier)
         self._settle(call, attempt, charge)
+        await self._books.written()
         if not reply.started:
             reply.start(200, self._headers.stream(call, attempt))
         reply.write(out + relay.ending(charge, created_s=self._books.now_us() // 1_000_000))
@@ -341,6 +344,8 @@ class ChatCompletions:
 
     def _fail(self, call: Call, attempt: Attempt, failure: AttemptFailure, relay: StreamRelay | None = None) -> None:
         """Book a failed attempt, then tell the client."""
+        if attempt.booked:
+            return  # only its answer was stopped
         call.drained = call.reply.gone
         log.warning(
             "attempt.failed call_id=%s deployment=%s class=%s status=%d outcome=%s detail=%s",
@@ -355,6 +360,7 @@ class ChatCompletions:
             self._books.void(call, attempt, failure.logged)
         else:
             self._settle(call, attempt, self._charge_of_failure(call, attempt, failure, relay), failure.logged)
+        self._books.flush()
         if self._texts is not None:
             self._texts.keep(call, None if relay is None else relay.assembled)
         self._tell(call, attempt, failure)

@@ -17,6 +17,7 @@ from bursar.domain.accounting import EndBody, Entry, encode_entries, unknown
 from bursar.domain.errors import JournalError, JournalTaken
 from bursar.domain.ids import AttemptId, CallId, JournalId
 from bursar.ledger.journal import (
+    Journal,
     JournalLock,
     JournalReader,
     done_journals,
@@ -26,7 +27,7 @@ from bursar.ledger.journal import (
     waiting_journals,
 )
 from bursar.ledger.poster import Poster
-from bursar.ports import LedgerStore, Recorder
+from bursar.ports import LedgerStore
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Adopter:
         *,
         root: Path,
         own: JournalId,
-        recorder: Recorder,
+        recorder: Journal,
         appended: Callable[[], None],
         host: str,
         keep_s: float,

@@ -9,7 +9,9 @@ import errno
 import fcntl
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 
 from bursar.domain.errors import JournalError
@@ -98,25 +100,34 @@ class Journal:
         self._next_segment()
 
     def append(self, payload: bytes) -> int:
-        """Write one record; its sequence. When this returns, kill -9 no longer loses it.
+        """Write one record; its sequence. Raises as `append_all` does."""
+        self.append_all([payload])
+        return self.last_sequence
 
-        Raises JournalError: nothing was recorded, and nothing that depends on it may happen. The segment is sealed, so
-        what a short write left behind is never appended to; the next call tries a new one.
+    def append_all(self, payloads: Sequence[bytes]) -> None:
+        """Write records, all at once. When this returns, kill -9 no longer loses them.
+
+        Raises JournalError, which says how many of them are on record; nothing that depends on the others may happen.
+        The segment is sealed, so what a short write left behind is never appended to; the next call tries a new one.
         """
         if self._fd < 0 or self._size >= self._segment_bytes:
             self._next_segment()
-        sequence = self.last_sequence + 1
-        data = frame(self._number, sequence, payload)
+        frames = [frame(self._number, sequence, p) for sequence, p in enumerate(payloads, self.last_sequence + 1)]
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        written = 0
         try:
             written = os.write(self._fd, data)
             if written != len(data):
                 raise OSError(errno.ENOSPC, "short write")
         except OSError as error:
             self._seal()
-            raise JournalError(f"cannot write the journal {self.directory}: {error.strerror}") from error
+            refusal = JournalError(f"cannot write the journal {self.directory}: {error.strerror}")
+            ends = accumulate(map(len, frames))
+            refusal.recorded = sum(end <= written for end in ends)
+            self.last_sequence += refusal.recorded
+            raise refusal from error
         self._size += written
-        self.last_sequence = sequence
-        return sequence
+        self.last_sequence += len(payloads)
 
     def close(self) -> None:
         """No more appends. The directory stays locked until `release`."""

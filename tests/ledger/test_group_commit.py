@@ -1,0 +1,136 @@
+"""Records of one turn of the loop are written together; nobody goes on before their own is on disk."""
+
+import asyncio
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bursar.domain.errors import JournalError
+from bursar.domain.ids import JournalId, uuid7
+from bursar.ledger.group_commit import GroupCommit
+from bursar.ledger.journal import Journal, JournalReader, segment_path
+
+ID = JournalId(uuid7(1_790_000_000_000, 12345))
+
+
+class Desk:
+    """A journal, its group commit, and what a reader finds."""
+
+    def __init__(self, root: Path) -> None:
+        self.journal = Journal(root, ID)
+        self.writes = 0
+        self.commit = GroupCommit(self.journal, appended=self._note)
+
+    def _note(self) -> None:
+        self.writes += 1
+
+    def on_disk(self) -> list[bytes]:
+        reader = JournalReader(self.journal.directory, ID)
+        reader.seek(1)
+        found: list[bytes] = []
+        while batch := reader.read():
+            found += [payload.tobytes() for payload in batch]
+        reader.close()
+        return found
+
+    def size(self) -> int:
+        """Of the first segment."""
+        return os.path.getsize(segment_path(self.journal.directory, 1))
+
+    @contextmanager
+    def largest_file(self, size: int) -> Iterator[None]:
+        """Files cannot become larger; of a few bytes not even a new segment's header fits."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, previous)
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+async def test_a_promise_alone_is_written_at_once(desk: Desk) -> None:
+    promise = desk.commit.promise(b"one")
+    assert promise.done()
+    assert desk.on_disk() == [b"one"]
+
+
+async def test_a_turn_is_two_writes_however_many_records_it_has(desk: Desk) -> None:
+    promises = [desk.commit.promise(b"%d" % number) for number in range(50)]
+    desk.commit.report(b"end")
+    written = desk.commit.written()
+    assert desk.on_disk() == [b"0"]
+    assert not written.done()
+    await asyncio.gather(*promises, written)
+    assert desk.on_disk() == [*(b"%d" % number for number in range(50)), b"end"]
+    assert desk.writes == 2
+
+
+async def test_there_may_be_nothing_to_wait_for(desk: Desk) -> None:
+    await asyncio.wait_for(desk.commit.written(), 1.0)
+    desk.commit.report(b"one")
+    desk.commit.report(b"two")
+    assert desk.commit.flush()
+    assert desk.on_disk() == [b"one", b"two"]
+    await asyncio.wait_for(desk.commit.written(), 1.0)
+    assert desk.writes == 2
+
+
+async def test_a_cancelled_promise_is_not_recorded(desk: Desk) -> None:
+    desk.commit.report(b"first of the turn")
+    kept, dropped = desk.commit.promise(b"kept"), desk.commit.promise(b"dropped")
+    dropped.cancel()
+    await kept
+    assert desk.on_disk() == [b"first of the turn", b"kept"]
+
+
+async def test_one_who_stops_waiting_does_not_stop_the_others(desk: Desk) -> None:
+    desk.commit.report(b"first of the turn")
+    desk.commit.report(b"second")
+    impatient, patient = desk.commit.written(), desk.commit.written()
+    impatient.cancel()
+    await patient
+    assert desk.on_disk() == [b"first of the turn", b"second"]
+
+
+async def test_a_full_disk_breaks_promises_and_keeps_reports(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    await desk.commit.promise(b"before")
+    await asyncio.sleep(0)
+    with desk.largest_file(10):
+        with pytest.raises(JournalError):
+            await desk.commit.promise(b"refused")
+        desk.commit.report(b"an end")
+        desk.commit.report(b"a refusal's row", keep=False)
+        await desk.commit.written()
+        assert not desk.commit.flush()
+        with pytest.raises(JournalError):
+            await desk.commit.promise(b"refused too")
+    assert "journal.refuses" in caplog.text
+    await desk.commit.promise(b"after")
+    assert desk.on_disk() == [b"before", b"an end", b"after"]
+    assert desk.commit.flush()
+
+
+async def test_of_a_group_that_is_cut_short_the_whole_records_count(desk: Desk) -> None:
+    desk.commit.report(b"first of the turn")
+    promises = [desk.commit.promise(b"x" * 100) for _ in range(5)]
+    frame_bytes = 116
+    room = 2 * frame_bytes + 50
+    before = desk.size()
+    with desk.largest_file(before + room):
+        outcomes = await asyncio.gather(*promises, return_exceptions=True)
+    assert [outcome is None for outcome in outcomes] == [True, True, False, False, False]
+    assert desk.size() == before + room  # the torn one is there
+    await desk.commit.promise(b"after")
+    assert desk.on_disk() == [b"first of the turn", b"x" * 100, b"x" * 100, b"after"]
