@@ -1,7 +1,7 @@
 """What many calls record in one turn of the event loop, written to the journal together: one write instead of dozens.
 
-Implements `ports.Recorder`. The first record of a turn is written at once, so that a call alone waits for nothing; those
-that come while the turn lasts, at its end.
+Implements `ports.Recorder`. Where calls come singly there is nothing to write together: after a turn with one record the
+next few are written at once, without a turn's wait.
 """
 
 import asyncio
@@ -13,6 +13,9 @@ from bursar.domain.errors import JournalError
 from bursar.ledger.journal import Journal
 
 log = logging.getLogger(__name__)
+
+_ALONE = 16
+"""So many records are written at once after one that was alone in its turn."""
 
 
 class _Line(NamedTuple):
@@ -35,6 +38,7 @@ class GroupCommit:
         self._waiting: list[_Line] = []
         self._watching: list[asyncio.Future[None]] = []
         self._scheduled = False
+        self._at_once = _ALONE
 
     def promise(self, payload: bytes) -> asyncio.Future[None]:
         """See `ports.Recorder.promise`. One that is cancelled before the end of the turn is not recorded."""
@@ -69,13 +73,19 @@ class GroupCommit:
 
     def _add(self, line: _Line) -> None:
         self._waiting.append(line)
-        if not self._scheduled:
+        if self._scheduled:
+            return
+        if self._at_once:
+            self._at_once -= 1
+            self.flush()
+        else:
             self._scheduled = True
             self._loop.call_soon(self._end_turn)
-            self.flush()
 
     def _end_turn(self) -> None:
         self._scheduled = False
+        if len(self._waiting) == 1:
+            self._at_once = _ALONE
         self.flush()
 
     def _write(self, lines: list[_Line]) -> None:
