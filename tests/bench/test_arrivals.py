@@ -4,6 +4,7 @@ from itertools import pairwise
 from statistics import mean, pstdev
 
 import pytest
+
 from bench.arrivals import PreciseTimer, poisson_arrivals
 
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import msgspec
 import pytest
-from bench.books import Agreement, Booked, BooksReader, Ledger, compare
-from bench.programs import BenchError
 
 from bench import books
+from bench.books import Agreement, Booked, BooksReader, Ledger, compare
+from bench.programs import BenchError
 from bursar.oracle.bill import BillLine, Ending
 
 COST = 230_000

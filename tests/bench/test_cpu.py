@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
 from bench.cpu import children_of, cpu_s, own_cpu_s, program_of, resident_bytes, tree_cpu_s, tree_of
 
 _BURN = """

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+
 from bench.books import Agreement
 from bench.figures import Figures, LatencyMetric, Load, Metric
 from bench.gates import Gate, gates_of

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from bench.books import compare
 from bench.gateway import PROVIDER_KEY, Gateway
 from bench.measure import Meter

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
-from bench.load import Closed, Open, Plan, Result, run_load
 
+from bench.load import Closed, Open, Plan, Result, run_load
 from bursar.oracle.serving import RunningOracle, running_oracle
 
 

@@ -1,7 +1,8 @@
 import pytest
-from bench.spread import percentile, spread_of
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bench.spread import percentile, spread_of
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
+from bench import __main__ as command
 from bench.litellm import litellm_version, start_litellm
 from bench.load import Closed, Plan
 from bench.measure import Meter
@@ -17,8 +19,6 @@ from bench.programs import ROOT, BenchError, Program, clean_environment, free_po
 from bench.sizes import QUICK, once
 from bench.subjects import direct, plan_for, start_floor
 from bench.upstream import ANSWER_MODEL, STREAM_MODEL, Upstream
-
-from bench import __main__ as command
 from bursar.config.load import load_config
 
 

@@ -1,7 +1,7 @@
 """What many calls record in one turn of the event loop, written to the journal together: one write instead of dozens.
 
-Implements `ports.Recorder`. Where calls come singly there is nothing to write together: after a turn with one record the
-next few are written at once, without a turn's wait.
+Implements `ports.Recorder`. Where calls come singly there is nothing to write together: after a turn with one record
+the next few are written at once, without a turn's wait.
 """
 
 import asyncio
