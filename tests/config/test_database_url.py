@@ -15,7 +15,7 @@ def parse(url: str) -> DatabaseTarget:
 
 def test_every_parameter() -> None:
     target = parse(
-        "postgresql://u%40x:p%2Fw@db.example:6543/litellm?schema=tenant&connection_limit=5&pool_timeout=20&pgbouncer=true"
+        "postgresql://u%40x:p%2Fw@db.example:6543/litellm?schema=tenant&connection_limit=5&pool_timeout=20&pgbouncer=false"
         "&sslmode=verify-full&sslrootcert=/ca.pem&connect_timeout=7&application_name=gw&socket_timeout=3"
     )
     assert target == DatabaseTarget(
@@ -28,13 +28,14 @@ def test_every_parameter() -> None:
         pool_max=5,
         pool_timeout_s=20.0,
         connect_timeout_s=7.0,
-        pgbouncer=True,
+        pgbouncer=False,
         sslmode="verify-full",
         sslrootcert="/ca.pem",
         application_name="gw",
         ignored=("socket_timeout",),
     )
     assert target.label == "db.example:6543/litellm"
+    assert parse("postgresql://h/d?pgbouncer=true").pgbouncer
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,7 @@ def test_a_pool_timeout_of_0_has_no_end() -> None:
             'DATABASE_URL: connection_limit: expected a whole number of 1 or more, got "0"',
         ),
         ("postgresql://h/d?pool_timeout=5s", 'DATABASE_URL: pool_timeout: expected seconds as a number, got "5s"'),
+        ("postgresql://h/d?schema=s&pgbouncer=true", "DATABASE_URL: schema: cannot be set through PgBouncer"),
         ("postgresql://h/d?pgbouncer=maybe", 'DATABASE_URL: pgbouncer: expected true or false, got "maybe"'),
         (
             "postgresql://h/d?sslmode=on",

@@ -96,8 +96,8 @@ async def test_an_end_without_the_database_loses_nothing(
     kinds = [PLAIN, STREAM] * 20
     received = await call_all(gateway.port, gateway.key, kinds, concurrency=4)
     await asyncio.to_thread(database.stop)
-    gateway.program.wait_for("ledger.store_away")
     received += await call_all(gateway.port, gateway.key, kinds, concurrency=4)
+    gateway.program.wait_for("ledger.store_away")
     assert gateway.stop() == 0
     assert "ledger.not_drained" in gateway.program.output
     await asyncio.to_thread(database.start, print)
