@@ -1,5 +1,6 @@
 """The headers of answers: LiteLLM's names, on every way an answer can go."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -233,6 +234,7 @@ async def test_no_cost_is_not_zero(start_gateway: StartGateway) -> None:
 async def test_the_spend_of_a_key_grows(gateway: Gateway, books: Books) -> None:
     """By each call, whoever posts it when; a stream tells what was spent before it."""
     key, other = await gateway.new_key(spend=0.5), await gateway.new_key()
+    await asyncio.sleep(0.5)  # until the news of their making has arrived, after which they are read anew
     spends = [exactly((await gateway.chat("at/tokens=1", key=key)).headers["x-litellm-key-spend"]) for _ in range(3)]
     each = await books.cost_nano_usd() // 3
     assert spends == [500_000_000 + each * number for number in (1, 2, 3)]
