@@ -108,7 +108,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """Between two pieces of the body."""
 
 
-class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
+class UpstreamRequest(msgspec.Struct, kw_only=True):
     """One POST (or GET) to an upstream, complete."""
 
     method: str
@@ -119,6 +119,8 @@ class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Without host, content-length and connection, which the transport adds."""
     body: bytes
     timeouts: Timeouts
+    sent: bool = False
+    """Set by the transport: a byte of it may have left. Until then it is certain that nothing was asked for."""
 
 
 class UpstreamResponse(Protocol):

@@ -166,6 +166,37 @@ async def test_a_request_that_was_still_waiting_is_never_made(
     assert len(oracle.requests) == 1
 
 
+@leaving
+async def test_before_there_was_a_connection_to_the_provider(
+    start_gateway: StartGateway, books: Books, leave: Leave
+) -> None:
+    """Nothing was sent, so nothing can be charged: void, though the provider may still be alive."""
+    deaf = socket.create_server(("127.0.0.1", 0), backlog=0)
+    port = deaf.getsockname()[1]
+    waiting = [socket.socket() for _ in range(4)]  # they fill its queue: the next one's SYN is not answered
+    for each in waiting:
+        each.setblocking(False)
+        each.connect_ex(("127.0.0.1", port))
+    try:
+        gateway = await start_gateway(
+            settings=SHORT,
+            models=f"""
+            - model_name: deaf
+              litellm_params: {{{{model: openai/m, api_base: 'http://127.0.0.1:{port}/v1', api_key: x,
+                input_cost_per_token: 0.000001, output_cost_per_token: 0.000004}}}}
+            """,
+        )
+        connection = await asked(gateway, "deaf")
+        await asyncio.sleep(0.1)
+        await leave(connection)
+        [row] = await books.ended()
+        assert (row["status"], row["spend"]) == ("failure", 0.0)
+        assert [entry["kind"] for entry in await books.entries() if entry["kind"] != "call"] == ["open", "void"]
+    finally:
+        for each in [deaf, *waiting]:
+            each.close()
+
+
 async def test_many_at_once(gateway: Gateway, oracle: RunningOracle, books: Books) -> None:
     """Half of them leave somewhere in their stream; all are booked, each once."""
 

@@ -86,6 +86,8 @@ CHUNK = b'{"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"x"},"f
 ERROR = b'{"error":{"message":"%b","type":"%b","code":"%b","param":"%b"}}'
 SAYING_IT = ERROR % (ECHO.replace(b'"', b"'"), PROVIDER.encode(), PROVIDER.encode(), HEADER.encode())
 COOKIES = f"set-cookie: {COOKIE}; Path=/"
+GOOD = b'{"id":"x","choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
+
 
 INDISCREET: dict[str, Script] = {
     **{
@@ -102,6 +104,8 @@ INDISCREET: dict[str, Script] = {
     "error after chunks": streaming(event(CHUNK), event(CHUNK), event(SAYING_IT)),
     "no json as an event": streaming(event(CHUNK), event(ECHO)),
     "cut": streaming(event(CHUNK), b"data: " + ECHO),
+    "a header of a good answer": whole(GOOD, f"x-key: {PROVIDER}"),
+    "a header of a good stream": streaming(event(CHUNK), b"data: [DONE]\n\n", fields=[f"x-key: {PROVIDER}"]),
     "redirect": whole(b"", f"location: https://x/?key={PROVIDER}", status="307 Go"),
 }
 

@@ -87,6 +87,7 @@ async def test_a_call_of_a_bare_key(gateway: Gateway, oracle: RunningOracle, boo
         "user_api_key_alias": "app",
         "requester_ip_address": "127.0.0.1",
         "user_agent": "",
+        "litellm_call_id": answer.headers["x-litellm-call-id"],
         "status": None,
         "attempted_retries": 0,
         "attempted_fallbacks": 0,
@@ -312,6 +313,29 @@ async def test_without_trust_a_forwarded_address_is_hearsay(gateway: Gateway, bo
     assert (await books.row())["requester_ip_address"] == "127.0.0.1"
 
 
+FORGED = [
+    *("user_api_key", "user_api_key_alias", "user_api_key_user_id", "user_api_key_team_id", "user_api_key_team_alias"),
+    *("user_api_key_org_id", "user_api_key_project_id", "requester_ip_address", "user_agent", "litellm_call_id"),
+    *("status", "error_information", "attempted_retries", "max_retries", "usage_object", "cost_breakdown", "bursar"),
+]
+
+
+async def test_nobody_tells_us_who_they_are(gateway: Gateway, books: Books) -> None:
+    """The names by which reports know who called and what it cost are not the caller's to fill."""
+    key = await gateway.new_key()
+    await gateway.chat(key=key, metadata=dict.fromkeys(FORGED, "forged") | {"agent_name": "clerk"})
+    row = await books.row()
+    assert row["metadata"]["agent_name"] == "clerk"
+    assert "forged" not in json.dumps(row["metadata"])
+
+
+async def test_logs_metadata_that_is_too_large_is_named(gateway: Gateway, books: Books) -> None:
+    await gateway.chat(metadata={"spend_logs_metadata": {"a": "x" * 20_000, "b": 1}})
+    row = await books.row()
+    assert row["metadata"]["spend_logs_metadata"] == {"b": 1}
+    assert row["metadata"]["bursar"]["metadata_dropped"] == ["spend_logs_metadata.a"]
+
+
 # --- nothing a caller sends can stop the books ---
 
 
@@ -498,6 +522,7 @@ async def test_a_failure(gateway: Gateway, oracle: RunningOracle, books: Books) 
         "user_api_key_user_id": "default_user_id",
         "requester_ip_address": "127.0.0.1",
         "user_agent": "",
+        "litellm_call_id": answer.headers["x-litellm-call-id"],
         "status": "failure",
         "error_information": {
             "error_class": "InternalServerError",

@@ -63,6 +63,7 @@ async def test_a_call_becomes_entries_and_a_row(database: Database, journal: Jou
         "user_api_key": "k" * 64,
         "requester_ip_address": "127.0.0.1",
         "user_agent": "",
+        "litellm_call_id": "litellm-1",
         "status": None,
         "attempted_retries": 0,
         "attempted_fallbacks": 0,

@@ -335,6 +335,13 @@ def test_no_usage_is_missing_and_never_zero_without_a_flag(report: bytes) -> Non
     assert reading.usage == Usage()
 
 
+@pytest.mark.parametrize("odd", [b"1e999999999", b'"\\ud800 \\u0000"', b'"\xff"', b"-" + b"9" * 5000 + b".5"])
+def test_what_else_is_in_a_report_does_not_spoil_its_counts(odd: bytes) -> None:
+    reading = usage_from(b'{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"n":' + odd + b"}")
+    assert (reading.usage.prompt_tokens, reading.usage.completion_tokens) == (1, 2)
+    assert not reading.flags
+
+
 def test_none_is_missing() -> None:
     assert usage_from(None).missing
 

@@ -194,9 +194,9 @@ class ChatCompletions:
             self._fail(call, attempt, transport_failure(deployment.provider, error, output=_produced(relay)), relay)
         except TimeoutError:
             why = Stop.CLIENT_GONE if call.reply.ended else Stop.OUT_OF_TIME
-            self._fail(call, attempt, _stopped(attempt, why, relay), relay)
+            self._fail(call, attempt, _stopped(attempt, why, relay, sent=upstream_request.sent), relay)
         except asyncio.CancelledError:
-            self._fail(call, attempt, _stopped(attempt, Stop.SHUTDOWN, relay), relay)
+            self._fail(call, attempt, _stopped(attempt, Stop.SHUTDOWN, relay, sent=upstream_request.sent), relay)
             raise
         except Exception as error:  # a mistake of ours: the call was made all the same, and has to be booked
             if attempt.booked:
@@ -246,7 +246,7 @@ class ChatCompletions:
         charge = self._charge(call, attempt, answer.usage, answer.output_bytes, answer.service_tier)
         rendered = render_answer(body, answer, model=call.group, rules=rules)
         self._settle(call, attempt, charge)
-        await self._books.written()
+        await self._on_disk()
         if not call.reply.gone:
             call.reply.send(200, self._headers.answer(call, attempt, charge), rendered)
         if self._texts is not None:
@@ -282,7 +282,7 @@ class ChatCompletions:
         call.drained = reply.gone
         charge = self._charge(call, attempt, relay.usage, relay.output_bytes, relay.service_tier)
         self._settle(call, attempt, charge)
-        await self._books.written()
+        await self._on_disk()
         if not reply.started:
             reply.start(200, self._headers.stream(call, attempt))
         reply.write(out + relay.ending(charge, created_s=self._books.now_us() // 1_000_000))
@@ -341,6 +341,13 @@ class ChatCompletions:
     def _settle(self, call: Call, attempt: Attempt, charge: Charge, failure: LoggedFailure | None = None) -> None:
         self._books.settle(call, attempt, charge, failure=failure)
         self._key_spend.add(call.principal, charge.cost)
+
+    async def _on_disk(self) -> None:
+        """Until what was settled is on disk. Nothing comes between: a call that is booked as answered is answered."""
+        try:
+            await self._books.written()
+        except asyncio.CancelledError:
+            self._books.flush()  # and go on: what is left to do does not wait
 
     def _fail(self, call: Call, attempt: Attempt, failure: AttemptFailure, relay: StreamRelay | None = None) -> None:
         """Book a failed attempt, then tell the client."""
@@ -419,10 +426,11 @@ def _complaint(attempt: Attempt, error: UpstreamError, *, output: bool = False) 
     return upstream_failure(deployment.provider, error, status=attempt.status, output=output)
 
 
-def _stopped(attempt: Attempt, why: Stop, relay: StreamRelay | None) -> AttemptFailure:
+def _stopped(attempt: Attempt, why: Stop, relay: StreamRelay | None, *, sent: bool) -> AttemptFailure:
     """We ended the attempt ourselves."""
     provider = attempt.deployment.provider
-    return stopped(provider, why, answered=attempt.status != 0, output=_produced(relay))
+    answered = attempt.status != 0
+    return stopped(provider, why, sent=sent or answered, answered=answered, output=_produced(relay))
 
 
 def _logged(refusal: Refusal) -> LoggedFailure:

@@ -134,9 +134,9 @@ class Stop(Enum):
     SHUTDOWN = (UpstreamErrorClass.SERVICE_UNAVAILABLE, None, "The gateway is shutting down.")
 
 
-def stopped(provider: str, why: Stop, *, answered: bool, output: bool) -> AttemptFailure:
-    """We ended the attempt ourselves. It was sent, so what it cost is not known."""
-    facts = Failure(provider=provider, sent=True, status=200 if answered else None, output=output, timed_out=True)
+def stopped(provider: str, why: Stop, *, sent: bool, answered: bool, output: bool) -> AttemptFailure:
+    """We ended the attempt ourselves. If it was sent, what it cost is not known."""
+    facts = Failure(provider=provider, sent=sent, status=200 if answered else None, output=output, timed_out=True)
     error_class, answer, said = why.value
     return AttemptFailure(
         outcome=outcome_of(facts),

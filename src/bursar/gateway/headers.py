@@ -13,7 +13,7 @@ from bursar.domain.principals import Principal
 from bursar.gateway.call import Attempt, Call, Charge
 from bursar.gateway.key_spend import KeySpend
 from bursar.gateway.models import Deployment
-from bursar.wire.http import JSON, FieldLines, RawHeaders
+from bursar.wire.http import JSON, FieldLines
 
 EVENT_STREAM: FieldLines = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
@@ -68,7 +68,7 @@ class HeaderWriter:
                 self._key(call.principal),
                 durations,
                 JSON,
-                self._upstream(attempt.upstream_headers),
+                self._upstream(attempt),
             )
         )
 
@@ -81,7 +81,7 @@ class HeaderWriter:
                 self._key(call.principal),
                 durations,
                 EVENT_STREAM,
-                self._upstream(attempt.upstream_headers),
+                self._upstream(attempt),
             )
         )
 
@@ -92,9 +92,8 @@ class HeaderWriter:
 
     def failure(self, call: Call, attempt: Attempt) -> FieldLines:
         """For an attempt that failed. What it cost is not always nothing, and never unknown any more."""
-        upstream_headers = _concealed(attempt)
         retry_after = b"".join(
-            b"retry-after: %b\r\n" % value for name, value in upstream_headers if name == b"retry-after"
+            b"retry-after: %b\r\n" % value for name, value in attempt.upstream_headers if name == b"retry-after"
         )
         return b"".join(
             (
@@ -103,8 +102,8 @@ class HeaderWriter:
                 b"x-litellm-response-cost: %r\r\n" % (0 if attempt.charge is None else usd_float(attempt.charge.cost)),
                 self._key(call.principal),
                 b"x-litellm-timeout: %r\r\n" % attempt.timeout_s,
-                retry_after,
-                self._upstream(upstream_headers),
+                _concealed(retry_after, attempt),
+                self._upstream(attempt),
             )
         )
 
@@ -140,8 +139,9 @@ class HeaderWriter:
         self._by_deployment[id(deployment)] = (deployment, lines)
         return lines
 
-    def _upstream(self, headers: RawHeaders) -> FieldLines:
+    def _upstream(self, attempt: Attempt) -> FieldLines:
         """Every header of the provider's under `llm_provider-`, some under their own names as well."""
+        headers = attempt.upstream_headers
         fields = dict(headers)
         shown = headers
         if not self._hidden.isdisjoint(fields):
@@ -151,17 +151,13 @@ class HeaderWriter:
         request_id = fields.get(b"request-id") or fields.get(b"x-request-id")
         if request_id:
             lines.append(b"request-id: " + request_id)
-        return b"\r\n".join((*lines, b""))
+        return _concealed(b"\r\n".join((*lines, b"")), attempt)
 
 
-def _concealed(attempt: Attempt) -> RawHeaders:
-    """The provider's headers without our credentials, which some repeat where they refuse or redirect."""
+def _concealed(lines: FieldLines, attempt: Attempt) -> FieldLines:
+    """The provider's headers without our credentials, which some repeat."""
     upstream = attempt.deployment.upstream
-    if upstream is None:
-        return attempt.upstream_headers
-    return [
-        (name, upstream.conceal(value.decode("latin-1")).encode("latin-1")) for name, value in attempt.upstream_headers
-    ]
+    return lines if upstream is None else upstream.conceal(lines.decode("latin-1")).encode("latin-1")
 
 
 def _cost(charge: Charge) -> FieldLines:

@@ -25,7 +25,10 @@ def call_body(
     principal, attribution = call.principal, call.attribution
     usage = charge.usage if charge is not None else _NO_USAGE
     parts = charge.parts if charge is not None else None
-    logs_metadata = attribution.logs_metadata
+    logs_metadata, dropped = None, attribution.dropped
+    if attribution.logs_metadata:
+        logs_metadata, too_large = storable_members(attribution.logs_metadata, max_bytes=_LOGS_METADATA_MAX_BYTES)
+        dropped = [*dropped, *(f"spend_logs_metadata.{name}" for name in too_large)]
     provider_id = attempt.provider_id if attempt is not None and attempt.provider_id else call.id
     return CallBody(
         request_id=storable_text(provider_id, TEXT_MAX_CHARS),
@@ -57,7 +60,7 @@ def call_body(
         key_names=_key_names(
             principal.key_alias, principal.user_id, principal.team_id, principal.team_alias, principal.organization_id
         ),
-        spend_logs_metadata=_storable(logs_metadata) if logs_metadata else None,
+        spend_logs_metadata=logs_metadata,
         error_information=failure,
         usage_object=msgspec.Raw(charge.provider_usage) if charge is not None and charge.provider_usage else None,
         evidence=charge.evidence if charge is not None else None,
@@ -66,7 +69,7 @@ def call_body(
         price=attempt.price.version if attempt is not None and attempt.price is not None else None,
         flags=charge.flags if charge is not None else (),
         client_left=call.drained,
-        metadata_dropped=attribution.dropped,
+        metadata_dropped=dropped,
         logged=logged,
     )
 
@@ -86,7 +89,3 @@ def _key_names(
     """Encoded once for all calls of a key."""
     names = KeyNames(alias or None, user_id or None, team_id or None, team_alias or None, organization_id or None)
     return msgspec.Raw(msgspec.json.encode(names))
-
-
-def _storable(members: dict[str, object]) -> dict[str, msgspec.Raw]:
-    return storable_members(members, max_bytes=_LOGS_METADATA_MAX_BYTES)[0]

@@ -33,6 +33,7 @@ class AiohttpTransport:
         self._proxy = proxy
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(_note_reuse)
+        trace.on_connection_create_end.append(_note_connection)
         self._session = aiohttp.ClientSession(
             trace_configs=[trace],
             connector=aiohttp.TCPConnector(
@@ -53,7 +54,7 @@ class AiohttpTransport:
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """See `ports.Transport.send`."""
         origin, timeouts = request.origin, request.timeouts
-        way = _Way()
+        way = _Way(request)
         async with _failures(way, FailureKind.RESPONSE_TIMEOUT, timeouts.connect_s + timeouts.response_s):
             response = await self._session.request(
                 request.method,
@@ -75,11 +76,18 @@ class AiohttpTransport:
 class _Way:
     """What one request learnt about its connection."""
 
-    reused = False
+    def __init__(self, request: UpstreamRequest) -> None:
+        self.request = request
+        self.reused = False
 
 
 async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _facts: object) -> None:
     context.trace_request_ctx.reused = True
+    context.trace_request_ctx.request.sent = True
+
+
+async def _note_connection(_session: aiohttp.ClientSession, context: SimpleNamespace, _facts: object) -> None:
+    context.trace_request_ctx.request.sent = True
 
 
 class _Response:

@@ -211,6 +211,7 @@ class _Connection(asyncio.Protocol):
         self._idle_s = request.timeouts.idle_s
         self.deadline_s = self._loop.time() + request.timeouts.response_s
         assert self._transport is not None
+        request.sent = True
         self._transport.write(_encode(request))
         while not self._head_done:
             await self._event()

@@ -8,6 +8,7 @@ taken and the contradiction is flagged. A provider's own total is evidence, neve
 An object that comes later replaces an earlier one: servers that report while they stream report running totals.
 """
 
+import json
 import math
 from enum import StrEnum
 from typing import Annotated
@@ -87,10 +88,18 @@ def usage_from(raw: msgspec.Raw | bytes | None, rules: UsageRules = OPENAI_USAGE
     try:
         report = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        report = None
+        report = _decode_leniently(bytes(raw))
     if not isinstance(report, dict):
         return MISSING
     return _Reader(report, bytes(raw), rules).reading()
+
+
+def _decode_leniently(raw: bytes) -> object:
+    """Whatever else is wrong with it, the counts may be right: half characters, numbers without end."""
+    try:
+        return json.loads(raw.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]

@@ -15,7 +15,8 @@ SELECT journal_id, posted_sequence FROM bursar.journals ORDER BY created_at DESC
 -- $2 to $5: the journal, its epoch, and from where to where it is carried. Not claimed: another poster has been here
 -- since, or took the journal over; then nothing is inserted. The claim locks the journal's row until commit.
 -- A provider that repeats its ids must not lose a row: the second becomes '<provider id>:<our call id>'.
--- Of a member that the caller's metadata and ours both have, the row holds ours.
+-- The names under which the row's metadata tells who called, and what it cost, are not the caller's to fill, also where
+-- we have nothing to put there.
 WITH claimed AS (
     UPDATE bursar.journals
     SET posted_sequence = $5, posted_at = now()
@@ -76,10 +77,19 @@ logged AS (
         timestamp 'epoch' + coalesce(first_token_us, end_us) * interval '1 microsecond',
         model, coalesce(model_id, ''), model_group, coalesce(custom_llm_provider, ''), coalesce(api_base, ''),
         coalesce("user", ''),
-        coalesce(metadata, '{}') || coalesce(key_names, '{}') || jsonb_build_object(
+        coalesce(metadata, '{}') - ARRAY[
+            'user_api_key', 'user_api_key_alias', 'user_api_key_user_id', 'user_api_key_team_id',
+            'user_api_key_team_alias', 'user_api_key_org_id', 'user_api_key_project_id',
+            'user_api_key_project_alias', 'requester_ip_address', 'user_agent', 'litellm_call_id', 'actor_agent_id',
+            'target_agent_id', 'billing_agent_id', 'verified_human_user_id', 'agent_execution_mode',
+            'spend_logs_metadata', 'status', 'error_information', 'attempted_retries', 'max_retries',
+            'attempted_fallbacks', 'original_model_group', 'litellm_overhead_time_ms', 'usage_object',
+            'additional_usage_values', 'cost_breakdown', 'model_map_information', 'proxy_server_request', 'bursar'
+        ] || coalesce(key_names, '{}') || jsonb_build_object(
             'user_api_key', api_key,
             'requester_ip_address', coalesce(requester_ip_address, ''),
             'user_agent', coalesce(user_agent, ''),
+            'litellm_call_id', litellm_call_id,
             'status', CASE WHEN status = 'failure' THEN status END,
             'attempted_retries', 0,
             'attempted_fallbacks', 0,
