@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from bursar.config.check import render_check
+from bursar.config.findings import quoted
 from bursar.config.load import LoadedConfig
 from bursar.config.options import Flags, resolve_options
 from bursar.domain.errors import ConfigError
@@ -110,3 +111,16 @@ def test_the_options_and_targets_are_frozen(load: Load) -> None:
         loaded.files = ()  # type: ignore[misc]
     with pytest.raises(AttributeError, match="immutable"):
         loaded.config.router.num_retries = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://user:pa55word@h/v1?sig=TOPSECRET", '"http://…@h/v1?…"'),
+        ("htp://h/?k=TOPSECRET", '"htp://h/?…"'),
+        ("postgres://u:pa55word@h", '"postgres://…@h"'),
+        ("https://h/v1", '"https://h/v1"'),
+    ],
+)
+def test_urls_are_shown_without_what_lets_one_in(url: str, said: str) -> None:
+    assert quoted(url) == said

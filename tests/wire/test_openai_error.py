@@ -7,16 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bursar.wire.openai_error import UpstreamError, error_body, read_error, redacted, stream_error_event
+from bursar.wire.openai_error import UpstreamError, error_body, read_error, redacted
 
 
 def test_the_envelope() -> None:
     assert json.loads(error_body("no", "invalid_request_error", "model", "400")) == {
         "error": {"message": "no", "type": "invalid_request_error", "param": "model", "code": "400"}
     }
-    assert stream_error_event("é", "t", None, None) == (
-        'data: {"error":{"message":"é","type":"t","param":null,"code":null}}\n\n'.encode()
-    )
+    assert error_body("é", "t", None, None) == '{"error":{"message":"é","type":"t","param":null,"code":null}}'.encode()
 
 
 @pytest.mark.parametrize(

@@ -119,8 +119,14 @@ def condensed(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     )
 
 
+_USER_OF_URL = re.compile(r"(?<=://)[^/?#]*(?=@)")
+_QUERY_OF_URL = re.compile(r"(?<=\?).+", re.DOTALL)
+
+
 def quoted(text: str) -> str:
-    """`text` in double quotes on one line, shortened."""
+    """`text` in double quotes on one line, shortened; of a URL neither user and password nor the query."""
+    if "://" in text:
+        text = _QUERY_OF_URL.sub("…", _USER_OF_URL.sub("…", text))
     short = text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 1] + "…"
     printable = "".join(
         char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in short

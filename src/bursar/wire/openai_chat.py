@@ -132,11 +132,6 @@ def encode_members(members: Members) -> bytes:
     return _encode(members)
 
 
-def count_messages(request: ChatRequest) -> int:
-    """How many messages the request has."""
-    return len(_decode_items(request.members["messages"]))
-
-
 def prompt_text_bytes(request: ChatRequest) -> int:
     """UTF-8 bytes of text in messages and tools, for the estimate when an upstream reports no usage.
 

@@ -55,11 +55,6 @@ def error_body(
     return _encode({"error": error})
 
 
-def stream_error_event(message: str, error_type: str, param: str | None, code: str | None) -> bytes:
-    """The envelope as an event: the last one of a stream that broke after its start; no `[DONE]` follows it."""
-    return b"data: " + error_body(message, error_type, param, code) + b"\n\n"
-
-
 def read_error(body: bytes) -> UpstreamError:
     """Make out an upstream's complaint, whatever its shape. Never fails; the less is understood, the less is filled."""
     try:
