@@ -51,7 +51,7 @@ BODIES: list[tuple[bytes, str, str]] = [
     (b'{"model":NaN}', "request_body", "Invalid JSON"),
     (b'\xff\xfe{\x00"\x00', "request_body", "Invalid JSON"),
     (b'{"model":"oracle","messages":"caf\xe9"}', "request_body", "UTF-8"),
-    (b'{"x":' * 5000 + b"1" + b"}" * 5000, "request_body", "nested too deeply"),
+    (b'{"x":' * 100_000 + b"1" + b"}" * 100_000, "request_body", "nested too deeply"),
     (b"[" * 200_000, "request_body", "Invalid JSON"),
     (b"[]", "request_body", "expected an object"),
     (b'"text"', "request_body", "expected an object"),
