@@ -19,6 +19,7 @@ _AWAY = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server ended the connection at the very moment the statement began
     asyncpg.OperatorInterventionError,  # shutting down, starting up, terminated by the administrator
     asyncpg.InsufficientResourcesError,  # too many connections, disk full
     asyncpg.ReadOnlySQLTransactionError,  # a replica, or a disk that was made read-only
@@ -31,7 +32,13 @@ _AWAY = (
 )
 """Failures of the moment: the same statement may succeed later."""
 
-_CUT = (ConnectionError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError)
+_CUT = (
+    ConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+)
 """Among them: the connection was dead, or was ended under the statement. On another one it may succeed at once."""
 
 
@@ -67,8 +74,14 @@ class Database:
         try:
             pool = self._pool or await self._make_pool()
             async with pool.acquire(timeout=self._options.connect_timeout_s) as connection:
-                yield connection
+                try:
+                    yield connection
+                except asyncpg.InternalClientError:
+                    connection.terminate()  # it is out of step with the server, and would go back to the pool
+                    raise
         except _AWAY as error:
+            if self._pool is not None and isinstance(error, _CUT):
+                await self._pool.expire_connections()  # the others have hardly fared better
             raise StoreUnavailable(f"the database does not answer: {describe(error)}") from error
 
     @asynccontextmanager
