@@ -235,7 +235,10 @@ class Books:
     async def rows(self) -> list[Row]:
         """All rows of `LiteLLM_SpendLogs`, oldest first."""
         await self.posted()
-        return await self.fetch('SELECT * FROM "LiteLLM_SpendLogs" ORDER BY "startTime"')
+        return await self.fetch(
+            'SELECT s.* FROM "LiteLLM_SpendLogs" AS s JOIN bursar.entries AS e'
+            " ON e.attempt_id = (s.metadata #>> '{bursar,call_id}')::uuid AND e.kind = 'call' ORDER BY e.at"
+        )
 
     async def row(self) -> Row:
         """The only row."""

@@ -6,6 +6,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,7 +19,16 @@ from bursar.store.embedded import EmbeddedPostgres
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
-    """One data directory for the module: making one takes a second."""
+    """One data directory for the module, with its database in it: making one takes a second."""
+    with empty_place() as directory:
+        server = EmbeddedPostgres(directory)
+        server.start(lambda _: None)
+        server.stop()
+        yield directory
+
+
+@contextmanager
+def empty_place() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="bursar e'té-"))  # as people name directories
     directory.chmod(0o711)
     yield directory
@@ -44,7 +54,16 @@ async def ask(server: EmbeddedPostgres, question: str) -> object:
         await connection.close()
 
 
-async def test_made_once_and_reached_by_nobody_else(place: Path, server: EmbeddedPostgres) -> None:
+async def test_made_once_and_reached_by_nobody_else() -> None:
+    with empty_place() as place:
+        server = EmbeddedPostgres(place)
+        try:
+            await check_a_first_start(place, server)
+        finally:
+            server.stop()
+
+
+async def check_a_first_start(place: Path, server: EmbeddedPostgres) -> None:
     said: list[str] = []
     server.start(said.append)
     assert [line.partition(":")[0] for line in said] == ["First start"]
