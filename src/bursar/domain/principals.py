@@ -5,6 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from bursar.domain.ids import KeyHash
+from bursar.domain.limits import Limits
 from bursar.domain.money import NanoUsd
 
 MASTER_KEY_NAME = "litellm_proxy_master_key"
@@ -49,3 +50,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     max_budget: float | None = None
     tpm_limit: int | None = None
     rpm_limit: int | None = None
+    limits: tuple[Limits, ...] = ()
+    """Of the key, its owner, its team, the owner within the team, and the organization: those that have any."""
+    model_limits: dict[str, Limits] = {}
+    """Of the key's use of single models, by public name."""

@@ -9,10 +9,12 @@ import msgspec
 
 from bursar.domain.errors import StoreRefused
 from bursar.domain.ids import KeyHash
+from bursar.domain.limits import Limits, Scope, ScopeKind, member_scope
 from bursar.domain.money import NANO_PER_USD, NanoUsd
 from bursar.domain.principals import Principal, Role
 from bursar.ports import KeyRow, NewKey
 from bursar.store.database import Database
+from bursar.store.limits import limits_of, model_limits
 from bursar.store.named_sql import load_named_sql
 
 _SQL = load_named_sql("keys")
@@ -158,7 +160,25 @@ def _principal(row: asyncpg.Record) -> Principal:
         blocked=bool(row["blocked"]),
         team_blocked=bool(row["team_blocked"]),
         spend_nano_usd=NanoUsd(round((row["spend"] or 0.0) * NANO_PER_USD)),
-        max_budget=row["max_budget"],
-        tpm_limit=row["tpm_limit"],
-        rpm_limit=row["rpm_limit"],
+        max_budget=row["key_max_budget"],
+        tpm_limit=row["key_tpm_limit"],
+        rpm_limit=row["key_rpm_limit"],
+        limits=_limits(row),
+        model_limits=model_limits(row["token"], msgspec.json.decode(row["model_max_budget"] or "{}"), metadata),
     )
+
+
+def _limits(row: asyncpg.Record) -> tuple[Limits, ...]:
+    """Of all scopes a key brings along."""
+    team, user, organization = row["team_id"], row["user_id"], row["org_id"]
+    scopes = [("key_", Scope(ScopeKind.KEY, row["token"]), f"{row['key_alias'] or 'key'} ({row['key_name']})")]
+    if user is not None:
+        scopes.append(("user_", Scope(ScopeKind.USER, user), ""))
+    if team is not None:
+        scopes.append(("team_", Scope(ScopeKind.TEAM, team), ""))
+        if user is not None:
+            scopes.append(("member_", member_scope(team, user), f"{user} in Team={team}"))
+    if organization is not None:
+        scopes.append(("org_", Scope(ScopeKind.ORGANIZATION, organization), ""))
+    found = (limits_of(row, scope, prefix=prefix, name=name) for prefix, scope, name in scopes)
+    return tuple(limits for limits in found if limits is not None)

@@ -1,0 +1,90 @@
+"""What may be spent, asked and used at a time: by whom (a scope), up to where (its limits).
+
+A call is in up to ten scopes at once: its key, the key's owner, team … the whole gateway. Each may have limits, and the
+call must fit into all of them.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from bursar.domain.money import NanoUsd
+
+
+class ScopeKind(StrEnum):
+    """Who or what a limit is about."""
+
+    GATEWAY = "gateway"
+    """Everything that goes through."""
+    KEY = "key"
+    KEY_MODEL = "key_model"
+    """One model as one key uses it."""
+    USER = "user"
+    TEAM = "team"
+    TEAM_MEMBER = "team_member"
+    """One user's calls within one team."""
+    ORGANIZATION = "organization"
+    END_USER = "end_user"
+    TAG = "tag"
+    DEPLOYMENT = "deployment"
+
+
+class Scope(NamedTuple):
+    """One of them."""
+
+    kind: ScopeKind
+    id: str
+    """As LiteLLM's tables have it: a key's hash, a user's id … Of two ids, `first/second`; the gateway's is empty."""
+
+
+GATEWAY = Scope(ScopeKind.GATEWAY, "")
+
+
+def member_scope(team_id: str, user_id: str) -> Scope:
+    """A user within a team."""
+    return Scope(ScopeKind.TEAM_MEMBER, f"{team_id}/{user_id}")
+
+
+def key_model_scope(token: str, model: str) -> Scope:
+    """A model as a key uses it; `model` by the public name that the key's limits give."""
+    return Scope(ScopeKind.KEY_MODEL, f"{token}/{model}")
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """How much may be spent in a period."""
+
+    limit: NanoUsd
+    """0 or less: nothing."""
+    duration: str | None = None
+    """`30d`, `1mo` … as LiteLLM writes it; None: for ever."""
+    reset_at_s: float | None = None
+    """When the current period ends, in seconds since 1970, where the table says it; in the past: it has ended."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of one scope; None: there is none of that kind."""
+
+    scope: Scope
+    name: str = ""
+    """How messages name it, where that is not the id: a key's alias and last characters."""
+    budget: Budget | None = None
+    soft_budget: NanoUsd | None = None
+    """Told about, never refused."""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    parallel_calls: int | None = None
+
+    @property
+    def rated(self) -> bool:
+        """Whether it limits anything but money."""
+        return (
+            self.requests_per_minute is not None
+            or self.tokens_per_minute is not None
+            or self.parallel_calls is not None
+        )
+
+    @property
+    def limiting(self) -> bool:
+        """Whether it says anything at all."""
+        return self.rated or self.budget is not None or self.soft_budget is not None

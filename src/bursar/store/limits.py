@@ -1,0 +1,87 @@
+"""Limits as LiteLLM's tables hold them: in columns of the row itself, or in the budget that the row names."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeGuard
+
+from bursar.domain.limits import Budget, Limits, Scope, key_model_scope
+from bursar.domain.money import MAX_NANO_USD, NANO_PER_USD, NanoUsd
+
+Row = Mapping[str, Any]
+
+
+def limits_of(row: Row, scope: Scope, *, prefix: str = "", name: str = "") -> Limits | None:
+    """The limits of `scope` in the columns `<prefix>max_budget`, `<prefix>rpm_limit` … None: it has none."""
+    found = Limits(
+        scope=scope,
+        name=name,
+        budget=_budget(row[f"{prefix}max_budget"], row[f"{prefix}budget_duration"], row[f"{prefix}budget_reset_at"]),
+        soft_budget=nano_of(row[f"{prefix}soft_budget"]),
+        requests_per_minute=row[f"{prefix}rpm_limit"],
+        tokens_per_minute=row[f"{prefix}tpm_limit"],
+        parallel_calls=row[f"{prefix}max_parallel_requests"],
+    )
+    return found if found.limiting else None
+
+
+def model_limits(token: str, model_max_budget: object, metadata: Mapping[str, object]) -> dict[str, Limits]:
+    """What a key may do with single models, by the name its limits give.
+
+    `model_max_budget`: `{"gpt-4o": {"budget_limit": 5.0, "time_period": "1d", "rpm_limit": 10, "tpm_limit": 1000}}`, or
+    LiteLLM's other words for the first two, `max_budget` and `budget_duration`. `metadata` may hold `model_rpm_limit`
+    and `model_tpm_limit`: `{"gpt-4o": 10}`. Entries that are none of this say nothing.
+    """
+    stated: dict[str, dict[str, object]] = {}
+    if isinstance(model_max_budget, dict):
+        for model, entry in model_max_budget.items():
+            if isinstance(entry, dict):
+                stated.setdefault(str(model), {}).update(entry)
+    for name in ("rpm_limit", "tpm_limit"):
+        by_model = metadata.get(f"model_{name}")
+        if isinstance(by_model, dict):
+            for model, count in by_model.items():
+                stated.setdefault(str(model), {})[name] = count
+    found = {model: _model_limits(key_model_scope(token, model), entry) for model, entry in stated.items()}
+    return {model: limits for model, limits in found.items() if limits.limiting}
+
+
+def _model_limits(scope: Scope, entry: Mapping[str, object]) -> Limits:
+    amount, period = (
+        entry.get("budget_limit", entry.get("max_budget")),
+        entry.get("time_period", entry.get("budget_duration")),
+    )
+    limit = nano_of(float(amount)) if _is_number(amount) else None
+    return Limits(
+        scope=scope,
+        budget=None if limit is None else Budget(limit, period if isinstance(period, str) else None),
+        requests_per_minute=_count(entry.get("rpm_limit")),
+        tokens_per_minute=_count(entry.get("tpm_limit")),
+    )
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _count(value: object) -> int | None:
+    return int(value) if _is_number(value) and value == value else None
+
+
+def nano_of(usd: float | None) -> NanoUsd | None:
+    """Dollars of a column, to the nearest nano-dollar; None stays None.
+
+    What the column holds beyond nine billion dollars, infinity included, is no limit. NaN limits everything.
+    """
+    if usd is None or usd * NANO_PER_USD > MAX_NANO_USD:
+        return None
+    return NanoUsd(round(usd * NANO_PER_USD)) if usd == usd and usd > 0 else NanoUsd(0)
+
+
+def utc_s(moment: datetime | None) -> float | None:
+    """Seconds since 1970 of a column, whose times are UTC without a zone."""
+    return None if moment is None else moment.replace(tzinfo=UTC).timestamp()
+
+
+def _budget(max_budget: float | None, duration: str | None, reset_at: datetime | None) -> Budget | None:
+    limit = nano_of(max_budget)
+    return None if limit is None else Budget(limit, duration or None, utc_s(reset_at))
