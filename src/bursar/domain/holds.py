@@ -1,0 +1,97 @@
+"""Holds: the most a call can cost, set aside from its budgets before it is sent.
+
+A hold must never be too small, or budgets would be overspent; so every rule here rounds up. A token of text is at
+least one byte, whatever the tokenizer, so text is bounded by its bytes. What is only referred to (images, files) is
+bounded by the model's context window. Which class of tokens will be billed is not known beforehand: the dearest counts.
+"""
+
+import msgspec
+
+from bursar.domain.money import UNITS_PER_RATE, NanoUsd, Rate
+from bursar.domain.prices import Price, Rates
+
+TOKENS_PER_MESSAGE = 8
+"""What providers put around a message: role, separators. OpenAI's cookbook counts 3 to 4."""
+TOKENS_FOR_TOOLS = 1024
+"""What providers say to the model about tools, beside their definitions. Anthropic documents up to 530 (10/2025)."""
+LEAST_OUTPUT_TOKENS = 16
+"""An answer shorter than this is of no use to anybody: rather none."""
+
+
+class Extent(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a request is, as far as can be told without a tokenizer."""
+
+    body_bytes: int
+    messages: int = 1
+    tools: bool = False
+    only_text: bool = True
+    """False: it refers to something, or holds what is no text."""
+
+
+def most_prompt_tokens(extent: Extent, *, context_window: int | None) -> int | None:
+    """The most input tokens the request can be; None: nothing bounds them."""
+    if not extent.only_text:
+        return context_window
+    bound = extent.body_bytes + TOKENS_PER_MESSAGE * extent.messages + (TOKENS_FOR_TOOLS if extent.tools else 0)
+    return bound if context_window is None else min(bound, context_window)
+
+
+class Ceiling(msgspec.Struct, frozen=True):
+    """The dearest rates that a prompt of up to a certain length can meet."""
+
+    prompt: Rate
+    completion: Rate
+    prompt_tokens: int
+
+    def cost(self, output_tokens: int) -> NanoUsd:
+        """The most that so many output tokens can cost, the prompt included; rounded up."""
+        scaled = self.prompt_tokens * self.prompt + output_tokens * self.completion
+        return NanoUsd(-(-scaled // UNITS_PER_RATE))
+
+    def output_within(self, amount: int) -> int | None:
+        """The most output tokens that `amount` nano-dollars pay for; None: any number; negative: not even the prompt."""
+        left = amount * UNITS_PER_RATE - self.prompt_tokens * self.prompt
+        if left < 0:
+            return -1
+        return left // self.completion if self.completion else None
+
+
+def ceiling_of(price: Price, prompt_tokens: int, *, only_text: bool = True) -> Ceiling:
+    """The dearest rates of `price` for prompts of up to `prompt_tokens`, in any tier that such a prompt can reach."""
+    reachable = [price.rates]
+    if price.tiers:
+        reachable += [tier.rates for tier in price.tiers if prompt_tokens >= tier.above_prompt_tokens]
+    return Ceiling(
+        prompt=Rate(max(_dearest_prompt(rates, only_text=only_text) for rates in reachable)),
+        completion=Rate(max(_dearest_completion(rates, only_text=only_text) for rates in reachable)),
+        prompt_tokens=prompt_tokens,
+    )
+
+
+def bounded_output(
+    ceiling: Ceiling, *, remaining: int, calls_in_flight: int, floor: int, most: int | None
+) -> int | None:
+    """The bound on the output of a call that brings none, when the budget cannot hold the model's maximum.
+
+    A share of what remains, so that others in flight get theirs: half of it for a lone call. Never below `floor` while
+    that can be paid, and then whatever can be, down to `LEAST_OUTPUT_TOKENS`. `most`: the model's own maximum.
+    None: it does not fit at all.
+    """
+    affordable = ceiling.output_within(remaining)
+    share = ceiling.output_within(remaining // (2 * (calls_in_flight + 1)))
+    if affordable is None or share is None:
+        return most
+    bound = min(max(share, floor), affordable)
+    if most is not None:
+        bound = min(bound, most)
+    return bound if bound >= min(LEAST_OUTPUT_TOKENS, LEAST_OUTPUT_TOKENS if most is None else most) else None
+
+
+def _dearest_prompt(rates: Rates, *, only_text: bool) -> int:
+    text = max(rates.prompt, rates.cached_prompt, rates.cache_write_5m, rates.cache_write_1h)
+    return text if only_text else max(text, rates.audio_prompt)
+
+
+def _dearest_completion(rates: Rates, *, only_text: bool) -> int:
+    text = max(rates.completion, rates.reasoning)
+    return text if only_text else max(text, rates.audio_completion)

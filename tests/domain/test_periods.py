@@ -1,0 +1,80 @@
+"""Where budget periods end."""
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bursar.domain.errors import InvalidRequest
+from bursar.domain.periods import Calendar, checked_duration, next_reset
+
+NEW_YORK = ZoneInfo("America/New_York")
+NOW = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)  # a Saturday
+
+
+@pytest.mark.parametrize(
+    ("duration", "ends"),
+    [
+        ("30s", "2026-01-31T23:30:30"),
+        ("15m", "2026-01-31T23:45:00"),
+        ("hourly", "2026-02-01T00:00:00"),
+        ("2h", "2026-02-01T00:00:00"),
+        ("7h", "2026-02-01T00:00:00"),
+        ("36h", "2026-02-01T12:00:00"),
+        ("1d", "2026-02-01T00:00:00"),
+        ("3d", "2026-02-03T00:00:00"),
+        ("7d", "2026-02-02T00:00:00"),
+        ("1w", "2026-02-02T00:00:00"),
+        ("weekly", "2026-02-02T00:00:00"),
+        ("30d", "2026-02-01T00:00:00"),
+        ("1mo", "2026-02-01T00:00:00"),
+        ("2mo", "2026-03-01T00:00:00"),
+    ],
+)
+def test_litellms_rules(duration: str, ends: str) -> None:
+    assert next_reset(duration, NOW) == datetime.fromisoformat(ends).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("duration", "now", "ends"),
+    [
+        ("1d", "2026-01-31T18:30:00-05:00", "2026-02-01T06:00:00-05:00"),
+        ("1d", "2026-01-31T05:59:59-05:00", "2026-01-31T06:00:00-05:00"),
+        ("1mo", "2026-02-01T05:00:00-05:00", "2026-02-01T06:00:00-05:00"),
+        ("1mo", "2026-02-01T06:00:00-05:00", "2026-03-01T06:00:00-05:00"),
+        ("7d", "2026-11-29T23:00:00-05:00", "2026-11-30T06:00:00-05:00"),
+        # A day of 23 hours: clocks go forward on 8 March.
+        ("1d", "2026-03-07T07:00:00-05:00", "2026-03-08T06:00:00-04:00"),
+    ],
+)
+def test_in_a_time_zone(duration: str, now: str, ends: str) -> None:
+    calendar = Calendar(NEW_YORK, time(6))
+    assert next_reset(duration, datetime.fromisoformat(now), calendar) == datetime.fromisoformat(ends)
+
+
+@given(
+    number=st.integers(1, 500),
+    unit=st.sampled_from(["s", "m", "h", "d", "w", "mo"]),
+    at=st.datetimes(timezones=st.just(UTC)).filter(lambda at: 2000 < at.year < 2100),
+    zone=st.sampled_from(["UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Havana"]),
+    reset=st.sampled_from([time(), time(2, 30), time(23, 59)]),
+)
+def test_a_period_ends_later_and_all_of_it_ends_there(
+    number: int, unit: str, at: datetime, zone: str, reset: time
+) -> None:
+    """Also on the days when clocks change; a moment before the end belongs to the same period."""
+    calendar, now = Calendar(ZoneInfo(zone), reset), at
+    duration = f"{number}{unit}"
+    ends = next_reset(duration, now, calendar)
+    assert ends > now
+    if unit in "smh" or number == 1:
+        assert next_reset(duration, ends - timedelta(microseconds=1), calendar) == ends
+
+
+@pytest.mark.parametrize("text", ["", "d", "0d", "-1d", "1.5h", "1y", "1 d", "1000000d", "30", "daily "])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="Unknown duration") as caught:
+        checked_duration(text, param="budget_duration")
+    assert caught.value.param == "budget_duration"
