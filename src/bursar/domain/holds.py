@@ -49,7 +49,7 @@ class Ceiling(msgspec.Struct, frozen=True):
         return NanoUsd(-(-scaled // UNITS_PER_RATE))
 
     def output_within(self, amount: int) -> int | None:
-        """The most output tokens that `amount` nano-dollars pay for; None: any number; negative: not even the prompt."""
+        """The most output tokens that `amount` pays for; None: any number; negative: not even the prompt."""
         left = amount * UNITS_PER_RATE - self.prompt_tokens * self.prompt
         if left < 0:
             return -1
@@ -81,10 +81,11 @@ def bounded_output(
     share = ceiling.output_within(remaining // (2 * (calls_in_flight + 1)))
     if affordable is None or share is None:
         return most
-    bound = min(max(share, floor), affordable)
+    least = LEAST_OUTPUT_TOKENS if most is None else min(LEAST_OUTPUT_TOKENS, most)
+    bound = min(max(share, floor, least), affordable)
     if most is not None:
         bound = min(bound, most)
-    return bound if bound >= min(LEAST_OUTPUT_TOKENS, LEAST_OUTPUT_TOKENS if most is None else most) else None
+    return bound if bound >= least else None
 
 
 def _dearest_prompt(rates: Rates, *, only_text: bool) -> int:
