@@ -5,7 +5,7 @@ BIN     := $(VENV)/bin
 ARGS    ?=
 SECONDS ?= 60
 
-.PHONY: help serve test test-newest lint types format bench long prices lock clean smoke
+.PHONY: help serve test test-newest lint types format bench sim long prices lock clean smoke
 
 help:  ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ smoke: $(VENV)/.dev  ## start the gateway as a user would, call it with the offi
 
 bench: $(VENV)/.dev  ## cost and latency beside nginx, with gates (docs/benchmarks.md)
 	$(BIN)/python -m bench $(ARGS)
+
+sim: $(VENV)/.dev  ## the accounting core in simulated worlds, SECONDS=60 of them
+	$(BIN)/python -m tests.simulator --seconds $(SECONDS) $(ARGS)
 
 long: $(VENV)/.dev  ## what takes too long for `make test`
 	$(BIN)/pytest -m long $(ARGS)

@@ -1,0 +1,59 @@
+"""The accounting core in a simulated world. `python -m tests.simulator --seed` repeats a failure."""
+
+import os
+import time
+
+import pytest
+
+from tests.simulator.store import Bugs
+from tests.simulator.world import Violation, World
+
+STEPS = 5000
+FRESH_S = 4.0
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 31, 42, 525, 1042])
+def test_seeds_that_once_found_something(seed: int) -> None:
+    World(seed).run(STEPS)
+
+
+def test_fresh_seeds() -> None:
+    first = int.from_bytes(os.urandom(6), "big")
+    until_s = time.monotonic() + FRESH_S
+    seed = first
+    while time.monotonic() < until_s:
+        try:
+            World(seed).run(STEPS)
+        except Violation as violation:
+            pytest.fail(f"seed {seed}, {STEPS} steps: {violation}")
+        seed += 1
+    assert seed > first
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_few_and_many_workers(workers: int) -> None:
+    world = World(7, workers=workers)
+    world.run(STEPS)
+    assert world.served > 500
+    assert world.refused > 0 or workers > 1
+
+
+@pytest.mark.parametrize(
+    "bugs",
+    [
+        Bugs(no_conflict_clause=True),
+        Bugs(grants_expire=True),
+        Bugs(epoch_not_locked=True),
+        Bugs(round_down=True),
+        Bugs(repeated_exchanges=True),
+    ],
+    ids=str,
+)
+def test_planted_mistakes_are_found(bugs: Bugs) -> None:
+    """A simulator that finds nothing proves nothing."""
+    for seed in range(1, 60):
+        try:
+            World(seed, bugs=bugs).run(STEPS)
+        except AssertionError:
+            return
+    pytest.fail(f"{bugs} went unnoticed")
