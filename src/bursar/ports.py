@@ -9,8 +9,11 @@ from typing import Protocol
 
 import msgspec
 
-from bursar.domain.ids import CallId, JournalId, KeyHash
+from bursar.domain.ids import AttemptId, CallId, JournalId, KeyHash
+from bursar.domain.limits import Budget, Scope
+from bursar.domain.money import NanoUsd
 from bursar.domain.principals import Principal
+from bursar.domain.windows import Answer, Ask, WindowId
 from bursar.wire.http import FieldLines, Origin, RawHeaders, Request
 from bursar.wire.openai_answer import AnswerRules
 from bursar.wire.openai_chat import ChatRequest
@@ -200,6 +203,45 @@ class LedgerStore(Protocol):
         """Post a batch in one transaction; how many of its entries were new.
 
         Raises StoreUnavailable: try again; StoreRefused: something in it cannot be stored, nothing was; JournalTaken.
+        """
+
+
+class BudgetAsk(msgspec.Struct, frozen=True):
+    """An exchange, and of which budget."""
+
+    ask: Ask
+    scope: Scope
+    budget: Budget
+    """As the asker knows it; the tables' word counts, where they have one."""
+    ends_at_s: float | None
+    """When the window's period ends, in seconds since 1970."""
+
+
+class Dangling(msgspec.Struct, frozen=True):
+    """An attempt that a journal opened and did not end."""
+
+    attempt_id: AttemptId
+    hold: NanoUsd
+    windows: tuple[WindowId, ...]
+
+
+class BudgetStore(Protocol):
+    """Where budgets are shared out: PostgreSQL (`store.budgets`). All raise StoreUnavailable."""
+
+    async def heartbeat(self, instance: JournalId) -> float:
+        """`instance` lives: for some seconds it counts among those that share. Returns the store's Unix time."""
+
+    async def exchange(self, instance: JournalId, epoch: int, asks: Sequence[BudgetAsk]) -> list[Answer]:
+        """Make exchanges, in one transaction.
+
+        Raises JournalTaken: the instance was declared dead, and its grants with it.
+        """
+
+    async def release(self, instance: JournalId, epoch: int, dangling: Sequence[Dangling]) -> None:
+        """The instance has ended, and its journal is posted to its end: what it did not spend goes back, but for the
+        holds of attempts that are still open. Repeating it changes nothing.
+
+        Raises JournalTaken: it was taken over by somebody else.
         """
 
 

@@ -1,4 +1,4 @@
-"""The life of an attempt, as its entries tell it: a state machine that any order, repetition or delay leaves in one state.
+"""The life of an attempt, as its entries tell it: repetition, delay and any order leave it in the same state.
 
     (nothing) --open--> Held --unknown--> Unresolved --settle/void--> Settled/Voided --adjust--> Settled
                           └──────────────settle/void──────────────────────┘
@@ -72,7 +72,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def advance(state: AttemptState | None, entry: AttemptEntry) -> Step:
-    """The state after `entry`. Entries of one attempt differ in kind; adjustments that are there are not offered again."""
+    """The state after `entry`. Adjustments, which differ only in their number, are not offered twice."""
     match entry.kind:
         case EntryKind.OPEN:
             return Step(Held(entry.amount) if state is None else state)

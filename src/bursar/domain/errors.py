@@ -125,6 +125,24 @@ class NotBuilt(Refusal):
     kind = "not_implemented_error"
 
 
+class BudgetExceeded(Refusal):
+    """The call does not fit into one of its budgets. The message says whose, what is spent and held, and until when."""
+
+    code = "budget_exceeded"
+    kind = "budget_exceeded"
+
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UnboundedCost(Refusal):
+    """A hard budget applies, and nothing bounds what the call can cost. The message names what would."""
+
+    code = "unbounded_cost"
+    kind = "unbounded_cost"
+
+
 class TooLarge(Refusal):
     """More bytes than allowed."""
 

@@ -88,6 +88,49 @@ def bounded_output(
     return bound if bound >= least else None
 
 
+class HoldPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call will hold, depending on what there is."""
+
+    ceiling: Ceiling
+    choices: int = 1
+    """How many answers are generated."""
+    output: int | None = None
+    """The bound on the output of each that the request brings; None: it brings none."""
+    most: int | None = None
+    """The model's own bound."""
+    floor: int = 256
+    """Where the gateway sets the bound, not below this while it can be paid."""
+
+    @property
+    def full(self) -> NanoUsd | None:
+        """Enough for whatever the model does; None: nothing bounds it."""
+        tokens = self.output if self.output is not None else self.most
+        return None if tokens is None else self.ceiling.cost(tokens * self.choices)
+
+    @property
+    def least(self) -> NanoUsd:
+        """The smallest hold with which it can be sent."""
+        if self.output is not None:
+            return self.ceiling.cost(self.output * self.choices)
+        tokens = LEAST_OUTPUT_TOKENS if self.most is None else min(LEAST_OUTPUT_TOKENS, self.most)
+        return self.ceiling.cost(tokens * self.choices)
+
+    def within(self, free: int, *, calls_in_flight: int) -> tuple[NanoUsd, int | None] | None:
+        """The hold, and the bound to set, when `free` is all there is; None: it does not fit."""
+        if (full := self.full) is not None and full <= free:
+            return full, None
+        if self.output is not None:
+            return None
+        bound = bounded_output(
+            Ceiling(self.ceiling.prompt, Rate(self.ceiling.completion * self.choices), self.ceiling.prompt_tokens),
+            remaining=free,
+            calls_in_flight=calls_in_flight,
+            floor=self.floor,
+            most=self.most,
+        )
+        return None if bound is None else (self.ceiling.cost(bound * self.choices), bound)
+
+
 def _dearest_prompt(rates: Rates, *, only_text: bool) -> int:
     text = max(rates.prompt, rates.cached_prompt, rates.cache_write_5m, rates.cache_write_1h)
     return text if only_text else max(text, rates.audio_prompt)

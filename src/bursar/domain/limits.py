@@ -6,6 +6,7 @@ call must fit into all of them.
 
 from enum import StrEnum
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -35,20 +36,30 @@ class Scope(NamedTuple):
 
     kind: ScopeKind
     id: str
-    """As LiteLLM's tables have it: a key's hash, a user's id … Of two ids, `first/second`; the gateway's is empty."""
+    """As LiteLLM's tables have it: a key's hash, a user's id … Of two ids, `first/second`, the first percent-encoded;
+    the gateway's is empty."""
 
 
 GATEWAY = Scope(ScopeKind.GATEWAY, "")
+_OF_TWO = frozenset({ScopeKind.TEAM_MEMBER, ScopeKind.KEY_MODEL})
 
 
 def member_scope(team_id: str, user_id: str) -> Scope:
     """A user within a team."""
-    return Scope(ScopeKind.TEAM_MEMBER, f"{team_id}/{user_id}")
+    return Scope(ScopeKind.TEAM_MEMBER, f"{quote(team_id, safe='')}/{user_id}")
 
 
 def key_model_scope(token: str, model: str) -> Scope:
     """A model as a key uses it; `model` by the public name that the key's limits give."""
     return Scope(ScopeKind.KEY_MODEL, f"{token}/{model}")
+
+
+def parts_of(scope: Scope) -> tuple[str, str]:
+    """The ids a scope's id is made of; the second is empty where there is only one."""
+    if scope.kind not in _OF_TWO:
+        return scope.id, ""
+    first, _, second = scope.id.partition("/")
+    return unquote(first), second
 
 
 class Budget(msgspec.Struct, frozen=True):

@@ -23,6 +23,8 @@ class Share:
         "_asked",
         "_recent",
         "_recent_since_s",
+        "calls",
+        "committed",
         "ends_at_s",
         "held",
         "known",
@@ -44,6 +46,8 @@ class Share:
         self.leased = 0
         self.spent = 0
         self.held = 0
+        self.calls = 0
+        """How many hold something."""
         self.operation = 0
         self.recalled = False
         """Others are short of it: what is not used goes back at once."""
@@ -52,6 +56,7 @@ class Share:
         self.limit = 0
         """As of the last answer, as what follows."""
         self.spent_everywhere = 0
+        self.committed = 0
         self.used_at_s = 0.0
         self._asked: Ask | None = None
         self._recent = 0.0
@@ -66,6 +71,11 @@ class Share:
     def asked(self) -> Ask | None:
         """The exchange under way."""
         return self._asked
+
+    @property
+    def idle(self) -> bool:
+        """Nobody holds anything, and no exchange is under way."""
+        return self.calls == 0 and self._asked is None
 
     def ask(self, *, need: int, now_s: float, give_back: int = 0) -> Ask:
         """The next exchange, or the one under way, which may have been lost: it is the same again.
@@ -83,20 +93,27 @@ class Share:
         return self._asked
 
     def answered(self, answer: Answer) -> None:
-        """The exchange under way was made. An answer to another one says nothing new."""
-        if self._asked is None or answer.operation != self._asked.operation:
+        """The exchange under way was made. An answer to an older one says nothing new.
+
+        One to a later one means that this process has forgotten a share that it had used up: it goes on from there.
+        """
+        if self._asked is None or answer.operation < self._asked.operation:
             return
+        if answer.operation > self._asked.operation:
+            self.spent += answer.leased - self.leased
         self._asked = None
         self.operation = answer.operation
         self.leased = answer.leased
         self.limit = answer.limit
         self.spent_everywhere = answer.spent
+        self.committed = answer.committed
         self.recalled = answer.scarce
         self.known = True
 
     def settle(self, *, hold: int, cost: int, now_s: float) -> None:
         """What was held came out at `cost`."""
         self.held -= hold
+        self.calls -= 1
         self.spent += cost
         self.used_at_s = now_s
         passed_s = now_s - self._recent_since_s
@@ -113,6 +130,7 @@ def try_hold(shares: Sequence[Share], amount: int) -> Share | None:
             return share
     for share in shares:
         share.held += amount
+        share.calls += 1
     return None
 
 

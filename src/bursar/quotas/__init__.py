@@ -1,0 +1,1 @@
+"""Limits: budgets leased from the database, and rates shared between workers."""

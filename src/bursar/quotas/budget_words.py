@@ -1,0 +1,46 @@
+"""What a client is told when a budget is used up: LiteLLM's sentence, which tools look for, and what it leaves out."""
+
+from datetime import UTC, datetime
+
+from bursar.domain.errors import BudgetExceeded
+from bursar.domain.limits import Limits, ScopeKind, parts_of
+from bursar.domain.money import usd_text
+
+_TOTAL = "Budget has been exceeded! {who}Current cost: {spent}, Max budget: {limit}"
+_OVER = "ExceededBudget: {who} over budget. Spend={spent}, Budget={limit}"
+_MODEL = "LiteLLM Virtual Key: {first}, exceeded budget for model={second}"
+_SENTENCES: dict[ScopeKind, tuple[str, str]] = {
+    ScopeKind.GATEWAY: (_TOTAL, ""),
+    ScopeKind.KEY: (_TOTAL, "Key={name} "),
+    ScopeKind.KEY_MODEL: (_MODEL, ""),
+    ScopeKind.USER: (_OVER, "User={name}"),
+    ScopeKind.TEAM: (_TOTAL, "Team={name} "),
+    ScopeKind.TEAM_MEMBER: (_TOTAL, "User={name} "),
+    ScopeKind.ORGANIZATION: (_TOTAL, "Organization={name} "),
+    ScopeKind.END_USER: (_OVER, "End User={name}"),
+    ScopeKind.TAG: (_TOTAL, "Tag={name} "),
+    ScopeKind.DEPLOYMENT: (_TOTAL, "Deployment={name} "),
+}
+
+
+def budget_exceeded(
+    limits: Limits, *, limit: int, spent: int, held: int, needed: int, ends_at_s: float | None, now_s: float
+) -> BudgetExceeded:
+    """The refusal of a call that would hold `needed`. Amounts in nano-dollars, times in seconds since 1970."""
+    sentence, who = _SENTENCES[limits.scope.kind]
+    first, second = parts_of(limits.scope)
+    said = sentence.format(
+        who=who.format(name=limits.name or limits.scope.id),
+        first=first,
+        second=second,
+        spent=usd_text(spent),
+        limit=usd_text(limit),
+    )
+    details = [f"The call may cost up to {usd_text(needed)}"]
+    if held > 0:
+        details.append(f"{usd_text(held)} is held by calls under way")
+    retry_after_s = None
+    if ends_at_s is not None:
+        retry_after_s = max(1, int(ends_at_s - now_s) + 1)
+        details.append(f"the budget resets at {datetime.fromtimestamp(ends_at_s, UTC):%Y-%m-%d %H:%M:%S} UTC")
+    return BudgetExceeded(f"{said}. {'; '.join(details)}.", retry_after_s=retry_after_s)

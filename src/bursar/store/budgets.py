@@ -1,0 +1,171 @@
+"""Budget windows and grants in PostgreSQL: implements `ports.BudgetStore`. `domain.windows` decides."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from bursar.domain.errors import JournalTaken
+from bursar.domain.ids import JournalId
+from bursar.domain.limits import Scope, ScopeKind, parts_of
+from bursar.domain.windows import Answer, Grant, Window, WindowId, exchange
+from bursar.ports import BudgetAsk, Dangling
+from bursar.store.database import Database
+from bursar.store.limits import nano_of, utc_s
+from bursar.store.named_sql import load_named_sql
+
+_SQL = load_named_sql("budgets")
+_IN_TABLES = frozenset(
+    {
+        ScopeKind.KEY,
+        ScopeKind.USER,
+        ScopeKind.TEAM,
+        ScopeKind.TEAM_MEMBER,
+        ScopeKind.ORGANIZATION,
+        ScopeKind.END_USER,
+        ScopeKind.TAG,
+    }
+)
+"""Scopes whose limits tables state; the others' are configured, or in a key's JSON, and come with the asker."""
+
+
+class _InForce(msgspec.Struct, frozen=True):
+    """What a table says about a scope now."""
+
+    limit: int | None
+    spent: int
+    reset_at_s: float | None
+
+
+class PostgresBudgets:
+    """Exchanges and endings: each a transaction that locks the instance's row, then its windows' in their order."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def heartbeat(self, instance: JournalId) -> float:
+        """See `ports.BudgetStore.heartbeat`."""
+        async with self._database.connection() as connection:
+            return float(await connection.fetchval(_SQL["heartbeat"], instance))
+
+    async def exchange(self, instance: JournalId, epoch: int, asks: Sequence[BudgetAsk]) -> list[Answer]:
+        """See `ports.BudgetStore.exchange`."""
+        async with self._database.transaction() as connection:
+            claim = await connection.fetchrow(_SQL["claim"], instance, epoch)
+            if claim is None or not claim["claimed"]:
+                raise JournalTaken(f"instance {instance} is not alive under epoch {epoch}")
+            in_force = await _in_force(connection, [ask.scope for ask in asks])
+            windows = await _windows(connection, asks, in_force)
+            ids = list(windows)
+            grants = {
+                str(row["window_id"]): Grant(
+                    leased=row["leased_nano_usd"], spent=row["spent_nano_usd"], operation=row["operation"]
+                )
+                for row in await connection.fetch(_SQL["grants"], instance, ids)
+            }
+            answers: list[Answer] = []
+            freed: list[WindowId] = []
+            wanted: list[WindowId] = []
+            for asked in sorted(asks, key=lambda asked: asked.ask.window):
+                window_id, ask = asked.ask.window, asked.ask
+                before, grant = windows[window_id], grants.get(window_id, Grant())
+                window, grant, answer = exchange(before, grant, ask, instances=1 + claim["others"])
+                windows[window_id], grants[window_id] = window, grant
+                answers.append(answer)
+                if window.leased < before.leased:
+                    freed.append(window_id)
+                elif ask.need and window.leased == before.leased and answer.elsewhere:
+                    wanted.append(window_id)
+            await connection.execute(
+                _SQL["save"],
+                instance,
+                ids,
+                [windows[w].limit for w in ids],
+                [windows[w].leased for w in ids],
+                [grants[w].leased for w in ids],
+                [grants[w].operation for w in ids],
+            )
+            if freed or wanted:
+                await connection.execute(_SQL["tell"], freed, wanted, instance)
+        return answers
+
+    async def release(self, instance: JournalId, epoch: int, dangling: Sequence[Dangling]) -> None:
+        """See `ports.BudgetStore.release`."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_SQL["forget_heartbeat"], instance)
+            ended = await connection.execute(_SQL["end_instance"], instance, epoch)
+            if ended == "UPDATE 0":
+                if await connection.fetchval(_SQL["has_ended"], instance):
+                    return
+                raise JournalTaken(f"instance {instance} is not under epoch {epoch} any more")
+            pins = [(n, window) for n, attempt in enumerate(dangling, 1) for window in attempt.windows]
+            freed = await connection.fetch(
+                _SQL["release"],
+                instance,
+                [attempt.attempt_id for attempt in dangling],
+                [attempt.hold for attempt in dangling],
+                [n for n, _ in pins],
+                [window for _, window in pins],
+            )
+            if freed:
+                await connection.execute(_SQL["tell"], [row["window_id"] for row in freed], [], instance)
+
+
+async def _in_force(connection: Any, scopes: Sequence[Scope]) -> dict[Scope, _InForce]:  # noqa: ANN401  # asyncpg
+    """What the tables say about those of `scopes` that they hold."""
+    held = [scope for scope in scopes if scope.kind in _IN_TABLES]
+    if not held:
+        return {}
+    parts = [parts_of(scope) for scope in held]
+    rows = await connection.fetch(
+        _SQL["in_force"], [scope.kind for scope in held], [first for first, _ in parts], [second for _, second in parts]
+    )
+    return {
+        held[row["n"] - 1]: _InForce(nano_of(row["max_budget"]), nano_of(row["spend"]) or 0, utc_s(row["reset_at"]))
+        for row in rows
+    }
+
+
+async def _windows(
+    connection: Any,  # noqa: ANN401  # asyncpg
+    asks: Sequence[BudgetAsk],
+    in_force: dict[Scope, _InForce],
+) -> dict[WindowId, Window]:
+    """The windows asked about, locked, with the limits in force; those that are not there are made."""
+    ids = [asked.ask.window for asked in asks]
+    rows = await connection.fetch(_SQL["lock_windows"], ids)
+    if len(rows) < len(set(ids)):
+        there = {str(row["window_id"]) for row in rows}
+        new = [asked for asked in asks if asked.ask.window not in there]
+        await connection.execute(
+            _SQL["make_windows"],
+            [asked.ask.window for asked in new],
+            [asked.scope.kind for asked in new],
+            [asked.scope.id for asked in new],
+            [None if asked.ends_at_s is None else datetime.fromtimestamp(asked.ends_at_s, UTC) for asked in new],
+            [asked.budget.limit for asked in new],
+            [_opening(asked, in_force.get(asked.scope)) for asked in new],
+        )
+        rows = await connection.fetch(_SQL["lock_windows"], ids)
+    limits = {asked.ask.window: _limit(asked, in_force.get(asked.scope)) for asked in asks}
+    return {
+        WindowId(str(row["window_id"])): Window(
+            limit=limits[WindowId(str(row["window_id"]))],
+            leased=row["leased_nano_usd"],
+            spent=row["spent_nano_usd"],
+        )
+        for row in rows
+    }
+
+
+def _limit(asked: BudgetAsk, found: _InForce | None) -> int:
+    return asked.budget.limit if found is None or found.limit is None else found.limit
+
+
+def _opening(asked: BudgetAsk, found: _InForce | None) -> int:
+    """What was spent of a period before it had a window: the table's figure, if it is about this period."""
+    if found is None:
+        return 0
+    same = asked.ends_at_s is None or found.reset_at_s is None or int(found.reset_at_s) == int(asked.ends_at_s)
+    return found.spent if same else 0
