@@ -77,17 +77,26 @@ class Share:
         """Nobody holds anything, and no exchange is under way."""
         return self.calls == 0 and self._asked is None
 
-    def ask(self, *, need: int, now_s: float, give_back: int = 0) -> Ask:
+    @property
+    def rest(self) -> int:
+        """What the window had left to give away, as of the last answer."""
+        return max(0, self.limit - self.committed)
+
+    def ask(self, *, need: int, now_s: float, give_back: int = 0, want: int = 0) -> Ask:
         """The next exchange, or the one under way, which may have been lost: it is the same again.
 
-        What is given back is gone from here at once.
+        What is given back is gone from here at once. `want`: more than the recent past would ask for.
         """
         if self._asked is None:
             give_back = min(give_back, max(self.free, 0))
             self.leased -= give_back
-            want = max(need, int(self._recent)) if self._recent else _FIRST_WANT * need
+            recent = int(self._recent) if self._recent else _FIRST_WANT * need
             self._asked = Ask(
-                window=self.window, operation=self.operation + 1, give_back=give_back, need=need, want=want
+                window=self.window,
+                operation=self.operation + 1,
+                give_back=give_back,
+                need=need,
+                want=max(need, want, recent),
             )
             self.used_at_s = now_s
         return self._asked

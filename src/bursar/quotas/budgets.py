@@ -171,7 +171,7 @@ class Budgets:
         except TimeoutError:
             if waiter.future.done() and not waiter.future.cancelled():
                 return waiter.future.result()
-            if (late := self._take(waiter)) is not None:
+            if (late := self._take(waiter, at_any_rate=True)) is not None:
                 return late
             raise self._refusal(waiter) from None
         except asyncio.CancelledError:
@@ -302,13 +302,13 @@ class Budgets:
             self._wanting[line.share.window] = line
             self._wake.set()
 
-    def _take(self, waiter: _Waiter) -> Hold | None:
+    def _take(self, waiter: _Waiter, *, at_any_rate: bool = False) -> Hold | None:
         """Hold for a waiter whatever it may have, now; None: not enough, and `short` says of what."""
         full, bound = waiter.plan.full, None
         free = min(line.share.free for line in waiter.lines)
         if full is not None and full <= free:
             amount: int = full
-        elif waiter.bounding:
+        elif waiter.bounding and (at_any_rate or self._worth_bounding(waiter)):
             flight = max(line.share.calls for line in waiter.lines)
             found = waiter.plan.within(free, calls_in_flight=flight)
             if found is None:
@@ -316,12 +316,16 @@ class Budgets:
                 return None
             amount, bound = found
         else:
-            waiter.short = next(line for line in waiter.lines if line.share.free < waiter.need)
+            waiter.short = min(waiter.lines, key=lambda line: line.share.free)
             return None
         for line in waiter.lines:
             line.share.held += amount
             line.share.calls += 1
         return Hold(self, waiter.lines, amount, bound)
+
+    def _worth_bounding(self, waiter: _Waiter) -> bool:
+        """Whether asking for more would not bring much more: a call should not be cut short for want of asking."""
+        return all(line.share.free >= line.share.rest // 4 for line in waiter.lines)
 
     def _serve(self, line: Line) -> None:
         """Those who wait for `line`, in order, as far as it goes."""
@@ -367,10 +371,13 @@ class Budgets:
         while line.queue and line.queue[0].future.done():
             line.queue.popleft()
         self._wanting.pop(share.window, None)
-        need = give_back = 0
+        need = give_back = want = 0
         if line.queue:
-            need = line.queue[0].need
-            if line.short:
+            waiter = line.queue[0]
+            need = waiter.need
+            if waiter.bounding:
+                want = share.limit
+            if line.short or waiter.bounding:
                 give_back = max(share.free, 0)  # too little for us, and perhaps enough for somebody else
             else:
                 need -= share.free
@@ -380,7 +387,7 @@ class Budgets:
             self._serve(line)
             return None
         line.asked_at_s = now_s
-        ask = share.ask(need=max(need, 0), now_s=now_s, give_back=give_back)
+        ask = share.ask(need=max(need, 0), now_s=now_s, give_back=give_back, want=want)
         return BudgetAsk(ask, line.limits.scope, line.budget, share.ends_at_s)
 
     def _answered(self, line: Line, answer: Answer) -> None:
@@ -397,7 +404,6 @@ class Budgets:
             waiter.bounding = True  # the model's maximum is not to be had: less is
             self._serve(line)
             if line.queue and line.queue[0] is waiter:
-                line.short = True
                 self._want(line, now_s)
             return
         line.short = True
