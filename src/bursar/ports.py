@@ -9,9 +9,9 @@ from typing import Protocol
 
 import msgspec
 
-from bursar.domain.ids import AttemptId, CallId, JournalId, KeyHash
-from bursar.domain.limits import Budget, Scope
-from bursar.domain.money import NanoUsd
+from bursar.domain.holds import HoldPlan
+from bursar.domain.ids import CallId, JournalId, KeyHash
+from bursar.domain.limits import Budget, Limits, Scope
 from bursar.domain.principals import Principal
 from bursar.domain.windows import Answer, Ask, WindowId
 from bursar.wire.http import FieldLines, Origin, RawHeaders, Request
@@ -199,6 +199,13 @@ class LedgerStore(Protocol):
     async def register(self, journal_id: JournalId, host: str) -> JournalPosition:
         """Make the journal known, if it is not; its position. Raises StoreUnavailable."""
 
+    async def take_over(self, journal_id: JournalId, epoch: int) -> int:
+        """Advance the instance's epoch, by whoever holds its journal's lock now; the new one. Its former owner cannot
+        post or lease any more.
+
+        Raises StoreUnavailable; JournalTaken: somebody else was faster.
+        """
+
     async def post(self, batch: Batch) -> int:
         """Post a batch in one transaction; how many of its entries were new.
 
@@ -217,12 +224,46 @@ class BudgetAsk(msgspec.Struct, frozen=True):
     """When the window's period ends, in seconds since 1970."""
 
 
-class Dangling(msgspec.Struct, frozen=True):
-    """An attempt that a journal opened and did not end."""
+class BudgetHold(Protocol):
+    """What one call holds of its budgets. Closed exactly once: later closings change nothing."""
 
-    attempt_id: AttemptId
-    hold: NanoUsd
-    windows: tuple[WindowId, ...]
+    @property
+    def amount(self) -> int:
+        """Nano-dollars, of each window."""
+
+    @property
+    def bound(self) -> int | None:
+        """The bound on the output of each answer that has to be set; None: none."""
+
+    @property
+    def windows(self) -> tuple[WindowId, ...]:
+        """Of which the hold is a part."""
+
+    def settle(self, cost: int) -> None:
+        """The call cost so much. What was held beyond it is free again."""
+
+    def void(self) -> None:
+        """It cost nothing."""
+
+
+class BudgetAccount(Protocol):
+    """The budgets that apply to one call."""
+
+    def hold_now(self, plan: HoldPlan) -> BudgetHold | None:
+        """Hold what the call may cost at most, if that is at hand and nobody waits for it."""
+
+    async def hold(self, plan: HoldPlan) -> BudgetHold:
+        """Hold what the call may cost, waiting for it if it must.
+
+        Raises BudgetExceeded: it does not fit, or did not become free in time; Unavailable: the database is needed.
+        """
+
+
+class BudgetKeeper(Protocol):
+    """Holds money for calls (`quotas.budgets`)."""
+
+    def account(self, limits: Sequence[Limits]) -> BudgetAccount | None:
+        """The budgets among `limits`, in the periods of this moment; None: there are none."""
 
 
 class BudgetStore(Protocol):
@@ -237,9 +278,9 @@ class BudgetStore(Protocol):
         Raises JournalTaken: the instance was declared dead, and its grants with it.
         """
 
-    async def release(self, instance: JournalId, epoch: int, dangling: Sequence[Dangling]) -> None:
+    async def release(self, instance: JournalId, epoch: int) -> None:
         """The instance has ended, and its journal is posted to its end: what it did not spend goes back, but for the
-        holds of attempts that are still open. Repeating it changes nothing.
+        holds of attempts that nobody has ended yet. Repeating it changes nothing.
 
         Raises JournalTaken: it was taken over by somebody else.
         """
@@ -359,6 +400,12 @@ class ChatUpstream(Protocol):
 
     def request(self, chat: ChatRequest, *, extra_headers: RawHeaders, timeouts: Timeouts) -> UpstreamRequest:
         """The request to send. Raises InvalidRequest: the provider does not know a parameter, and may not drop it."""
+
+    def output_limit(self, chat: ChatRequest) -> int | None:
+        """The bound on the tokens of each answer that the provider will be given; None: none."""
+
+    def bounded(self, chat: ChatRequest, tokens: int) -> ChatRequest:
+        """The same request with such a bound."""
 
     def conceal(self, text: str) -> str:
         """`text` without this deployment's credentials: providers quote them in their complaints."""

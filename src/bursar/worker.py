@@ -10,17 +10,20 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_network
 from pathlib import Path
 from socket import socket
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import uvloop
 
 from bursar.access.directory import Directory
 from bursar.access.keys import LitellmKeyForms
 from bursar.config.schema import Config
-from bursar.domain.errors import ConfigError, JournalTaken
+from bursar.domain.errors import ConfigError, JournalTaken, StoreError
 from bursar.domain.ids import JournalId, KeyHash, uuid7
+from bursar.domain.periods import Calendar
 from bursar.domain.price_book import PriceBook
 from bursar.gateway.attribution import END_USER_HEADERS, AttributionRules
 from bursar.gateway.authenticate import KeyAuthenticator
@@ -43,8 +46,10 @@ from bursar.management.keys import KeyEndpoints
 from bursar.model_setup import ModelBuilder
 from bursar.ports import Transport
 from bursar.providers.native import NativeTransport
+from bursar.quotas.budgets import Budgets
 from bursar.server.limits import Limits
 from bursar.server.listener import HttpServer
+from bursar.store.budgets import PostgresBudgets
 from bursar.store.changes import ChangeListener
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.keys import PostgresKeys
@@ -123,9 +128,20 @@ class Worker:
             log_rows=not general.disable_spend_logs,
             log_failures=not general.disable_error_logs,
         )
+        budget_store = PostgresBudgets(database)
+        budgets = Budgets(
+            budget_store,
+            instance=journal.id,
+            epoch=lambda: poster.epoch,
+            calendar=_calendar(plan.config),
+            wait_s=plan.config.bursar.budget_wait_s,
+        )
         listener = ChangeListener(
             plan.listen_database,
-            {"bursar_keys": lambda payload: directory.forget(KeyHash(payload))},
+            {
+                "bursar_keys": lambda payload: directory.forget(KeyHash(payload)),
+                "bursar_windows": budgets.told,
+            },
             missed=directory.forget_all,
         )
         state = _State(
@@ -133,12 +149,13 @@ class Worker:
         )
         texts = Texts(PostgresTexts(database)) if general.store_prompts_in_spend_logs else None
         keeper = None if texts is None or general.disable_spend_logs else TextKeeper(texts.keep)
-        handler = _handler(plan, books, directory, keys, transport, state, keeper)
+        handler = _handler(plan, books, budgets, directory, keys, transport, state, keeper)
         server = HttpServer(handler, _limits(plan.config))
 
         posting = self._tasks.start(self._post(poster, texts))
         adopter = Adopter(
             ledger,
+            budget_store,
             root=plan.journals,
             own=journal.id,
             recorder=journal,
@@ -150,6 +167,7 @@ class Worker:
         background = TaskOwner("background")
         background.start(adopter.run(), "adopter")
         background.start(listener.run(), "listener")
+        background.start(self._lease(budgets), "budgets")
         background.start(self._sweep(journal, reader), "sweeper")
         background.start(self._watch_supervisor(), "watch")
         for sock in plan.sockets:
@@ -166,6 +184,8 @@ class Worker:
         poster.stop()
         await self._unless_hurried(self._tasks.finish(_DRAIN_LEDGER_S))
         drained = await self._tasks.finish(_DRAIN_HURRIED_S) and poster.posted_sequence == journal.last_sequence
+        if drained and closed and poster.epoch is not None:
+            await _release(budget_store, journal.id, poster.epoch)
         if not drained:
             log.warning("ledger.not_drained posted=%d last=%d", poster.posted_sequence, journal.last_sequence)
         posting.cancel()
@@ -209,6 +229,13 @@ class Worker:
                 return
             await asyncio.sleep(_POST_AGAIN_S)
 
+    async def _lease(self, budgets: Budgets) -> None:
+        try:
+            await budgets.run()
+        except JournalTaken as error:
+            log.critical("budgets.taken reason=%s", error)
+            self._stopping.set()
+
     async def _sweep(self, journal: Journal, reader: JournalReader) -> None:
         keep = self._plan.config.bursar
         while True:
@@ -240,6 +267,7 @@ class _State:
 def _handler(
     plan: WorkerPlan,
     books: Books,
+    budgets: Budgets,
     directory: Directory,
     keys: PostgresKeys,
     transport: Transport,
@@ -262,6 +290,7 @@ def _handler(
         models=models,
         transport=transport,
         books=books,
+        budgets=budgets,
         headers=HeaderWriter(key_spend, hide_organization=config.bursar.forward_upstream_headers == "safe"),
         key_spend=key_spend,
         deadlines=state.deadlines,
@@ -363,6 +392,31 @@ def _limits(config: Config) -> Limits:
         body_timeout_s=own.body_timeout_s,
         keepalive_timeout_s=own.keepalive_timeout_s,
     )
+
+
+async def _release(budgets: PostgresBudgets, instance: JournalId, epoch: int) -> None:
+    """Give back what was granted. If it cannot be told now, whoever finds the journal does."""
+    try:
+        await budgets.release(instance, epoch)
+    except (StoreError, JournalTaken) as error:
+        log.warning("budgets.not_released reason=%s", error)
+
+
+def _calendar(config: Config) -> Calendar:
+    """Where budget periods end. Raises ConfigError: there is no such time zone, or time of day."""
+    litellm = config.litellm
+    try:
+        zone = ZoneInfo(litellm.timezone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ConfigError(
+            f"litellm_settings.timezone: there is no time zone {litellm.timezone!r}; write one such as Europe/Berlin"
+        ) from error
+    try:
+        return Calendar(zone, datetime.strptime(litellm.budget_reset_time, "%H:%M").time())  # noqa: DTZ007  # a time of day
+    except ValueError as error:
+        raise ConfigError(
+            f"litellm_settings.budget_reset_time: expected HH:MM, got {litellm.budget_reset_time!r}"
+        ) from error
 
 
 def _quieten_collector() -> None:

@@ -73,6 +73,7 @@ async def test_of_a_whole_answer(gateway: Gateway, oracle: RunningOracle, books:
         *DURATIONS,
         *COST,
         *("x-litellm-response-cost-cache-read", "x-litellm-response-cost-reasoning"),
+        "x-bursar-max-tokens",
         *("x-litellm-key-max-budget", "x-litellm-key-tpm-limit", "x-litellm-key-rpm-limit"),
     }
     row = await books.row()

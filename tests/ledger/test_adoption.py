@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import pytest
 from bursar.domain.accounting import encode_entries
 from bursar.domain.errors import StoreUnavailable
 from bursar.domain.ids import JournalId, uuid7
+from bursar.domain.windows import Answer
 from bursar.ledger.adoption import Adopter, open_attempts, remove_posted_segments
 from bursar.ledger.journal import Journal, segment_path
 from bursar.ledger.segment import FRAME_BYTES, HEADER_BYTES
-from bursar.ports import Batch, JournalPosition, LedgerStore
+from bursar.ports import Batch, BudgetAsk, JournalPosition, LedgerStore
 from bursar.store.database import Database
 from bursar.store.ledger import PostgresLedger
 from tests.ledger.entries import call_entry, ids, open_entry, settle_entry
@@ -34,6 +35,22 @@ def record_call(journal: Journal, number: int, cost: int = 1000) -> None:
     journal.append(encode_entries([settle_entry(number, cost), call_entry(number, cost)]))
 
 
+class Releasing:
+    """Where budgets are given back; tests of that are in `tests/store/test_budgets.py`."""
+
+    def __init__(self) -> None:
+        self.released: list[JournalId] = []
+
+    async def heartbeat(self, instance: JournalId) -> float:
+        raise AssertionError
+
+    async def exchange(self, instance: JournalId, epoch: int, asks: Sequence[BudgetAsk]) -> list[Answer]:
+        raise AssertionError
+
+    async def release(self, instance: JournalId, epoch: int) -> None:
+        self.released.append(instance)
+
+
 class Survivor:
     """A process that lives: its journal, and its adopter, who uses `store`."""
 
@@ -42,6 +59,7 @@ class Survivor:
         self.appended = 0
         self.adopter = Adopter(
             store,
+            Releasing(),
             root=root,
             own=self.journal.id,
             recorder=self.journal,
@@ -146,6 +164,9 @@ class Interrupting:
             self._directory.rename(self._directory.with_name(self._directory.name + ".done"))
         return await self._store.register(journal_id, host)
 
+    async def take_over(self, journal_id: JournalId, epoch: int) -> int:
+        return await self._store.take_over(journal_id, epoch)
+
     async def post(self, batch: Batch) -> int:
         return await self._store.post(batch)
 
@@ -215,6 +236,9 @@ class Remembering:
             self._away -= 1
             raise StoreUnavailable("away")
         return JournalPosition(sequence=self._position, epoch=0)
+
+    async def take_over(self, journal_id: JournalId, epoch: int) -> int:
+        return epoch + 1
 
     async def post(self, batch: Batch) -> int:
         entries = msgspec.json.decode(batch.entries)

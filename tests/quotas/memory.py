@@ -10,7 +10,7 @@ import msgspec
 from bursar.domain.errors import JournalTaken, StoreUnavailable
 from bursar.domain.ids import JournalId
 from bursar.domain.windows import Answer, Grant, Window, WindowId, close, exchange
-from bursar.ports import BudgetAsk, Dangling
+from bursar.ports import BudgetAsk
 
 
 class MemoryBudgets:
@@ -64,15 +64,14 @@ class MemoryBudgets:
             raise StoreUnavailable("the answer is lost")
         return answers
 
-    async def release(self, instance: JournalId, epoch: int, dangling: Sequence[Dangling]) -> None:
+    async def release(self, instance: JournalId, epoch: int) -> None:
         if self.instances.get(instance) != epoch:
             raise JournalTaken("taken over")
         self.alive.discard(instance)
         for (window_id, owner), grant in list(self.grants.items()):
             if owner == instance:
-                held = sum(attempt.hold for attempt in dangling if window_id in attempt.windows)
-                window, grant = close(self.windows[window_id], grant, held=held)
-                self.windows[window_id], self.grants[window_id, owner] = window, grant
+                window, kept = close(self.windows[window_id], grant, held=0)
+                self.windows[window_id], self.grants[window_id, owner] = window, kept
 
     def book(self, instance: JournalId, window_id: WindowId, cost: int) -> None:
         """What a poster does."""

@@ -16,8 +16,9 @@ async def test_a_second_run_changes_nothing(empty_database: str) -> None:
     connection = await asyncpg.connect(empty_database)
     said: list[str] = []
     applied = await migrate(connection, said.append)
-    assert [m.number for m in applied] == [m.number for m in known_migrations()] == [1, 2]
-    assert len(said) == 2
+    numbers = [m.number for m in known_migrations()]
+    assert [m.number for m in applied] == numbers == list(range(1, len(numbers) + 1))
+    assert len(said) == len(numbers)
     assert await migrate(connection, said.append) == []
     assert await pending_migrations(connection, known_migrations()) == []
     await connection.close()
@@ -55,11 +56,12 @@ async def test_several_at_once_wait_for_each_other(empty_database: str) -> None:
 
 async def test_a_failing_migration_is_rolled_back_whole(empty_database: str) -> None:
     connection = await asyncpg.connect(empty_database)
-    bad = [*known_migrations(), Migration(3, "bad", "CREATE TABLE bursar.half (); SELECT 1/0;")]
+    number = len(known_migrations()) + 1
+    bad = [*known_migrations(), Migration(number, "bad", "CREATE TABLE bursar.half (); SELECT 1/0;")]
     with pytest.raises(asyncpg.DivisionByZeroError):
         await migrate(connection, lambda _: None, known=bad)
     assert await connection.fetchval("SELECT to_regclass('bursar.half')") is None
-    assert [m.number for m in await pending_migrations(connection, bad)] == [3]
+    assert [m.number for m in await pending_migrations(connection, bad)] == [number]
     await connection.close()
 
 

@@ -517,6 +517,7 @@ BURSAR_SETTINGS = _section(
     "bursar_settings",
     Key("on_disconnect", choice("drain", "cancel"), "drain"),
     Key("drain_s", SECONDS_OR_ZERO, 30.0),
+    Key("budget_wait_s", SECONDS_OR_ZERO, 2.0),
     Key("grace_s", SECONDS_OR_ZERO, 30.0),
     Key("unknown_price", choice("serve", "refuse"), "serve"),
     Key("forward_upstream_headers", choice("all", "safe"), "all"),

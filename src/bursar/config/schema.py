@@ -368,6 +368,8 @@ class BursarSettings(Record, frozen=True, kw_only=True):
     drain_s: float = 30.0
     grace_s: float = 30.0
     unknown_price: Literal["serve", "refuse"] = "serve"
+    budget_wait_s: float = 2.0
+    """How long a call waits for budget that others only hold."""
     forward_upstream_headers: Literal["all", "safe"] = "all"
     """Upstream headers a client gets as `llm_provider-*`. `safe` leaves out those that name the provider account's
     organization or project; neither passes `set-cookie` on."""

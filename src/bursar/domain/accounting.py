@@ -12,9 +12,10 @@ from enum import StrEnum
 
 import msgspec
 
-from bursar.domain.ids import AttemptId, CallId, DeploymentId, KeyHash
+from bursar.domain.ids import AttemptId, CallId, DeploymentId, JournalId, KeyHash
 from bursar.domain.money import NanoUsd
 from bursar.domain.usage import Usage
+from bursar.domain.windows import WindowId
 
 
 class Evidence(StrEnum):
@@ -154,21 +155,50 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seq: int = 0
     cost_nano_usd: NanoUsd | None = None
     evidence: Evidence | None = None
+    hold_nano_usd: NanoUsd | None = None
+    """What the attempt holds, or held, of each of `windows`."""
+    windows: tuple[WindowId, ...] | None = None
+    """The budget windows it is charged to."""
+    owner: JournalId | None = None
+    """Whose grants the hold came from, where another instance tells how the attempt came out."""
     body: OpenBody | SettleBody | EndBody | CallBody | msgspec.Raw
 
 
-def opened(*, attempt_id: AttemptId, call_id: CallId, at_us: int, body: OpenBody | msgspec.Raw) -> Entry:
+class Pins(msgspec.Struct, frozen=True):
+    """What an attempt holds, and of which budget windows."""
+
+    hold: NanoUsd
+    windows: tuple[WindowId, ...]
+    owner: JournalId | None = None
+
+
+def opened(
+    *, attempt_id: AttemptId, call_id: CallId, at_us: int, body: OpenBody | msgspec.Raw, pins: Pins | None = None
+) -> Entry:
     """The attempt is about to be sent."""
-    return Entry(kind="open", attempt_id=attempt_id, call_id=call_id, at_us=at_us, body=body)
+    return _pinned(Entry(kind="open", attempt_id=attempt_id, call_id=call_id, at_us=at_us, body=body), pins)
+
+
+def _pinned(entry: Entry, pins: Pins | None) -> Entry:
+    if pins is None:
+        return entry
+    return msgspec.structs.replace(entry, hold_nano_usd=pins.hold, windows=pins.windows, owner=pins.owner)
 
 
 def settled(
-    *, attempt_id: AttemptId, call_id: CallId, at_us: int, cost: NanoUsd, evidence: Evidence, body: SettleBody
+    *,
+    attempt_id: AttemptId,
+    call_id: CallId,
+    at_us: int,
+    cost: NanoUsd,
+    evidence: Evidence,
+    body: SettleBody,
+    pins: Pins | None = None,
 ) -> Entry:
     """The attempt cost this much. Terminal."""
     if cost < 0:
         raise ValueError(f"attempt {attempt_id} cannot cost {cost} nano-dollars")
-    return Entry(
+    entry = Entry(
         kind="settle",
         attempt_id=attempt_id,
         call_id=call_id,
@@ -177,16 +207,17 @@ def settled(
         evidence=evidence,
         body=body,
     )
+    return _pinned(entry, pins)
 
 
-def voided(*, attempt_id: AttemptId, call_id: CallId, at_us: int, body: EndBody) -> Entry:
+def voided(*, attempt_id: AttemptId, call_id: CallId, at_us: int, body: EndBody, pins: Pins | None = None) -> Entry:
     """It is certain that nothing was billed. Terminal."""
-    return Entry(kind="void", attempt_id=attempt_id, call_id=call_id, at_us=at_us, body=body)
+    return _pinned(Entry(kind="void", attempt_id=attempt_id, call_id=call_id, at_us=at_us, body=body), pins)
 
 
-def unknown(*, attempt_id: AttemptId, call_id: CallId, at_us: int, body: EndBody) -> Entry:
+def unknown(*, attempt_id: AttemptId, call_id: CallId, at_us: int, body: EndBody, pins: Pins | None = None) -> Entry:
     """It was sent, and what it cost is not known yet: a mark, followed by a terminal entry later."""
-    return Entry(kind="unknown", attempt_id=attempt_id, call_id=call_id, at_us=at_us, body=body)
+    return _pinned(Entry(kind="unknown", attempt_id=attempt_id, call_id=call_id, at_us=at_us, body=body), pins)
 
 
 def ended(*, call_id: CallId, at_us: int, body: CallBody) -> Entry:

@@ -14,6 +14,8 @@ TOKENS_PER_MESSAGE = 8
 """What providers put around a message: role, separators. OpenAI's cookbook counts 3 to 4."""
 TOKENS_FOR_TOOLS = 1024
 """What providers say to the model about tools, beside their definitions. Anthropic documents up to 530 (10/2025)."""
+ASSUMED_OUTPUT_TOKENS = 4096
+"""The bound on an answer that nothing else bounds: what most models take."""
 LEAST_OUTPUT_TOKENS = 16
 """An answer shorter than this is of no use to anybody: rather none."""
 
@@ -97,28 +99,33 @@ class HoldPlan(msgspec.Struct, frozen=True, kw_only=True):
     output: int | None = None
     """The bound on the output of each that the request brings; None: it brings none."""
     most: int | None = None
-    """The model's own bound."""
+    """The model's own bound; None: not known, so that the gateway sets one in any case."""
     floor: int = 256
     """Where the gateway sets the bound, not below this while it can be paid."""
 
     @property
-    def full(self) -> NanoUsd | None:
-        """Enough for whatever the model does; None: nothing bounds it."""
-        tokens = self.output if self.output is not None else self.most
-        return None if tokens is None else self.ceiling.cost(tokens * self.choices)
+    def full(self) -> NanoUsd:
+        """Enough for whatever the model does, or is assumed to do."""
+        return self.ceiling.cost((self.output or self._most) * self.choices)
+
+    @property
+    def full_bound(self) -> int | None:
+        """The bound to set when all of `full` is held; None: none."""
+        return ASSUMED_OUTPUT_TOKENS if self.output is None and self.most is None else None
 
     @property
     def least(self) -> NanoUsd:
         """The smallest hold with which it can be sent."""
-        if self.output is not None:
-            return self.ceiling.cost(self.output * self.choices)
-        tokens = LEAST_OUTPUT_TOKENS if self.most is None else min(LEAST_OUTPUT_TOKENS, self.most)
-        return self.ceiling.cost(tokens * self.choices)
+        return self.ceiling.cost((self.output or min(LEAST_OUTPUT_TOKENS, self._most)) * self.choices)
+
+    @property
+    def _most(self) -> int:
+        return ASSUMED_OUTPUT_TOKENS if self.most is None else self.most
 
     def within(self, free: int, *, calls_in_flight: int) -> tuple[NanoUsd, int | None] | None:
         """The hold, and the bound to set, when `free` is all there is; None: it does not fit."""
-        if (full := self.full) is not None and full <= free:
-            return full, None
+        if (full := self.full) <= free:
+            return full, self.full_bound
         if self.output is not None:
             return None
         bound = bounded_output(
@@ -126,7 +133,7 @@ class HoldPlan(msgspec.Struct, frozen=True, kw_only=True):
             remaining=free,
             calls_in_flight=calls_in_flight,
             floor=self.floor,
-            most=self.most,
+            most=self._most,
         )
         return None if bound is None else (self.ceiling.cost(bound * self.choices), bound)
 

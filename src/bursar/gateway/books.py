@@ -17,6 +17,7 @@ from bursar.domain.accounting import (
     Entry,
     Failure,
     OpenBody,
+    Pins,
     SettleBody,
     encode_entries,
     ended,
@@ -30,7 +31,7 @@ from bursar.domain.money import NanoUsd
 from bursar.gateway.call import Attempt, Call, Charge
 from bursar.gateway.log_row import call_body
 from bursar.gateway.models import Deployment
-from bursar.ports import Recorder
+from bursar.ports import BudgetHold, Recorder
 
 
 def wall_us() -> int:
@@ -68,8 +69,8 @@ class Books:
         """Microseconds since 1970."""
         return self._clock_us()
 
-    async def open(self, call: Call, deployment: Deployment) -> Attempt:
-        """Promise an attempt. Raises JournalError: it must not be sent."""
+    async def open(self, call: Call, deployment: Deployment, hold: BudgetHold | None = None) -> Attempt:
+        """Promise an attempt, whose end closes `hold`. Raises JournalError: it must not be sent."""
         now = self._clock_us()
         call.attempts += 1
         attempt = Attempt(
@@ -77,6 +78,7 @@ class Books:
             deployment=deployment,
             price=deployment.prices.at(now / 1e6),
             opened_us=now,
+            hold=hold,
         )
         body = _open_body(
             deployment.provider,
@@ -85,14 +87,16 @@ class Books:
             call.principal.api_key,
             None if attempt.price is None else attempt.price.version,
         )
-        entry = opened(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body)
+        entry = opened(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body, pins=_pins(attempt))
         promise = self._recorder.promise(encode_entries([entry]))
         try:
             await promise
         except asyncio.CancelledError:
             if promise.done() and not promise.cancelled():  # both at the same moment: it is on record, and never sent
                 body_of_end = EndBody(reason="cancelled before it was sent")
-                self._report([voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body_of_end)])
+                self._report(
+                    [voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body_of_end, pins=_pins(attempt))]
+                )
             raise
         self._open += 1
         call.attempt = attempt
@@ -100,12 +104,16 @@ class Books:
 
     def settle(self, call: Call, attempt: Attempt, charge: Charge, *, failure: Failure | None = None) -> None:
         """The attempt cost `charge`, and the call is finished."""
+        if charge.estimated and attempt.hold is not None and charge.cost > attempt.hold.amount:
+            charge.cost, charge.parts = NanoUsd(attempt.hold.amount), None  # no estimate is better than the bound
+            charge.flags = (*charge.flags, "estimate_at_hold")
         attempt.charge = charge
-        self._end(attempt)
+        self._end(attempt, charge.cost)
         now = self._clock_us()
         entries: list[Entry] = []
         if charge.estimated and failure is not None:
-            entries.append(unknown(attempt_id=attempt.id, call_id=call.id, at_us=now, body=_end_body(attempt, failure)))
+            mark = _end_body(attempt, failure)
+            entries.append(unknown(attempt_id=attempt.id, call_id=call.id, at_us=now, body=mark, pins=_pins(attempt)))
         entries.append(_settle_entry(call, attempt, charge, now))
         entries.append(self._call_entry(call, attempt, charge.cost, now, failure))
         self._report(entries)
@@ -114,11 +122,12 @@ class Books:
 
     def void(self, call: Call, attempt: Attempt, failure: Failure) -> None:
         """It is certain that the attempt cost nothing; the call has failed."""
-        self._end(attempt)
+        self._end(attempt, NanoUsd(0))
         now = self._clock_us()
+        end = _end_body(attempt, failure)
         self._report(
             [
-                voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=_end_body(attempt, failure)),
+                voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=_pins(attempt)),
                 self._call_entry(call, attempt, NanoUsd(0), now, failure),
             ]
         )
@@ -141,9 +150,11 @@ class Books:
         """Whether every attempt that was promised has its end on disk."""
         return self.flush() and self._open == 0
 
-    def _end(self, attempt: Attempt) -> None:
+    def _end(self, attempt: Attempt, cost: NanoUsd) -> None:
         attempt.booked = True
         self._open -= 1
+        if attempt.hold is not None:
+            attempt.hold.settle(cost)
 
     def _call_entry(
         self, call: Call, attempt: Attempt | None, spend: NanoUsd, now: int, failure: Failure | None
@@ -178,7 +189,13 @@ def _settle_entry(call: Call, attempt: Attempt, charge: Charge, now: int) -> Ent
             provider_usage=msgspec.Raw(charge.provider_usage) if charge.provider_usage else None,
             flags=charge.flags,
         ),
+        pins=_pins(attempt),
     )
+
+
+def _pins(attempt: Attempt) -> Pins | None:
+    hold = attempt.hold
+    return None if hold is None else Pins(NanoUsd(hold.amount), hold.windows)
 
 
 def _end_body(attempt: Attempt, failure: Failure) -> EndBody:

@@ -12,7 +12,7 @@ from bursar.domain.prices import CostParts, Price
 from bursar.domain.principals import Principal
 from bursar.domain.usage import Usage
 from bursar.gateway.models import Deployment
-from bursar.ports import Reply
+from bursar.ports import BudgetHold, Reply
 from bursar.wire.http import RawHeaders, Request
 from bursar.wire.openai_chat import ChatRequest
 
@@ -76,6 +76,8 @@ class Attempt(msgspec.Struct, kw_only=True):
     upstream_headers: RawHeaders = []
     provider_id: str | None = None
     charge: Charge | None = None
+    hold: BudgetHold | None = None
+    """What it holds of its budgets."""
     booked: bool = False
     """Its end is on record."""
 

@@ -18,6 +18,7 @@ from bursar.domain.accounting import Evidence
 from bursar.domain.accounting import Failure as LoggedFailure
 from bursar.domain.errors import InvalidRequest, JournalError, NotBuilt, Refusal, Unavailable
 from bursar.domain.ids import CallId
+from bursar.domain.limits import Limits
 from bursar.domain.money import usd_float
 from bursar.domain.outcomes import Outcome
 from bursar.domain.permissions import LLM_ROUTES, check_route
@@ -38,11 +39,23 @@ from bursar.gateway.failures import (
     upstream_failure,
 )
 from bursar.gateway.headers import HeaderWriter
+from bursar.gateway.hold_plan import hold_plan
 from bursar.gateway.kept_text import TextKeeper
 from bursar.gateway.key_spend import KeySpend
 from bursar.gateway.models import Deployment, ModelTable
 from bursar.gateway.stream import StreamRelay
-from bursar.ports import Authenticator, FailureKind, Reply, Timeouts, Transport, TransportError, UpstreamResponse
+from bursar.ports import (
+    Authenticator,
+    BudgetHold,
+    BudgetKeeper,
+    FailureKind,
+    Reply,
+    Timeouts,
+    Transport,
+    TransportError,
+    UpstreamRequest,
+    UpstreamResponse,
+)
 from bursar.wire.content_encoding import ContentEncodingError, StreamDecoder, decoded
 from bursar.wire.forbidden import forbidden_member
 from bursar.wire.http import RawHeaders, Request, header
@@ -85,6 +98,7 @@ class ChatCompletions:
         models: ModelTable,
         transport: Transport,
         books: Books,
+        budgets: BudgetKeeper,
         headers: HeaderWriter,
         key_spend: KeySpend,
         deadlines: Deadlines,
@@ -96,6 +110,7 @@ class ChatCompletions:
         self._models = models
         self._transport = transport
         self._books = books
+        self._budgets = budgets
         self._headers = headers
         self._key_spend = key_spend
         self._deadlines = deadlines
@@ -164,13 +179,7 @@ class ChatCompletions:
         """One attempt, from its promise to its end."""
         assert deployment.upstream is not None
         timeouts = _timeouts(call, deployment)
-        extra = [*call.chat.options.extra_headers, *self._settings.forward_headers(call.request.headers)]
-        upstream_request = deployment.upstream.request(call.chat, extra_headers=extra, timeouts=timeouts)
-        try:
-            attempt = await self._books.open(call, deployment)
-        except JournalError as error:
-            log.error("call.refused reason=%s", error)
-            raise Unavailable("The gateway cannot record calls at the moment, and so makes none.") from error
+        attempt, upstream_request = await self._open(call, deployment, timeouts)
         relay = self._relay(call, attempt) if call.chat.stream else None
         response: UpstreamResponse | None = None
         try:
@@ -209,6 +218,37 @@ class ChatCompletions:
             call.reply.when_ended(_nothing)
             if response is not None:
                 response.close()
+
+    async def _open(self, call: Call, deployment: Deployment, timeouts: Timeouts) -> tuple[Attempt, UpstreamRequest]:
+        """Hold what the attempt may cost and put it on record: from here on it may be sent. Raises Refusal."""
+        assert deployment.upstream is not None
+        hold = await self._hold(call, deployment)
+        try:
+            if hold is not None and hold.bound is not None:
+                call.chat = deployment.upstream.bounded(call.chat, hold.bound)
+            extra = [*call.chat.options.extra_headers, *self._settings.forward_headers(call.request.headers)]
+            request = deployment.upstream.request(call.chat, extra_headers=extra, timeouts=timeouts)
+            return await self._books.open(call, deployment, hold), request
+        except BaseException as error:
+            if hold is not None:
+                hold.void()
+            if not isinstance(error, JournalError):
+                raise
+            log.error("call.refused reason=%s", error)
+            raise Unavailable("The gateway cannot record calls at the moment, and so makes none.") from error
+
+    async def _hold(self, call: Call, deployment: Deployment) -> BudgetHold | None:
+        """What the call holds of its budgets; None: it has none, or is free. Raises Refusal."""
+        principal = call.principal
+        if not principal.limits and not principal.model_limits:
+            return None
+        account = self._budgets.account(_limits(call))
+        if account is None:
+            return None
+        plan = hold_plan(call.request, call.chat, deployment, deployment.prices.at(self._books.now_us() / 1e6))
+        if plan is None:
+            return None
+        return account.hold_now(plan) or await account.hold(plan)
 
     def _relay(self, call: Call, attempt: Attempt) -> StreamRelay:
         assembly = None if self._texts is None else StreamAssembly()
@@ -409,6 +449,17 @@ class ChatCompletions:
         if not reply.gone and not reply.started:
             status, fields, body = refusal_answer(refusal)
             reply.send(status, fields + self._headers.refusal(call_id, principal), body)
+
+
+def _limits(call: Call) -> tuple[Limits, ...]:
+    """All limits that apply to the call."""
+    principal = call.principal
+    limits = principal.limits
+    if principal.model_limits:
+        name = call.group if call.group in principal.model_limits else call.group.rpartition("/")[2]
+        if (own := principal.model_limits.get(name)) is not None:
+            limits = (*limits, own)
+    return limits
 
 
 def _complaint(attempt: Attempt, error: UpstreamError, *, output: bool = False) -> AttemptFailure:

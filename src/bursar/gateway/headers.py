@@ -108,7 +108,10 @@ class HeaderWriter:
         )
 
     def _common(self, call: Call, attempt: Attempt) -> FieldLines:
-        return _field(b"x-litellm-call-id", call.attribution.litellm_call_id) + self._deployment(attempt.deployment)
+        fields = _field(b"x-litellm-call-id", call.attribution.litellm_call_id) + self._deployment(attempt.deployment)
+        if attempt.hold is not None and attempt.hold.bound is not None:
+            fields += b"x-bursar-max-tokens: %d\r\n" % attempt.hold.bound
+        return fields
 
     def _key(self, principal: Principal) -> FieldLines:
         fields = b"x-litellm-key-spend: %r\r\n" % usd_float(self._key_spend.of(principal))

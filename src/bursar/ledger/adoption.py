@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from bursar.domain.accounting import EndBody, Entry, encode_entries, unknown
-from bursar.domain.errors import JournalError, JournalTaken
+from bursar.domain.errors import JournalError, JournalTaken, StoreUnavailable
 from bursar.domain.ids import AttemptId, CallId, JournalId
 from bursar.ledger.journal import (
     Journal,
@@ -27,7 +27,7 @@ from bursar.ledger.journal import (
     waiting_journals,
 )
 from bursar.ledger.poster import Poster
-from bursar.ports import LedgerStore
+from bursar.ports import BudgetStore, LedgerStore
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class Adopter:
     def __init__(
         self,
         store: LedgerStore,
+        budgets: BudgetStore,
         *,
         root: Path,
         own: JournalId,
@@ -60,6 +61,7 @@ class Adopter:
     ) -> None:
         """`own`: the journal that `recorder` writes; `appended` is called after each record, for its poster to look."""
         self._store = store
+        self._budgets = budgets
         self._root = root
         self._own = own
         self._recorder = recorder
@@ -84,7 +86,7 @@ class Adopter:
             await self._adopt(directory)
         except FileNotFoundError:
             pass  # another process had the lock, and has put the journal by in the meantime
-        except (JournalError, JournalTaken, OSError) as error:
+        except (JournalError, JournalTaken, StoreUnavailable, OSError) as error:
             if directory not in self._told:
                 self._told.add(directory)
                 log.error("journal.not_adopted directory=%s reason=%s", directory, error)
@@ -100,9 +102,12 @@ class Adopter:
         reader = JournalReader(directory, JournalId(directory.name))
         try:
             if segment_numbers(directory):
-                poster = Poster(self._store, reader, journal_id=JournalId(directory.name), host=self._host)
+                journal_id = JournalId(directory.name)
+                poster = Poster(self._store, reader, journal_id=journal_id, host=self._host, heir=True)
                 await poster.run(follow=False)
                 marked = await self._mark_open(directory)
+                assert poster.epoch is not None
+                await self._budgets.release(journal_id, poster.epoch)
                 log.warning("journal.adopted id=%s posted=%d open=%d", directory.name, poster.posted_sequence, marked)
             put_by(directory)
         finally:

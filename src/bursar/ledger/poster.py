@@ -31,8 +31,12 @@ _RETRY_MAX_S = 5.0
 class Poster:
     """Carries one journal. The owner of the journal runs it; one at a time."""
 
-    def __init__(self, store: LedgerStore, reader: JournalReader, *, journal_id: JournalId, host: str) -> None:
+    def __init__(
+        self, store: LedgerStore, reader: JournalReader, *, journal_id: JournalId, host: str, heir: bool = False
+    ) -> None:
+        """`heir`: the journal's process is dead, and must not commit any more."""
         self._store = store
+        self._heir = heir
         self._reader = reader
         self._journal_id = journal_id
         self._host = host
@@ -43,6 +47,11 @@ class Poster:
         self._stopping = False
         self._away = False
         self.posted_sequence = 0
+
+    @property
+    def epoch(self) -> int | None:
+        """Under which the journal is posted; None: the database has not said yet."""
+        return None if self._position is None else self._position.epoch
 
     def notify(self) -> None:
         """There is something new in the journal."""
@@ -110,7 +119,13 @@ class Poster:
 
     async def _next_batch(self) -> list[memoryview]:
         if self._position is None:
-            self._position = await self._store.register(self._journal_id, self._host)
+            position = await self._store.register(self._journal_id, self._host)
+            if self._heir:
+                position = JournalPosition(
+                    sequence=position.sequence, epoch=await self._store.take_over(self._journal_id, position.epoch)
+                )
+                self._heir = False
+            self._position = position
             self.posted_sequence = self._position.sequence
             self._reader.seek(self._position.sequence + 1)
         if not self._waiting:

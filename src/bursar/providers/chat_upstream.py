@@ -5,7 +5,7 @@ from bursar.providers.mock_response import MockResponse
 from bursar.providers.openai_compatible import OpenAICompatible
 from bursar.wire.http import RawHeaders
 from bursar.wire.openai_answer import AnswerRules
-from bursar.wire.openai_chat import ChatRequest
+from bursar.wire.openai_chat import ChatRequest, bounded
 
 
 class ProviderChat:
@@ -30,6 +30,14 @@ class ProviderChat:
             body=self._dialect.body(chat),
             timeouts=timeouts,
         )
+
+    def output_limit(self, chat: ChatRequest) -> int | None:
+        """See `ports.ChatUpstream.output_limit`."""
+        return self._dialect.output_limit(chat)
+
+    def bounded(self, chat: ChatRequest, tokens: int) -> ChatRequest:
+        """See `ports.ChatUpstream.bounded`."""
+        return bounded(chat, tokens)
 
     def conceal(self, text: str) -> str:
         """See `ports.ChatUpstream.conceal`."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from msgspec import Raw
 
 from bursar.domain.errors import InvalidRequest
@@ -83,6 +84,22 @@ class OpenAICompatible:
         except RecursionError:
             raise InvalidRequest("Invalid JSON payload: nested too deeply.", param="request_body") from None
         return encode_members(members)
+
+    def output_limit(self, request: ChatRequest) -> int | None:
+        """The bound on the tokens of one answer that `body` will hold; None: none."""
+        dropped = {*self._drops, *self._settings.additional_drop_params, *request.options.additional_drop_params}
+        if not _LIMITS.isdisjoint(dropped):
+            return None
+        if request.max_tokens is not None:
+            return request.max_tokens
+        for name in ("max_completion_tokens", "max_tokens"):
+            raw = self._defaults_beside(request.members).get(name)
+            if raw is not None and raw != NULL:
+                try:
+                    return msgspec.json.decode(raw, type=int)
+                except msgspec.ValidationError:
+                    return None
+        return None
 
     def _defaults_beside(self, given: Members) -> Mapping[str, Raw]:
         """The deployment's defaults; its output limit only where the caller gives none under either name."""

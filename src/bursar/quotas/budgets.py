@@ -84,6 +84,24 @@ class Hold:
         self.settle(0)
 
 
+class Account:
+    """The budgets of one call. Implements `ports.BudgetAccount`."""
+
+    __slots__ = ("_budgets", "lines")
+
+    def __init__(self, budgets: "Budgets", lines: tuple[Line, ...]) -> None:
+        self._budgets = budgets
+        self.lines = lines
+
+    def hold_now(self, plan: HoldPlan) -> Hold | None:
+        """See `ports.BudgetAccount.hold_now`."""
+        return self._budgets.hold_now(self.lines, plan)
+
+    async def hold(self, plan: HoldPlan) -> Hold:
+        """See `ports.BudgetAccount.hold`."""
+        return await self._budgets.hold(self.lines, plan)
+
+
 class _Waiter:
     """A call that waits for its turn."""
 
@@ -93,14 +111,13 @@ class _Waiter:
         self.lines = lines
         self.plan = plan
         self.future = future
-        self.bounding = plan.full is None
+        self.bounding = False
         """The model's maximum does not fit: what does is enough."""
         self.short: Line | None = None
 
     @property
     def need(self) -> int:
-        full = self.plan.full
-        return self.plan.least if self.bounding or full is None else full
+        return self.plan.least if self.bounding else self.plan.full
 
 
 class Budgets:
@@ -137,6 +154,11 @@ class Budgets:
 
     # What calls do
 
+    def account(self, limits: Sequence[Limits]) -> Account | None:
+        """See `ports.BudgetKeeper.account`."""
+        lines = self.lines(limits)
+        return Account(self, lines) if lines else None
+
     def lines(self, limits: Sequence[Limits]) -> tuple[Line, ...]:
         """The windows of those of `limits` that have a budget, in the period of this moment."""
         return tuple([self._line(one, one.budget) for one in limits if one.budget is not None])
@@ -144,8 +166,6 @@ class Budgets:
     def hold_now(self, lines: Sequence[Line], plan: HoldPlan) -> Hold | None:
         """Hold what the call may cost at most, if that is at hand and nobody waits for it."""
         full = plan.full
-        if full is None:
-            return None
         for line in lines:
             share = line.share
             if line.queue or share.leased - share.spent - share.held < full:
@@ -153,7 +173,7 @@ class Budgets:
         for line in lines:
             line.share.held += full
             line.share.calls += 1
-        return Hold(self, lines, full, None)
+        return Hold(self, lines, full, plan.full_bound)
 
     async def hold(self, lines: Sequence[Line], plan: HoldPlan) -> Hold:
         """Hold what the call may cost, waiting for it if it must.
@@ -304,10 +324,11 @@ class Budgets:
 
     def _take(self, waiter: _Waiter, *, at_any_rate: bool = False) -> Hold | None:
         """Hold for a waiter whatever it may have, now; None: not enough, and `short` says of what."""
-        full, bound = waiter.plan.full, None
+        full = waiter.plan.full
         free = min(line.share.free for line in waiter.lines)
-        if full is not None and full <= free:
-            amount: int = full
+        bound: int | None
+        if full <= free:
+            amount, bound = full, waiter.plan.full_bound
         elif waiter.bounding and (at_any_rate or self._worth_bounding(waiter)):
             flight = max(line.share.calls for line in waiter.lines)
             found = waiter.plan.within(free, calls_in_flight=flight)

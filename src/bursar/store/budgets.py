@@ -10,7 +10,7 @@ from bursar.domain.errors import JournalTaken
 from bursar.domain.ids import JournalId
 from bursar.domain.limits import Scope, ScopeKind, parts_of
 from bursar.domain.windows import Answer, Grant, Window, WindowId, exchange
-from bursar.ports import BudgetAsk, Dangling
+from bursar.ports import BudgetAsk
 from bursar.store.database import Database
 from bursar.store.limits import nano_of, utc_s
 from bursar.store.named_sql import load_named_sql
@@ -90,7 +90,7 @@ class PostgresBudgets:
                 await connection.execute(_SQL["tell"], freed, wanted, instance)
         return answers
 
-    async def release(self, instance: JournalId, epoch: int, dangling: Sequence[Dangling]) -> None:
+    async def release(self, instance: JournalId, epoch: int) -> None:
         """See `ports.BudgetStore.release`."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["forget_heartbeat"], instance)
@@ -99,15 +99,7 @@ class PostgresBudgets:
                 if await connection.fetchval(_SQL["has_ended"], instance):
                     return
                 raise JournalTaken(f"instance {instance} is not under epoch {epoch} any more")
-            pins = [(n, window) for n, attempt in enumerate(dangling, 1) for window in attempt.windows]
-            freed = await connection.fetch(
-                _SQL["release"],
-                instance,
-                [attempt.attempt_id for attempt in dangling],
-                [attempt.hold for attempt in dangling],
-                [n for n, _ in pins],
-                [window for _, window in pins],
-            )
+            freed = await connection.fetch(_SQL["release"], instance)
             if freed:
                 await connection.execute(_SQL["tell"], [row["window_id"] for row in freed], [], instance)
 

@@ -1,6 +1,7 @@
 """The books in PostgreSQL: implements `ports.LedgerStore`."""
 
 import asyncpg
+import msgspec
 
 from bursar.domain.errors import JournalTaken, StoreRefused, StoreUnavailable
 from bursar.domain.ids import JournalId
@@ -12,6 +13,10 @@ _SQL = load_named_sql("ledger")
 
 _REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 """What the content is to blame for. Not among them: errors in our own SQL, which must stop the poster loudly."""
+
+
+_Charged = tuple[str, str, int, int]
+"""Window, instance, what its attempts cost, what they held."""
 
 
 class PostgresLedger:
@@ -26,6 +31,14 @@ class PostgresLedger:
             await connection.execute(_SQL["register_journal"], journal_id, host)
             row = await connection.fetchrow(_SQL["journal_position"], journal_id)
         return JournalPosition(sequence=row["posted_sequence"], epoch=row["epoch"])
+
+    async def take_over(self, journal_id: JournalId, epoch: int) -> int:
+        """See `ports.LedgerStore.take_over`."""
+        async with self._database.connection() as connection:
+            new = await connection.fetchval(_SQL["take_over"], journal_id, epoch)
+        if new is None:
+            raise JournalTaken(f"journal {journal_id} is not under epoch {epoch} any more")
+        return int(new)
 
     async def post(self, batch: Batch) -> int:
         """See `ports.LedgerStore.post`."""
@@ -43,6 +56,9 @@ class PostgresLedger:
                     )
                 if counts["inserted"] < counts["offered"]:
                     await connection.execute(_SQL["quarantine_contradictions"], entries, batch.journal_id)
+                if counts["charged"] is not None:
+                    charged = msgspec.json.decode(counts["charged"], type=list[_Charged])
+                    await connection.execute(_SQL["book_grants"], *zip(*charged, strict=True))
                 if (aside := batch.set_aside) is not None:
                     await connection.execute(
                         _SQL["quarantine_record"], aside.reason, batch.journal_id, batch.upto, aside.content

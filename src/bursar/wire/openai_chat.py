@@ -132,6 +132,13 @@ def encode_members(members: Members) -> bytes:
     return _encode(members)
 
 
+def bounded(request: ChatRequest, tokens: int) -> ChatRequest:
+    """`request` with a bound on the output of each answer. Adapters give it the name that their provider knows."""
+    members = {name: value for name, value in request.members.items() if name != "max_completion_tokens"}
+    members["max_tokens"] = Raw(str(tokens).encode())
+    return msgspec.structs.replace(request, members=members, max_tokens=tokens)
+
+
 def prompt_text_bytes(request: ChatRequest) -> int:
     """UTF-8 bytes of text in messages and tools, for the estimate when an upstream reports no usage.
 

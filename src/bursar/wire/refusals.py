@@ -15,6 +15,8 @@ _STATUS: dict[type, int] = {
     errors.TooLarge: 413,
     errors.Unprocessable: 422,
     errors.NotBuilt: 501,
+    errors.BudgetExceeded: 422,
+    errors.UnboundedCost: 400,
     errors.Unavailable: 503,
 }
 

@@ -36,3 +36,11 @@ CREATE UNLOGGED TABLE bursar.heartbeats (
     instance_id uuid PRIMARY KEY,
     seen_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- What an attempt holds, of which windows, and whose grants those are: its own instance's, also where another one, which
+-- has adopted it, tells how it came out.
+ALTER TABLE bursar.entries
+    ADD COLUMN instance_id uuid,
+    ADD COLUMN hold_nano_usd bigint CHECK (hold_nano_usd >= 0),
+    ADD COLUMN windows uuid[];
+CREATE INDEX entries_of_instance ON bursar.entries (instance_id) WHERE kind = 'open';

@@ -94,15 +94,14 @@ SELECT pg_notify('bursar_windows', told) FROM (
 
 -- name: release
 -- The instance has ended and all it did is booked: of its grants, what is neither spent nor held for one of its attempts
--- that nobody has ended yet goes back. $2: those attempts that its journal left open, $3: their holds, $4: their windows.
+-- that nobody has ended yet goes back.
 WITH held AS (
-    SELECT p.window_id, sum(o.hold) AS amount
-    FROM unnest($2::uuid[], $3::bigint[]) WITH ORDINALITY AS o (attempt_id, hold, n)
-    JOIN unnest($4::integer[], $5::uuid[]) AS p (n, window_id) ON p.n = o.n
-    WHERE NOT EXISTS (
+    SELECT window_id, sum(o.hold_nano_usd) AS amount
+    FROM bursar.entries AS o CROSS JOIN LATERAL unnest(o.windows) AS window_id
+    WHERE o.instance_id = $1 AND o.kind = 'open' AND NOT EXISTS (
         SELECT FROM bursar.entries AS e WHERE e.attempt_id = o.attempt_id AND e.kind IN ('settle', 'void')
     )
-    GROUP BY p.window_id
+    GROUP BY window_id
 ),
 kept AS (
     SELECT g.window_id, g.leased_nano_usd AS before,

@@ -1,11 +1,20 @@
 -- The poster's statements. One transaction claims the journal, posts a batch of records, and moves the position.
 
 -- name: register_journal
-INSERT INTO bursar.journals (journal_id, host) VALUES ($1, $2)
+WITH instance AS (
+    INSERT INTO bursar.instances (instance_id, host) VALUES ($1, $2)
+    ON CONFLICT (instance_id) DO NOTHING
+)
+INSERT INTO bursar.journals (journal_id) VALUES ($1)
 ON CONFLICT (journal_id) DO NOTHING
 
 -- name: journal_position
-SELECT posted_sequence, epoch FROM bursar.journals WHERE journal_id = $1
+SELECT j.posted_sequence, i.epoch
+FROM bursar.journals AS j JOIN bursar.instances AS i ON i.instance_id = j.journal_id
+WHERE j.journal_id = $1
+
+-- name: take_over
+UPDATE bursar.instances SET epoch = epoch + 1 WHERE instance_id = $1 AND epoch = $2 RETURNING epoch
 
 -- name: journals
 SELECT journal_id, posted_sequence FROM bursar.journals ORDER BY created_at DESC LIMIT 20
@@ -13,30 +22,45 @@ SELECT journal_id, posted_sequence FROM bursar.journals ORDER BY created_at DESC
 -- name: post_entries
 -- $1: a JSON array of entries as the journal holds them, in UTF-8. What is there already inserts nothing and moves no total.
 -- $2 to $5: the journal, its epoch, and from where to where it is carried. Not claimed: another poster has been here
--- since, or took the journal over; then nothing is inserted. The claim locks the journal's row until commit.
+-- since, or took the journal over; then nothing is inserted. The claim locks the
+-- instance's and the journal's row until commit.
 -- A provider that repeats its ids must not lose a row: the second becomes '<provider id>:<our call id>'.
 -- The names under which the row's metadata tells who called, and what it cost, are not the caller's to fill, also where
 -- we have nothing to put there.
-WITH claimed AS (
-    UPDATE bursar.journals
+WITH alive AS MATERIALIZED (
+    SELECT instance_id FROM bursar.instances WHERE instance_id = $2 AND epoch = $3 FOR SHARE
+),
+claimed AS (
+    UPDATE bursar.journals AS j
     SET posted_sequence = $5, posted_at = now()
-    WHERE journal_id = $2 AND epoch = $3 AND posted_sequence = $4
-    RETURNING journal_id
+    FROM alive
+    WHERE j.journal_id = alive.instance_id AND j.posted_sequence = $4
+    RETURNING j.journal_id
 ),
 incoming AS MATERIALIZED (
-    SELECT kind, attempt_id, coalesce(seq, 0) AS seq, call_id, at_us, cost_nano_usd, evidence, body
+    SELECT kind, attempt_id, coalesce(seq, 0) AS seq, call_id, at_us, cost_nano_usd, evidence, hold_nano_usd, windows,
+        coalesce(owner, $2) AS instance_id, body
     FROM claimed CROSS JOIN json_to_recordset(convert_from($1, 'UTF8')::json) AS e (
         kind text, attempt_id uuid, seq integer, call_id uuid, at_us bigint, cost_nano_usd bigint, evidence text,
-        body json
+        hold_nano_usd bigint, windows uuid[], owner uuid, body json
     )
 ),
 inserted AS (
-    INSERT INTO bursar.entries (attempt_id, kind, seq, call_id, at, cost_nano_usd, evidence, body)
+    INSERT INTO bursar.entries (
+        attempt_id, kind, seq, call_id, at, cost_nano_usd, evidence, hold_nano_usd, windows, instance_id, body
+    )
     SELECT attempt_id, kind, seq, call_id, timestamptz 'epoch' + at_us * interval '1 microsecond', cost_nano_usd,
-        evidence, body
+        evidence, hold_nano_usd, windows, instance_id, body
     FROM incoming
     ON CONFLICT DO NOTHING
-    RETURNING attempt_id, kind, seq, cost_nano_usd, body
+    RETURNING attempt_id, kind, seq, cost_nano_usd, hold_nano_usd, windows, instance_id, body
+),
+charged AS (
+    SELECT window_id, i.instance_id, sum(coalesce(i.cost_nano_usd, 0)) AS cost,
+        sum(i.hold_nano_usd) AS hold
+    FROM inserted AS i CROSS JOIN LATERAL unnest(i.windows) AS window_id
+    WHERE i.kind IN ('settle', 'void', 'adjust')
+    GROUP BY 1, 2
 ),
 calls AS MATERIALIZED (
     SELECT i.attempt_id AS call_id, c.*, c.spend_nano_usd / 1e9::double precision AS usd,
@@ -134,7 +158,40 @@ keys AS (
 )
 SELECT EXISTS (SELECT FROM claimed) AS claimed,
     (SELECT count(*) FROM incoming) AS offered, (SELECT count(*) FROM inserted) AS inserted,
-    (SELECT count(*) FROM logged) AS logged, (SELECT count(*) FROM keys) AS keys
+    (SELECT count(*) FROM logged) AS logged, (SELECT count(*) FROM keys) AS keys,
+    (SELECT json_agg(json_build_array(window_id, instance_id, cost, hold)) FROM charged) AS charged
+
+-- name: book_grants
+-- $1: windows, $2: instances, $3: what their attempts cost, $4: what those had held. A charge above its grant raises what
+-- is leased. Of an instance that has ended, what was held for an attempt and not charged goes back.
+WITH told AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[]) AS t (window_id, instance_id, cost, hold)
+),
+before AS MATERIALIZED (
+    SELECT g.window_id, g.instance_id, g.leased_nano_usd AS leased, g.spent_nano_usd + t.cost AS spent,
+        CASE WHEN i.ended_at IS NULL THEN 0 ELSE t.hold - t.cost END AS freed
+    FROM told AS t
+    JOIN bursar.windows AS w ON w.window_id = t.window_id
+    JOIN bursar.grants AS g ON g.window_id = t.window_id AND g.instance_id = t.instance_id
+    JOIN bursar.instances AS i ON i.instance_id = t.instance_id
+    ORDER BY w.window_id, g.instance_id
+    FOR UPDATE OF w, g
+),
+after AS MATERIALIZED (
+    SELECT window_id, instance_id, leased AS was_leased, spent, greatest(leased - freed, spent) AS leased FROM before
+),
+grants AS (
+    UPDATE bursar.grants AS g SET spent_nano_usd = a.spent, leased_nano_usd = a.leased
+    FROM after AS a WHERE g.window_id = a.window_id AND g.instance_id = a.instance_id
+    RETURNING g.window_id
+)
+UPDATE bursar.windows AS w
+SET spent_nano_usd = w.spent_nano_usd + s.cost, leased_nano_usd = w.leased_nano_usd + s.leased
+FROM (
+    SELECT a.window_id, sum(t.cost) AS cost, sum(a.leased - a.was_leased) AS leased
+    FROM after AS a JOIN told AS t USING (window_id, instance_id) GROUP BY a.window_id
+) AS s
+WHERE w.window_id = s.window_id
 
 -- name: quarantine_contradictions
 -- Of entries offered again: those that differ from what is there, also a second terminal entry of another kind.

@@ -1,0 +1,79 @@
+"""The most a call can cost at a deployment: what its budgets have to hold. See `domain.holds` for the rules."""
+
+import re
+
+from bursar.domain.errors import InvalidRequest, UnboundedCost
+from bursar.domain.holds import Extent, HoldPlan, ceiling_of, most_prompt_tokens
+from bursar.domain.prices import Price
+from bursar.gateway.models import Deployment
+from bursar.wire.http import Request
+from bursar.wire.openai_chat import ChatRequest
+
+_TYPE = re.compile(rb'"type"\s*:\s*"(\w+)"')
+_TEXT_TYPES = frozenset(
+    {b"text", b"function", b"refusal", b"thinking", b"redacted_thinking", b"ephemeral", b"tool_result", b"tool_use"}
+)
+_REFERRING = frozenset({"audio", "prediction", "previous_response_id", "prompt", "file_ids", "attachments"})
+"""Members that bring something along whose size the request does not show."""
+_PAID_TOOLS = frozenset({"web_search_options", "plugins"})
+"""Members by which the provider does more than the model, at prices of their own."""
+
+
+def hold_plan(request: Request, chat: ChatRequest, deployment: Deployment, price: Price | None) -> HoldPlan | None:
+    """What the call has to hold; None: it is known to be free.
+
+    Raises InvalidRequest: no price is known, so nothing can be held; UnboundedCost: nothing bounds what it can cost.
+    """
+    if price is None or not (price.states_prompt and price.states_completion):
+        raise InvalidRequest(
+            f"No price is known for the model {chat.model}, and a budget applies to this call. "
+            "Set input_cost_per_token and output_cost_per_token for it.",
+            kind="model_cost_map_missing",
+            param="model",
+        )
+    if price.free:
+        return None
+    members = chat.members
+    if paid := _PAID_TOOLS & members.keys():
+        name = min(paid)
+        raise UnboundedCost(
+            f"{name} lets the provider charge for more than tokens, which no budget can hold. Leave it out, or use a "
+            "key without a budget.",
+            param=name,
+        )
+    only_text = _REFERRING.isdisjoint(members) and _is_text(members["messages"])
+    prompt_tokens = most_prompt_tokens(
+        Extent(
+            body_bytes=len(request.body),
+            messages=bytes(members["messages"]).count(b'"role"'),
+            tools="tools" in members or "functions" in members,
+            only_text=only_text,
+        ),
+        context_window=_count(deployment, "max_input_tokens"),
+    )
+    if prompt_tokens is None:
+        raise UnboundedCost(
+            f"The request refers to what is no text, and the context window of {chat.model} is not known: nothing "
+            "bounds what it costs, and a budget applies. Set max_input_tokens in the deployment's model_info.",
+            param="messages",
+        )
+    assert deployment.upstream is not None
+    return HoldPlan(
+        ceiling=ceiling_of(price, prompt_tokens, only_text=only_text),
+        choices=chat.choices,
+        output=deployment.upstream.output_limit(chat),
+        most=_count(deployment, "max_output_tokens"),
+    )
+
+
+def _is_text(messages: object) -> bool:
+    """Whether all parts of the messages are text. An unknown kind of part is not."""
+    raw = bytes(messages)  # type: ignore[call-overload]  # msgspec.Raw
+    if b'"type"' not in raw:
+        return True
+    return all(kind in _TEXT_TYPES for kind in _TYPE.findall(raw))
+
+
+def _count(deployment: Deployment, name: str) -> int | None:
+    value = deployment.info.get(name)
+    return value if isinstance(value, int) and value > 0 else None

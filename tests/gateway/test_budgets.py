@@ -1,0 +1,203 @@
+"""Budgets, from a key's limit to the refusal and the books, over one worker and over four."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from bursar.oracle.serving import RunningOracle
+from tests.gateway.conftest import StartGateway
+from tests.gateway.running import Books, Gateway, config_text, running_gateway
+from tests.oracle.raw_client import Answer
+
+CENT = """
+- model_name: cent
+  litellm_params:
+    model: openai/oracle?tokens=100
+    api_base: {base}
+    api_key: {key}
+    input_cost_per_token: 0
+    output_cost_per_token: 0.0001
+- model_name: unbounded
+  litellm_params:
+    model: openai/oracle?tokens=20
+    api_base: {base}
+    api_key: {key}
+    input_cost_per_token: 0
+    output_cost_per_token: 0.0001
+  model_info: {{max_output_tokens: 1000000}}
+- model_name: free
+  litellm_params:
+    {{model: openai/oracle, api_base: '{base}', api_key: '{key}', input_cost_per_token: 0, output_cost_per_token: 0}}
+- model_name: unpriced
+  litellm_params: {{model: openai/nobody-knows-it, api_base: '{base}', api_key: '{key}'}}
+"""
+"""`cent` costs and holds exactly a cent when it is asked for 100 tokens."""
+
+
+async def cent(gateway: Gateway, key: str, **more: Any) -> Answer:
+    return await gateway.chat("cent", key=key, max_tokens=100, **more)
+
+
+async def spend_of(books: Books, key_alias: str) -> float:
+    await books.posted()
+    [row] = await books.fetch('SELECT spend FROM "LiteLLM_VerificationToken" WHERE key_alias = $1', key_alias)
+    return float(row["spend"])
+
+
+async def test_a_budget_is_spent_to_its_last_cent(start_gateway: StartGateway, books: Books) -> None:
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(max_budget=0.03, key_alias="ci")
+    answers = [await cent(gateway, key) for _ in range(4)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 422]
+    error = answers[-1].json["error"]
+    assert (error["type"], error["code"], error["param"]) == ("budget_exceeded", "422", None)
+    assert error["message"].startswith("Budget has been exceeded! Key=ci (sk-...")
+    assert "Current cost: 0.03, Max budget: 0.03. The call may cost up to 0.01" in error["message"]
+    assert await spend_of(books, "ci") == pytest.approx(0.03)
+    rows = await books.rows()
+    assert [row["status"] for row in rows] == ["success"] * 3 + ["failure"]
+    [window] = await books.fetch("SELECT * FROM bursar.windows")
+    assert (window["leased_nano_usd"], window["spent_nano_usd"]) == (30_000_000, 30_000_000)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_a_thousand_at_once(
+    oracle: RunningOracle, database_url: str, books: Books, tmp_path: Path, workers: int
+) -> None:
+    """Exactly a hundred are served, whoever asks where."""
+    config = config_text(oracle.base_url, models=CENT)
+    async with AsyncExitStack() as stack:
+        gateways = [
+            await stack.enter_async_context(
+                running_gateway(config, database_url=database_url, directory=tmp_path / f"w{number}")
+            )
+            for number in range(workers)
+        ]
+        key = await gateways[0].new_key(max_budget=1.0, key_alias="race")
+        answers = await asyncio.gather(*(cent(gateways[n % workers], key) for n in range(1000)))
+        statuses = [answer.status for answer in answers]
+        assert (statuses.count(200), statuses.count(422)) == (100, 900)
+        assert len(oracle.bill()) == 100
+    [window] = await books.fetch("SELECT * FROM bursar.windows")
+    assert (window["leased_nano_usd"], window["spent_nano_usd"]) == (10**9, 10**9)
+
+
+async def test_without_max_tokens_the_answer_is_bounded_by_what_is_left(
+    start_gateway: StartGateway, books: Books
+) -> None:
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(max_budget=0.05, key_alias="u")
+    answer = await gateway.chat("unbounded", key=key)
+    assert answer.status == 200
+    bound = int(answer.headers["x-bursar-max-tokens"])
+    assert 20 <= bound <= 500
+    served = 1
+    while (answer := await gateway.chat("unbounded", key=key)).status == 200:
+        served += 1
+        assert served < 100
+    assert answer.status == 422
+    assert await spend_of(books, "u") <= 0.05
+    assert served >= 0.9 * 25
+
+
+async def test_what_is_free_needs_no_budget(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(max_budget=0)
+    assert (await gateway.chat("free", key=key)).status == 200
+    assert (await cent(gateway, key)).status == 422
+
+
+async def test_what_nothing_bounds_is_refused(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(max_budget=100)
+    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x.invalid/i.png"}}]}]
+    answer = await gateway.chat("cent", key=key, messages=image)
+    assert (answer.status, answer.json["error"]["type"]) == (400, "unbounded_cost")
+    assert "max_input_tokens" in answer.json["error"]["message"]
+    answer = await gateway.chat("cent", key=key, web_search_options={})
+    assert (answer.status, answer.json["error"]["param"]) == (400, "web_search_options")
+    answer = await gateway.chat("unpriced", key=key)
+    assert (answer.status, answer.json["error"]["type"]) == (400, "model_cost_map_missing")
+
+
+async def test_failures_give_back_what_they_held(start_gateway: StartGateway, books: Books) -> None:
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(max_budget=0.01)
+    for _ in range(3):
+        assert (await gateway.chat("at/error=429", key=key, max_tokens=10)).status == 429
+    assert (await cent(gateway, key)).status == 200
+    assert (await cent(gateway, key)).status == 422
+    await books.posted()
+    [window] = await books.fetch("SELECT * FROM bursar.windows")
+    assert (window["leased_nano_usd"], window["spent_nano_usd"]) == (10_000_000, 10_000_000)
+
+
+async def test_a_team_a_user_and_a_member_have_budgets_of_their_own(start_gateway: StartGateway, books: Books) -> None:
+    gateway = await start_gateway(models=CENT)
+    await books.fetch("INSERT INTO \"LiteLLM_TeamTable\" (team_id, max_budget, updated_at) VALUES ('t', 0.02, now())")
+    first, second = [await gateway.new_key(team_id="t") for _ in range(2)]
+    statuses = [(await cent(gateway, key)).status for key in (first, second, first)]
+    assert statuses == [200, 200, 422]
+    answer = await cent(gateway, second)
+    assert "Team=t Current cost: 0.02, Max budget: 0.02" in answer.json["error"]["message"]
+
+
+async def test_a_period_says_when_it_ends(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(max_budget=0.01, budget_duration="1d")
+    assert (await cent(gateway, key)).status == 200
+    answer = await cent(gateway, key)
+    assert "the budget resets at " in answer.json["error"]["message"]
+    assert " 00:00:00 UTC" in answer.json["error"]["message"]
+
+
+async def test_a_stream_holds_and_settles(start_gateway: StartGateway, books: Books) -> None:
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(max_budget=0.02, key_alias="s")
+    for _ in range(2):
+        answer = await gateway.chat("cent", key=key, max_tokens=100, stream=True)
+        assert answer.status == 200
+        assert b"[DONE]" in answer.body
+    assert (await gateway.chat("cent", key=key, max_tokens=100, stream=True)).status == 422
+    assert await spend_of(books, "s") == pytest.approx(0.02)
+
+
+async def test_the_official_client_does_not_retry(start_gateway: StartGateway, oracle: RunningOracle) -> None:
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(max_budget=0.0)
+    async with openai.AsyncOpenAI(base_url=gateway.base_url, api_key=key) as client:
+        with pytest.raises(openai.UnprocessableEntityError, match="Budget has been exceeded"):
+            await client.chat.completions.create(
+                model="cent", messages=[{"role": "user", "content": "hello"}], max_tokens=100
+            )
+    assert oracle.bill() == []
+
+
+async def test_the_status_is_configurable(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(models=CENT, settings="litellm_settings: {budget_exceeded_status_code: 400}")
+    key = await gateway.new_key(max_budget=0.0)
+    answer = await cent(gateway, key)
+    assert (answer.status, answer.json["error"]["code"]) == (400, "400")
+
+
+async def test_the_whole_gateways_budget(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(models=CENT, settings="litellm_settings: {max_budget: 0.02, budget_duration: 30d}")
+    statuses = [(await gateway.chat("cent", max_tokens=100)).status for _ in range(3)]
+    assert statuses == [200, 200, 422]
+
+
+async def test_an_ended_worker_gives_back_what_it_did_not_spend(
+    oracle: RunningOracle, database_url: str, books: Books, tmp_path: Path
+) -> None:
+    config = config_text(oracle.base_url, models=CENT)
+    async with running_gateway(config, database_url=database_url, directory=tmp_path / "a") as gateway:
+        key = await gateway.new_key(max_budget=1.0)
+        assert (await cent(gateway, key)).status == 200
+    [window] = await books.fetch("SELECT * FROM bursar.windows")
+    assert (window["leased_nano_usd"], window["spent_nano_usd"]) == (10_000_000, 10_000_000)
+    assert json.dumps(await books.fetch("SELECT FROM bursar.heartbeats")) == "[]"
