@@ -23,6 +23,7 @@ from bursar.access.keys import LitellmKeyForms
 from bursar.config.schema import Config
 from bursar.domain.errors import ConfigError, JournalTaken, StoreError
 from bursar.domain.ids import JournalId, KeyHash, uuid7
+from bursar.domain.limits import GATEWAY, Budget, Limits
 from bursar.domain.periods import Calendar
 from bursar.domain.price_book import PriceBook
 from bursar.gateway.attribution import END_USER_HEADERS, AttributionRules
@@ -47,7 +48,7 @@ from bursar.model_setup import ModelBuilder
 from bursar.ports import Transport
 from bursar.providers.native import NativeTransport
 from bursar.quotas.budgets import Budgets
-from bursar.server.limits import Limits
+from bursar.server import limits as server_limits
 from bursar.server.listener import HttpServer
 from bursar.store.budgets import PostgresBudgets
 from bursar.store.changes import ChangeListener
@@ -328,10 +329,21 @@ def _chat_settings(config: Config) -> ChatSettings:
         drain_s=own.drain_s if own.on_disconnect == "drain" else 0.0,
         max_response_bytes=own.max_response_bytes,
         refuse_unpriced=own.unknown_price == "refuse",
+        limits=_gateway_limits(config),
+        budget_exceeded_status=litellm.budget_exceeded_status_code,
         default_model=general.completion_model,
         usage_for_all=general.always_include_stream_usage is True,
         forward_headers=_forwarded_headers(config),
     )
+
+
+def _gateway_limits(config: Config) -> tuple[Limits, ...]:
+    """Of everything that goes through."""
+    litellm = config.litellm
+    amount = litellm.max_budget_nano_usd
+    if not amount:
+        return ()  # LiteLLM's 0 means none here
+    return (Limits(scope=GATEWAY, budget=Budget(amount, litellm.budget_duration)),)
 
 
 def _forwarded_headers(config: Config) -> Callable[[RawHeaders], RawHeaders]:
@@ -384,9 +396,9 @@ def _upstream_tls(verify: bool | str) -> ssl.SSLContext | None:
     return context
 
 
-def _limits(config: Config) -> Limits:
+def _limits(config: Config) -> server_limits.Limits:
     own = config.bursar
-    return Limits(
+    return server_limits.Limits(
         body_max_bytes=own.max_request_bytes,
         header_timeout_s=own.header_timeout_s,
         body_timeout_s=own.body_timeout_s,

@@ -105,6 +105,11 @@ ACTIVE_THIS_RELEASE: Mapping[str, set[str]] = {
     "litellm_settings": {
         "drop_params",
         "request_timeout",
+        "max_budget",
+        "budget_duration",
+        "budget_exceeded_status_code",
+        "budget_reset_time",
+        "timezone",
         "model_group_alias",
         "ssl_verify",
         "block_requests_for_models_without_pricing",

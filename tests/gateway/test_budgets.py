@@ -129,7 +129,7 @@ async def test_failures_give_back_what_they_held(start_gateway: StartGateway, bo
     gateway = await start_gateway(models=CENT)
     key = await gateway.new_key(max_budget=0.01)
     for _ in range(3):
-        assert (await gateway.chat("at/error=429", key=key, max_tokens=10)).status == 429
+        assert (await gateway.chat("at/fault=status:429", key=key, max_tokens=10)).status == 429
     assert (await cent(gateway, key)).status == 200
     assert (await cent(gateway, key)).status == 422
     await books.posted()

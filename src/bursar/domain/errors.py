@@ -134,6 +134,8 @@ class BudgetExceeded(Refusal):
     def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.status: int | None = None
+        """The HTTP status, where the configuration chooses one (`budget_exceeded_status_code`)."""
 
 
 class UnboundedCost(Refusal):

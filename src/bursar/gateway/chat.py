@@ -16,7 +16,7 @@ import msgspec
 
 from bursar.domain.accounting import Evidence
 from bursar.domain.accounting import Failure as LoggedFailure
-from bursar.domain.errors import InvalidRequest, JournalError, NotBuilt, Refusal, Unavailable
+from bursar.domain.errors import BudgetExceeded, InvalidRequest, JournalError, NotBuilt, Refusal, Unavailable
 from bursar.domain.ids import CallId
 from bursar.domain.limits import Limits
 from bursar.domain.money import usd_float
@@ -80,6 +80,9 @@ class ChatSettings:
     """How long an answer whose client has left is read on; 0: not at all (`on_disconnect: cancel`)."""
     max_response_bytes: int = 256 * 1024 * 1024
     refuse_unpriced: bool = False
+    limits: tuple[Limits, ...] = ()
+    """Of the whole gateway."""
+    budget_exceeded_status: int = 422
     default_model: str | None = None
     """`general_settings.completion_model`: wins over what the request says."""
     usage_for_all: bool = False
@@ -131,6 +134,8 @@ class ChatCompletions:
             deployment = self._route(call)
             await self._serve(call, deployment)
         except Refusal as refusal:
+            if isinstance(refusal, BudgetExceeded):
+                refusal.status = self._settings.budget_exceeded_status
             if call is not None and call.attempt is None:
                 self._books.refuse(call, _logged(refusal))
                 self._books.flush()
@@ -240,9 +245,9 @@ class ChatCompletions:
     async def _hold(self, call: Call, deployment: Deployment) -> BudgetHold | None:
         """What the call holds of its budgets; None: it has none, or is free. Raises Refusal."""
         principal = call.principal
-        if not principal.limits and not principal.model_limits:
+        if not principal.limits and not principal.model_limits and not self._settings.limits:
             return None
-        account = self._budgets.account(_limits(call))
+        account = self._budgets.account((*_limits(call), *self._settings.limits))
         if account is None:
             return None
         plan = hold_plan(call.request, call.chat, deployment, deployment.prices.at(self._books.now_us() / 1e6))

@@ -41,6 +41,7 @@ class Poster:
         self._journal_id = journal_id
         self._host = host
         self._position: JournalPosition | None = None
+        self._epoch: int | None = None
         self._waiting: list[memoryview] = []
         """Records read and not posted yet, which follow `posted_sequence`: at most one batch."""
         self._wake = asyncio.Event()
@@ -51,7 +52,7 @@ class Poster:
     @property
     def epoch(self) -> int | None:
         """Under which the journal is posted; None: the database has not said yet."""
-        return None if self._position is None else self._position.epoch
+        return self._epoch
 
     def notify(self) -> None:
         """There is something new in the journal."""
@@ -125,7 +126,7 @@ class Poster:
                     sequence=position.sequence, epoch=await self._store.take_over(self._journal_id, position.epoch)
                 )
                 self._heir = False
-            self._position = position
+            self._position, self._epoch = position, position.epoch
             self.posted_sequence = self._position.sequence
             self._reader.seek(self._position.sequence + 1)
         if not self._waiting:

@@ -28,6 +28,7 @@ _ASK_AGAIN_S = 0.1
 _ASK_SPACING_S = 0.01
 _REMEMBER_S = 1.0
 """How long a budget is known to be used up without asking."""
+_REGISTER_S = 0.02
 _AWAY_RETRY_S = 0.5
 _HEARTBEAT_S = 5.0
 _IDLE_S = 60.0
@@ -193,6 +194,8 @@ class Budgets:
                 return waiter.future.result()
             if (late := self._take(waiter, at_any_rate=True)) is not None:
                 return late
+            if waiter.short is not None and not waiter.short.share.known:
+                raise _store_away() from None
             raise self._refusal(waiter) from None
         except asyncio.CancelledError:
             if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
@@ -369,10 +372,11 @@ class Budgets:
 
     async def _exchange(self, lines: Sequence[Line]) -> None:
         epoch = self._epoch()
-        asks = [asked for line in lines if (asked := self._ask(line)) is not None] if epoch is not None else []
-        if epoch is None:
-            self._fail(lines, "not registered")
+        if epoch is None:  # the poster has not reached the database yet
+            for line in lines:
+                line.due_s = self._clock() + _REGISTER_S
             return
+        asks = [asked for line in lines if (asked := self._ask(line)) is not None]
         if not asks:
             return
         try:

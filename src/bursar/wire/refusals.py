@@ -23,6 +23,8 @@ _STATUS: dict[type, int] = {
 
 def status_of(refusal: errors.Refusal) -> int:
     """The HTTP status of a refusal."""
+    if isinstance(refusal, errors.BudgetExceeded) and refusal.status is not None:
+        return refusal.status
     return next(_STATUS[kind] for kind in type(refusal).__mro__ if kind in _STATUS)
 
 
@@ -30,7 +32,7 @@ def refusal_answer(refusal: errors.Refusal) -> tuple[int, FieldLines, bytes]:
     """Status, header fields and body that tell a client of `refusal`."""
     status = status_of(refusal)
     fields = JSON
-    if isinstance(refusal, errors.Unavailable):
+    if isinstance(refusal, errors.Unavailable | errors.BudgetExceeded) and refusal.retry_after_s is not None:
         fields += b"retry-after: %d\r\n" % refusal.retry_after_s
     if isinstance(refusal, errors.Unprocessable):
         return status, fields, msgspec.json.encode({"detail": refusal.details})
