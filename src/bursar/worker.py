@@ -55,6 +55,7 @@ from bursar.store.changes import ChangeListener
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.keys import PostgresKeys
 from bursar.store.ledger import PostgresLedger
+from bursar.store.resets import PeriodSweeper
 from bursar.store.texts import PostgresTexts
 from bursar.tasks import TaskOwner
 from bursar.wire.http import RawHeaders
@@ -169,6 +170,7 @@ class Worker:
         background.start(adopter.run(), "adopter")
         background.start(listener.run(), "listener")
         background.start(self._lease(budgets), "budgets")
+        background.start(PeriodSweeper(database, _calendar(plan.config)).run(), "resets")
         background.start(self._sweep(journal, reader), "sweeper")
         background.start(self._watch_supervisor(), "watch")
         for sock in plan.sockets:

@@ -6,7 +6,6 @@ call must fit into all of them.
 
 from enum import StrEnum
 from typing import NamedTuple
-from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -36,8 +35,8 @@ class Scope(NamedTuple):
 
     kind: ScopeKind
     id: str
-    """As LiteLLM's tables have it: a key's hash, a user's id … Of two ids, `first/second`, the first percent-encoded;
-    the gateway's is empty."""
+    """As LiteLLM's tables have it: a key's hash, a user's id … Of two ids, `first/second`, with % and / in the first
+    one encoded; the gateway's is empty."""
 
 
 GATEWAY = Scope(ScopeKind.GATEWAY, "")
@@ -46,7 +45,7 @@ _OF_TWO = frozenset({ScopeKind.TEAM_MEMBER, ScopeKind.KEY_MODEL})
 
 def member_scope(team_id: str, user_id: str) -> Scope:
     """A user within a team."""
-    return Scope(ScopeKind.TEAM_MEMBER, f"{quote(team_id, safe='')}/{user_id}")
+    return Scope(ScopeKind.TEAM_MEMBER, f"{team_id.replace('%', '%25').replace('/', '%2F')}/{user_id}")
 
 
 def key_model_scope(token: str, model: str) -> Scope:
@@ -59,7 +58,7 @@ def parts_of(scope: Scope) -> tuple[str, str]:
     if scope.kind not in _OF_TWO:
         return scope.id, ""
     first, _, second = scope.id.partition("/")
-    return unquote(first), second
+    return first.replace("%2F", "/").replace("%25", "%"), second
 
 
 class Budget(msgspec.Struct, frozen=True):

@@ -44,3 +44,8 @@ ALTER TABLE bursar.entries
     ADD COLUMN hold_nano_usd bigint CHECK (hold_nano_usd >= 0),
     ADD COLUMN windows uuid[];
 CREATE INDEX entries_of_instance ON bursar.entries (instance_id) WHERE kind = 'open';
+
+-- The id of a team member's scope, as domain/limits.py makes it: the team's id with % and / encoded, a slash, the user's.
+CREATE FUNCTION bursar.member_scope(team_id text, user_id text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN replace(replace(team_id, '%', '%25'), '/', '%2F') || '/' || user_id;
