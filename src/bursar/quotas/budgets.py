@@ -106,7 +106,7 @@ class Account:
 class _Waiter:
     """A call that waits for its turn."""
 
-    __slots__ = ("bounding", "future", "lines", "plan", "short")
+    __slots__ = ("asked", "bounding", "future", "lines", "plan", "short")
 
     def __init__(self, lines: Sequence[Line], plan: HoldPlan, future: "asyncio.Future[Hold]") -> None:
         self.lines = lines
@@ -114,6 +114,8 @@ class _Waiter:
         self.future = future
         self.bounding = False
         """The model's maximum does not fit: what does is enough."""
+        self.asked = False
+        """What could be had for it has been asked for."""
         self.short: Line | None = None
 
     @property
@@ -332,7 +334,7 @@ class Budgets:
         bound: int | None
         if full <= free:
             amount, bound = full, waiter.plan.full_bound
-        elif waiter.bounding and (at_any_rate or self._worth_bounding(waiter)):
+        elif waiter.bounding and (at_any_rate or waiter.asked or self._worth_bounding(waiter)):
             flight = max(line.share.calls for line in waiter.lines)
             found = waiter.plan.within(free, calls_in_flight=flight)
             if found is None:
@@ -359,12 +361,16 @@ class Budgets:
             if waiter.future.done():
                 queue.popleft()
                 continue
+            if not waiter.bounding and waiter.plan.output is None:
+                waiter.bounding = line.share.known and waiter.plan.full > line.share.free + line.share.rest
             held = self._take(waiter)
             if held is not None:
                 queue.popleft()
+                line.short = False
                 waiter.future.set_result(held)
                 continue
             if waiter.short is line:
+                self._want(line, line.asked_at_s + (_ASK_AGAIN_S if line.short else _ASK_SPACING_S))
                 return
             queue.popleft()
             assert waiter.short is not None
@@ -402,6 +408,7 @@ class Budgets:
             need = waiter.need
             if waiter.bounding:
                 want = share.limit
+                waiter.asked = True
             if line.short or waiter.bounding:
                 give_back = max(share.free, 0)  # too little for us, and perhaps enough for somebody else
             else:
@@ -417,29 +424,24 @@ class Budgets:
 
     def _answered(self, line: Line, answer: Answer) -> None:
         share, now_s = line.share, self._clock()
+        asked = line.queue[0] if line.queue else None
         share.answered(answer)
+        left = answer.limit - answer.spent
+        while line.queue and line.queue[0].plan.least > left:
+            hopeless = line.queue.popleft()
+            if not hopeless.future.done():
+                line.used_up = (now_s + _REMEMBER_S, left)
+                hopeless.future.set_exception(self._refusal(hopeless))
+        was_bounding = asked is not None and asked.bounding
         self._serve(line)
         if not line.queue:
             line.short = False
             if share.recalled and share.free > 0 and share.calls == 0:
                 self._want(line, now_s)
-            return
-        waiter = line.queue[0]
-        if not waiter.bounding and waiter.plan.output is None:
-            waiter.bounding = True  # the model's maximum is not to be had: less is
-            self._serve(line)
-            if line.queue and line.queue[0] is waiter:
-                self._want(line, now_s)
-            return
-        line.short = True
-        left = answer.limit - answer.spent
-        while line.queue and line.queue[0].need > left:
-            hopeless = line.queue.popleft()
-            if not hopeless.future.done():
-                line.used_up = (now_s + _REMEMBER_S, left)
-                hopeless.future.set_exception(self._refusal(hopeless))
-        if line.queue:
-            self._want(line, now_s + _ASK_AGAIN_S)
+        elif line.queue[0] is asked and asked.bounding == was_bounding and not line.short:
+            line.short = True  # it was asked for, and is not to be had at the moment
+            self._wanting[share.window] = line
+            line.due_s = now_s + _ASK_AGAIN_S
 
     def _fail(self, lines: Sequence[Line], reason: str) -> None:
         """The database is away: whoever needs it is told so at once."""
@@ -466,7 +468,7 @@ class Budgets:
 
     def _refusal(self, waiter: _Waiter) -> BudgetExceeded:
         line = waiter.short or waiter.lines[0]
-        return self._exceeded(line, waiter.need)
+        return self._exceeded(line, waiter.plan.least)
 
     def _exceeded(self, line: Line, needed: int) -> BudgetExceeded:
         share = line.share

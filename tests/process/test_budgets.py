@@ -1,0 +1,142 @@
+"""A budget of a dollar, a thousand calls of a cent at once, real processes: exactly a hundred are served, however many
+workers there are, and none too many when they are killed meanwhile."""
+
+import asyncio
+import json
+import signal
+from collections import Counter
+from collections.abc import Sequence
+
+import asyncpg
+import pytest
+
+from tests.process.gateway import MASTER_KEY, Gateway, MakeGateway, Oracle
+
+CENT = """\
+model_list:
+  - model_name: cent
+    litellm_params: &cent
+      model: openai/oracle?tokens=100
+      api_base: os.environ/ORACLE_BASE
+      api_key: anything
+      input_cost_per_token: 0
+      output_cost_per_token: 0.0001
+  - model_name: slow
+    litellm_params: {<<: *cent, model: openai/oracle?tokens=100&head_ms=200}
+  - model_name: unbounded
+    litellm_params: {<<: *cent, model: openai/oracle?tokens=20&head_ms=20}
+    model_info: {max_output_tokens: 1000000}
+bursar_settings: {budget_wait_s: 20}  # a busy machine must not turn a turn that is late into a refusal
+"""
+CALLS = 1000
+
+
+async def request(port: int, path: str, body: object, key: str) -> tuple[int, bytes]:
+    """Status and body; (0, what came) when the connection broke."""
+    payload = json.dumps(body).encode()
+    answer = b""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"POST %b HTTP/1.1\r\nhost: g\r\nconnection: close\r\n"
+            b"authorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (path.encode(), key.encode(), len(payload), payload)
+        )
+        async with asyncio.timeout(60):
+            while piece := await reader.read(65536):
+                answer += piece
+        writer.close()
+    except OSError:
+        return 0, answer
+    head, _, content = answer.partition(b"\r\n\r\n")
+    return (int(head.split(b" ", 2)[1]) if content else 0), content
+
+
+async def new_key(gateway: Gateway, max_budget: float) -> str:
+    status, body = await request(gateway.port, "/key/generate", {"max_budget": max_budget}, MASTER_KEY)
+    assert status == 200, body
+    key = json.loads(body)["key"]
+    assert isinstance(key, str)
+    return key
+
+
+async def race(gateways: Sequence[Gateway], key: str, model: str = "cent", **more: object) -> Counter[int]:
+    """Statuses of all calls, made at once."""
+    body = {"model": model, "messages": [{"role": "user", "content": "How are the books?"}], **more}
+    answers = await asyncio.gather(
+        *(request(gateways[n % len(gateways)].port, "/v1/chat/completions", body, key) for n in range(CALLS))
+    )
+    return Counter(status for status, _ in answers)
+
+
+async def window(gateway: Gateway, settled: bool = True) -> tuple[int, int]:
+    """What is leased and spent of the only window, once all is booked and given back."""
+    connection = await asyncpg.connect(gateway.database_url())
+    try:
+        async with asyncio.timeout(60):
+            while True:
+                [row] = await connection.fetch("SELECT leased_nano_usd, spent_nano_usd FROM bursar.windows")
+                if not settled or row[0] == row[1]:
+                    return row[0], row[1]
+                await asyncio.sleep(0.05)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_a_hundred_of_a_thousand(workers: int, oracle: Oracle, make_gateway: MakeGateway) -> None:
+    gateway = make_gateway("--workers", str(workers), oracle=oracle, config=CENT)
+    gateway.start()
+    for _ in range(2):
+        before = len(oracle.bill())
+        key = await new_key(gateway, 1.0)
+        assert await race([gateway], key, max_tokens=100) == Counter({200: 100, 422: 900})
+        assert len(oracle.bill()) - before == 100
+    assert gateway.stop() == 0
+
+
+async def test_two_gateways_on_one_database(oracle: Oracle, make_gateway: MakeGateway) -> None:
+    first = make_gateway("--workers", "2", oracle=oracle, config=CENT)
+    first.start()
+    second = make_gateway(
+        "--workers", "2", oracle=oracle, config=CENT, name="second", environ={"DATABASE_URL": first.database_url()}
+    )
+    second.start()
+    key = await new_key(first, 1.0)
+    assert await race([first, second], key, max_tokens=100) == Counter({200: 100, 422: 900})
+    assert len(oracle.bill()) == 100
+    assert second.stop() == 0
+    assert first.stop() == 0
+
+
+async def test_without_max_tokens(oracle: Oracle, make_gateway: MakeGateway) -> None:
+    """Each answer costs 0.002, and could cost a hundred dollars."""
+    gateway = make_gateway("--workers", "4", oracle=oracle, config=CENT)
+    gateway.start()
+    key = await new_key(gateway, 1.0)
+    served = 0
+    while (statuses := await race([gateway], key, model="unbounded"))[200]:
+        assert set(statuses) <= {200, 422}
+        served += statuses[200]
+    assert served >= 0.9 * 500
+    leased, spent = await window(gateway)
+    assert 0.9 * 10**9 <= spent <= leased <= 10**9
+    assert gateway.stop() == 0
+
+
+async def test_workers_are_killed_meanwhile(oracle: Oracle, make_gateway: MakeGateway) -> None:
+    gateway = make_gateway("--workers", "4", oracle=oracle, config=CENT)
+    gateway.start()
+    key = await new_key(gateway, 1.0)
+    racing = asyncio.ensure_future(race([gateway], key, model="slow", max_tokens=100))
+    for _ in range(3):
+        await asyncio.sleep(0.4)
+        if racing.done():
+            break
+        gateway.workers()[0].signal(signal.SIGKILL)
+    statuses = await racing
+    assert len(oracle.bill()) <= 100, "more was asked of the provider than the budget pays"
+    assert statuses[200] <= 100
+    leased, spent = await window(gateway, settled=False)
+    assert spent <= leased <= 10**9
+    assert gateway.stop() == 0
