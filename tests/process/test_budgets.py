@@ -6,11 +6,14 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import asyncpg
 import pytest
 
+from bursar.store.embedded import EmbeddedPostgres
 from tests.process.gateway import MASTER_KEY, Gateway, MakeGateway, Oracle
+from tests.process.test_outage import signal_all
 
 CENT = """\
 model_list:
@@ -122,6 +125,51 @@ async def test_without_max_tokens(oracle: Oracle, make_gateway: MakeGateway) -> 
     leased, spent = await window(gateway)
     assert 0.9 * 10**9 <= spent <= leased <= 10**9
     assert gateway.stop() == 0
+
+
+@pytest.mark.parametrize("how", ["stopped", "frozen"])
+async def test_the_database_is_away(how: str, oracle: Oracle, make_gateway: MakeGateway, place: Path) -> None:
+    """Calls go on to the end of what is leased; then the database is missing, and not the money."""
+    directory = place / "server"
+    directory.mkdir()
+    directory.chmod(0o711)
+    server = EmbeddedPostgres(directory)
+    server.start(lambda _: None)
+    try:
+        config = CENT.replace("budget_wait_s: 20", "budget_wait_s: 1")
+        gateway = make_gateway(oracle=oracle, config=config, environ={"DATABASE_URL": server.url("postgres")})
+        gateway.start()
+        key, unused = await new_key(gateway, 1.0), await new_key(gateway, 1.0)
+        assert (await call(gateway, key))[0] == 200
+        assert (await call(gateway, unused, model="nothing"))[0] == 400  # known, and nothing leased
+        if how == "stopped":
+            await asyncio.to_thread(server.stop)
+        else:
+            for _ in range(2):  # again for those that were born meanwhile
+                signal_all(directory, signal.SIGSTOP)
+        served = 1
+        while (answer := await call(gateway, key))[0] == 200:
+            served += 1
+        assert 10 <= served <= 100
+        for status, body in (answer, await call(gateway, unused)):
+            assert (status, json.loads(body)["error"]["type"]) == (503, "store_unavailable")
+        if how == "stopped":
+            await asyncio.to_thread(server.start, print)
+        else:
+            signal_all(directory, signal.SIGCONT)
+        async with asyncio.timeout(40):
+            while (await call(gateway, key))[0] != 422:
+                pass
+        assert len(oracle.bill()) == 100
+        assert gateway.stop() == 0
+    finally:
+        signal_all(directory, signal.SIGCONT)
+        server.stop()
+
+
+async def call(gateway: Gateway, key: str, model: str = "cent") -> tuple[int, bytes]:
+    body = {"model": model, "messages": [{"role": "user", "content": "How are the books?"}], "max_tokens": 100}
+    return await request(gateway.port, "/v1/chat/completions", body, key)
 
 
 async def test_workers_are_killed_meanwhile(oracle: Oracle, make_gateway: MakeGateway) -> None:

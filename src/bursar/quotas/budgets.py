@@ -29,6 +29,8 @@ _ASK_SPACING_S = 0.01
 _REMEMBER_S = 1.0
 """How long a budget is known to be used up without asking."""
 _REGISTER_S = 0.02
+_SLOW_S = 0.5
+"""An exchange that takes longer has not been answered."""
 _AWAY_RETRY_S = 0.5
 _HEARTBEAT_S = 5.0
 _IDLE_S = 60.0
@@ -196,7 +198,7 @@ class Budgets:
                 return waiter.future.result()
             if (late := self._take(waiter, at_any_rate=True)) is not None:
                 return late
-            if waiter.short is not None and not waiter.short.share.known:
+            if self._unheard(waiter):
                 raise _store_away() from None
             raise self._refusal(waiter) from None
         except asyncio.CancelledError:
@@ -348,6 +350,13 @@ class Budgets:
             line.share.held += amount
             line.share.calls += 1
         return Hold(self, waiter.lines, amount, bound)
+
+    def _unheard(self, waiter: _Waiter) -> bool:
+        """Whether it is the database that has not answered, rather than the money that is not there."""
+        line = waiter.short
+        return line is not None and (
+            not line.share.known or (line.share.asked is not None and self._clock() - line.asked_at_s >= _SLOW_S)
+        )
 
     def _worth_bounding(self, waiter: _Waiter) -> bool:
         """Whether asking for more would not bring much more: a call should not be cut short for want of asking."""
