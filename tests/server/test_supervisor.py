@@ -250,3 +250,49 @@ def test_a_companion_that_has_ended_is_started_again(run: Run) -> None:
     program.wait_for("^start 2$")
     program.signal(signal.SIGTERM)
     assert "start 3" not in ended(program, 0)
+
+
+def test_workers_are_replaced_one_after_the_other(run: Run) -> None:
+    program = run(
+        """
+        def worker(ready):
+            signal.signal(signal.SIGTERM, lambda *_: (say(f"gone {os.getpid()}"), sys.exit(0)))
+            say(f"born {os.getpid()}")
+            ready()
+            while True:
+                signal.pause()
+
+        run(worker, worker)
+        """
+    )
+    program.wait_for("ready")
+    before = program.output
+    program.signal(signal.SIGUSR2)
+    program.wait_for("workers.rolled")
+    program.wait_for("^gone", times=2)
+    events = [line.split()[0] for line in program.output[len(before) :].splitlines() if line[:4] in ("born", "gone")]
+    assert events == ["born", "gone", "born", "gone"]
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert "worker.died" not in program.output
+
+
+def test_a_successor_that_fails_leaves_the_present_workers(run: Run) -> None:
+    program = run(
+        """
+        born = os.path.join(os.path.dirname(__file__), "born")
+
+        def once(ready):
+            if os.path.exists(born):
+                sys.exit(1)
+            open(born, "w").close()
+            obedient(ready)
+
+        run(once)
+        """
+    )
+    program.wait_for("ready")
+    program.signal(signal.SIGUSR2)
+    program.wait_for("workers.rolling_failed")
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0

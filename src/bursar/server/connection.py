@@ -275,7 +275,7 @@ class HttpConnection(asyncio.Protocol):
         self._exchange = None
         if self.gone:
             return
-        if not reusable or self._server.closing:
+        if not reusable:
             self.transport.close()
         elif self._queue:
             if self._paused_reading:

@@ -21,6 +21,9 @@ _SWEEP_S = 0.5
 worth and no deadline here needs to be exact."""
 
 
+_LINGER_S = 0.5
+
+
 class HttpServer:
     """Serves `handler` on listening sockets. Made inside a running loop."""
 
@@ -90,6 +93,13 @@ class HttpServer:
                 connection.transport.abort()
         self._timer = self._loop.call_later(_SWEEP_S, self._sweep)
 
+    async def _linger(self, seconds: float) -> None:
+        """Give idle connections time for a request that may be on its way: it is answered, and then they are closed. A
+        connection that is closed under a request fails it, and its client cannot know whether to repeat it."""
+        until_s = self._loop.time() + seconds
+        while self._connections and not self._tasks and self._loop.time() < until_s:  # noqa: ASYNC110  # three conditions
+            await asyncio.sleep(0.02)
+
     async def close(self, grace_s: float) -> bool:
         """Stop accepting, let what is under way end within `grace_s` seconds, then cancel it.
 
@@ -98,9 +108,11 @@ class HttpServer:
         self.closing = True
         for listener in self._listeners:
             listener.close()
-        for connection in [c for c in self._connections if not c.busy]:
-            connection.transport.close()
-        finished = await self._tasks.finish(grace_s)
+        until_s = self._loop.time() + grace_s
+        while finished := await self._tasks.finish(max(until_s - self._loop.time(), 0.0)):
+            await self._linger(min(until_s - self._loop.time(), _LINGER_S))
+            if not self._tasks:
+                break
         if not finished:
             log.warning("http.grace_expired in_flight=%d grace_s=%g", len(self._tasks), grace_s)
             await self._tasks.cancel()

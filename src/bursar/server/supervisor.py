@@ -30,6 +30,8 @@ _STABLE_S = 10.0
 """A worker that lived so long did not die of being started."""
 _BACKOFF_MAX_S = 10.0
 
+_ROLL = signal.SIGUSR2
+"""Replace the workers, one after the other, without a call failing."""
 _ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 Worker = Callable[[Callable[[], None]], None]
@@ -49,7 +51,7 @@ class WorkerFailed(Exception):
     """A worker ended before it was ready for the first time: starting again would not help."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Slot:
     """One place for a worker, and who is in it."""
 
@@ -84,6 +86,13 @@ class Supervisor:
     """As `targets`, but told to end only when all of those have ended: what they work with."""
     companions: Sequence[Companion] = ()
     _slots: list[_Slot] = field(default_factory=list)
+    _outgoing: list[_Slot] = field(default_factory=list)
+    """Workers still to be replaced."""
+    _successor: _Slot | None = None
+    """Started to take the place of the first of them, and not ready yet."""
+    _retired: list[_Slot] = field(default_factory=list)
+    """Replaced, and ending."""
+    _rolls: int = 0
     _signals: list[int] = field(default_factory=list)
 
     def run(self) -> int:
@@ -95,7 +104,7 @@ class Supervisor:
         for end in (reader, writer):
             end.setblocking(False)
         previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        handled = {*_ENDINGS, signal.SIGCHLD}
+        handled = {*_ENDINGS, signal.SIGCHLD, _ROLL}
         if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
             handled.remove(signal.SIGHUP)  # nohup: the terminal is meant to go
         previous = {number: signal.signal(number, self._note) for number in handled}
@@ -109,6 +118,7 @@ class Supervisor:
                 self._wait(reader)
                 self._reap(final=False)
                 self._look_after()
+                self._roll()
                 if not announced and all(slot.ready for slot in self._slots):
                     announced = True
                     self.on_ready()
@@ -124,18 +134,52 @@ class Supervisor:
     def _note(self, number: int, _frame: object) -> None:
         self._signals.append(number)
 
+    @property
+    def _everyone(self) -> list[_Slot]:
+        successor = [] if self._successor is None else [self._successor]
+        return [*self._slots, *successor, *self._retired]
+
+    def _roll(self) -> None:
+        """One step of replacing the workers: a successor is started; when it is ready, its predecessor is told to end;
+        when that has ended, the next one follows."""
+        self._retired = [slot for slot in self._retired if slot.pid]
+        told = self._signals.count(_ROLL)
+        if told > self._rolls:
+            self._rolls = told
+            self._outgoing = [slot for slot in self._slots if not slot.last]
+            log.warning("workers.rolling count=%d", len(self._outgoing))
+        if self._successor is not None:
+            self._advance(self._successor)
+        elif self._outgoing and not self._retired:
+            predecessor = self._outgoing[0]
+            self._successor = _Slot(predecessor.name, predecessor.target)
+            self._start(self._successor)
+
+    def _advance(self, successor: _Slot) -> None:
+        if successor.ready:
+            predecessor = self._outgoing.pop(0)
+            self._slots[self._slots.index(predecessor)] = successor
+            self._retired.append(predecessor)
+            self._successor = None
+            _tell([predecessor], signal.SIGTERM)
+            if not self._outgoing:
+                log.warning("workers.rolled")
+        elif successor.pid == 0:
+            log.error("workers.rolling_failed name=%s: the present workers stay", successor.name)
+            self._outgoing, self._successor = [], None
+
     def _endings(self) -> int:
         """How often we were told to end."""
         return sum(number in _ENDINGS for number in self._signals)
 
     def _wait(self, reader: socket.socket) -> None:
         """Until a signal, a worker's readiness, or the next tick."""
-        waiting = [slot.ready_fd for slot in self._slots if slot.ready_fd >= 0]
+        waiting = [slot.ready_fd for slot in self._everyone if slot.ready_fd >= 0]
         ready, _, _ = select.select([reader.fileno(), *waiting], [], [], _TICK_S)
         if reader.fileno() in ready:
             with suppress(BlockingIOError):
                 reader.recv(4096)
-        for slot in self._slots:
+        for slot in self._everyone:
             if slot.ready_fd in ready:
                 slot.ready = slot.ready or os.read(slot.ready_fd, 1) == b"r"
                 slot.ever_ready = slot.ever_ready or slot.ready
@@ -154,14 +198,14 @@ class Supervisor:
         slot.pid, slot.ready_fd, slot.ready, slot.started_s = pid, ready_read, False, time.monotonic()
 
     def _reap(self, *, final: bool) -> None:
-        for slot in self._slots:
+        for slot in self._everyone:
             if slot.pid == 0:
                 continue
             with suppress(ChildProcessError):
                 pid, status = os.waitpid(slot.pid, os.WNOHANG)
                 if pid == 0:
                     continue
-                self._died(slot, os.waitstatus_to_exitcode(status), final=final)
+                self._died(slot, os.waitstatus_to_exitcode(status), final=final or slot not in self._slots)
 
     def _died(self, slot: _Slot, code: int, *, final: bool) -> None:
         lived_s = time.monotonic() - slot.started_s
@@ -193,7 +237,7 @@ class Supervisor:
         self.on_end()
         hurry = 2 if self._endings() else 1  # a worker that failed ends us untold
         for last in (False, True):
-            self._end_slots([slot for slot in self._slots if slot.last is last], reader, hurry=hurry)
+            self._end_slots([slot for slot in self._everyone if slot.last is last], reader, hurry=hurry)
 
     def _end_slots(self, slots: Sequence[_Slot], reader: socket.socket, *, hurry: int) -> None:
         """Ask them to end, wait for their grace, then kill. Being told `hurry` times to end is passed on to them."""
@@ -222,6 +266,7 @@ def _live(target: Worker, ready_fd: int, supervisor: int, in_child: Callable[[],
         signal.set_wakeup_fd(-1)
         for number in (*_ENDINGS, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
+        signal.signal(_ROLL, signal.SIG_IGN)
         os.setpgid(0, 0)  # Ctrl-C in the terminal is for the supervisor, which tells us
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if sys.platform == "linux":
