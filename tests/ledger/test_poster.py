@@ -39,7 +39,7 @@ async def rows(database: Database, sql: str) -> list[dict[str, Any]]:
 
 def record_call(journal: Journal, number: int, cost: int, **changes: object) -> None:
     journal.append(encode_entries([open_entry(number)]))
-    journal.append(encode_entries([settle_entry(number, cost), call_entry(number, cost, **changes)]))
+    journal.append(encode_entries([settle_entry(number, cost), call_entry(number, **changes)]))
 
 
 async def test_a_call_becomes_entries_and_a_row(database: Database, journal: Journal) -> None:
@@ -133,7 +133,7 @@ async def test_a_name_the_database_refuses_costs_no_money(database: Database, jo
     call, attempt = ids(1)
     body = OpenBody(provider="openai", model="a\x00b", deployment_id=DeploymentId("d"), api_key="k" * 64)
     journal.append(encode_entries([opened(attempt_id=attempt, call_id=call, at_us=AT_US, body=body)]))
-    journal.append(encode_entries([settle_entry(1, 700), call_entry(1, 700, model="openai/a\x00b")]))
+    journal.append(encode_entries([settle_entry(1, 700), call_entry(1, model="openai/a\x00b")]))
     assert await poster(database, journal).run(follow=False)
     [row] = await rows(database, 'SELECT model, spend FROM "LiteLLM_SpendLogs"')
     assert (row["model"], row["spend"]) == ("openai/a\ufffdb", 7e-7)

@@ -188,16 +188,38 @@ class Poster:
             log.warning("ledger.store_back journal=%s posted=%d", self._journal_id, self.posted_sequence)
 
 
+_ENTRY = b'{"kind":"'
+_OPEN = b'[{"kind":"open","attempt_id":"'
+_ENDS = (b'[{"kind":"settle","attempt_id":"', b'[{"kind":"void","attempt_id":"')
+_ID_BYTES = 36
+
+
 def merge_entries(batch: Sequence[memoryview]) -> bytes:
-    """One JSON array of all entries of the records, each of which is one."""
-    return b"[%b]" % b",".join([payload[1:-1] for payload in batch])
+    """One JSON array of all entries of the records, each of which is one; without `open` entries whose end is among the
+    records, and says again what they say. So the database gets those of attempts that are under way.
+
+    Records are known by their first bytes, as `domain.accounting` encodes them; one that looks different stays.
+    """
+    payloads = [record.tobytes() for record in batch]
+    ended = {
+        payload[len(end) : len(end) + _ID_BYTES] for payload in payloads for end in _ENDS if payload.startswith(end)
+    }
+    return b"[%b]" % b",".join([payload[1:-1] for payload in payloads if not _is_open_of(payload, ended)])
+
+
+def _is_open_of(payload: bytes, ended: set[bytes]) -> bool:
+    """Whether the record is nothing but the `open` of one of the attempts `ended`."""
+    return (
+        payload.startswith(_OPEN)
+        and payload[len(_OPEN) : len(_OPEN) + _ID_BYTES] in ended
+        and payload.count(_ENTRY) == 1
+    )
 
 
 _PRESENTATION: dict[str, object] = {
     "metadata": {},
     "spend_logs_metadata": None,
     "error_information": None,
-    "usage_object": None,
     "metadata_dropped": None,
     "request_tags": [],
     "end_user": "",
@@ -218,7 +240,11 @@ def without_presentation(payload: bytes) -> bytes:
     entries = msgspec.json.decode(payload.replace(rb"\u0000", rb"\ufffd"), type=list[dict[str, object]])
     for entry in entries:
         body = entry.get("body")
-        if entry.get("kind") == "call" and isinstance(body, dict):
-            body |= _PRESENTATION
-            body["request_id"] = entry["call_id"]
+        if not isinstance(body, dict):
+            continue
+        if entry.get("kind") in ("call", "open"):
+            body |= {name: value for name, value in _PRESENTATION.items() if name in body}
+            if "request_id" in body:
+                body["request_id"] = entry["call_id"]
+        body.pop("provider_usage", None)
     return msgspec.json.encode(entries)
