@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from bursar.domain.errors import StoreRefused, StoreUnavailable
+from bursar.domain.errors import JournalTaken, StoreRefused, StoreTooSlow, StoreUnavailable
 from bursar.domain.ids import JournalId
 from bursar.ledger.journal import JournalReader
 from bursar.ports import Batch, JournalPosition, LedgerStore, SetAside
@@ -23,6 +23,8 @@ _PACE_S = 0.2
 """Least time from one batch to the next, unless it is full. A batch costs the database a millisecond before its first
 record; without this, a moderate load is posted in a hundred small ones a second, and every call waits for them."""
 _BATCH_BYTES = 512 * 1024
+_LEAST_BYTES = 1024
+"""About one record, which is posted whole whatever its size."""
 _FULL_BYTES = _BATCH_BYTES // 2
 _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 5.0
@@ -42,6 +44,8 @@ class Poster:
         self._host = host
         self._position: JournalPosition | None = None
         self._epoch: int | None = None
+        self._batch_bytes = _BATCH_BYTES
+        """Less while the database does not manage so much in time."""
         self._waiting: list[memoryview] = []
         """Records read and not posted yet, which follow `posted_sequence`: at most one batch."""
         self._wake = asyncio.Event()
@@ -83,12 +87,15 @@ class Poster:
                 if batch:
                     await self._post(batch)
                     self._waiting = []
+                    self._batch_bytes = min(self._batch_bytes * 2, _BATCH_BYTES)
                     if on_posted is not None:
                         await on_posted(batch)
                 self._came_back()
                 delay = _RETRY_FIRST_S
             except StoreUnavailable as error:
                 self._went_away(error)
+                if isinstance(error, StoreTooSlow):
+                    self._batch_bytes = max(self._batch_bytes // 2, _LEAST_BYTES)
                 if self._stopping:
                     return False
                 await self._pause(delay)
@@ -126,11 +133,13 @@ class Poster:
                     sequence=position.sequence, epoch=await self._store.take_over(self._journal_id, position.epoch)
                 )
                 self._heir = False
+            if self._epoch not in (None, position.epoch):
+                raise JournalTaken(f"journal {self._journal_id} is under epoch {position.epoch}, not {self._epoch}")
             self._position, self._epoch = position, position.epoch
             self.posted_sequence = self._position.sequence
             self._reader.seek(self._position.sequence + 1)
         if not self._waiting:
-            self._waiting = self._reader.read(_BATCH_BYTES)
+            self._waiting = self._reader.read(self._batch_bytes)
         return self._waiting
 
     async def _post(self, batch: Sequence[memoryview]) -> None:

@@ -14,8 +14,7 @@ from bursar.store.named_sql import load_named_sql
 
 log = logging.getLogger(__name__)
 
-_SQL = load_named_sql("ledger")
-_TOTALS = load_named_sql("totals")
+_SQL = {**load_named_sql("ledger"), **load_named_sql("totals")}
 
 _REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 """What the content is to blame for. Not among them: errors in our own SQL, which must stop the poster loudly."""
@@ -69,7 +68,9 @@ class PostgresLedger:
         """Post in one transaction. Entries that are there already make it fail, unless `some_known`: then they are left
         out, and those that differ from what is there are quarantined."""
         async with self._database.transaction() as connection:
-            fresh = await self._without_known(connection, entries, batch.journal_id) if some_known else entries
+            fresh = entries
+            if some_known:
+                fresh = (await connection.fetchval(_SQL["new_entries"], entries)).encode()
             posted = await connection.fetchrow(
                 _SQL["post_entries"], fresh, batch.journal_id, batch.epoch, batch.after, batch.upto
             )
@@ -78,27 +79,26 @@ class PostgresLedger:
             moves: str | None = posted["moves"]
             loose_charges, loose_calls = posted["loose_charges"], posted["loose_calls"]
             if moves or loose_charges:
-                await connection.execute(_TOTALS["lock"])
+                await connection.execute(_SQL["lock_totals"])
                 if loose_charges or loose_calls:
                     late = await connection.fetchval(_SQL["late_changes"], loose_charges or "[]", loose_calls or "[]")
                     moves = _both(moves, late)
                 if moves:
-                    await connection.execute(_TOTALS["move"], moves)
+                    await connection.execute(_SQL["move_totals"], moves)
             if posted["charged"] is not None:
                 charged = msgspec.json.decode(posted["charged"], type=list[_Charged])
                 await connection.execute(_SQL["book_grants"], *zip(*charged, strict=True))
+            if some_known:
+                await self._set_contradictions_aside(connection, entries, batch.journal_id)
             if (aside := batch.set_aside) is not None:
                 await connection.execute(
                     _SQL["quarantine_record"], aside.reason, batch.journal_id, batch.upto, aside.content
                 )
         return int(posted["inserted"])
 
-    async def _without_known(self, connection: Any, entries: bytes, journal_id: JournalId) -> bytes:  # noqa: ANN401
-        """The entries that are neither in the database nor repeated."""
-        fresh: str = await connection.fetchval(_SQL["new_entries"], entries)
+    async def _set_contradictions_aside(self, connection: Any, entries: bytes, journal_id: JournalId) -> None:  # noqa: ANN401
         for row in await connection.fetch(_SQL["quarantine_contradictions"], entries, journal_id):
             log.error("ledger.contradiction journal=%s reason=%s", journal_id, row["reason"])
-        return fresh.encode()
 
     async def _explain(self, connection: Any, batch: Batch) -> None:  # noqa: ANN401  # asyncpg is not typed
         """Why the batch was not claimed. Raises JournalTaken, StoreUnavailable."""

@@ -1,11 +1,11 @@
 -- Totals: LiteLLM's running and daily sums, moved by what a batch really inserted.
 
--- name: lock
+-- name: lock_totals
 -- Posters move totals one after the other, whatever rows they share: then none can wait for one that waits for it. Taken
 -- after the entries, kept until commit. The number spells "totals".
 SELECT pg_advisory_xact_lock(128022042733683)
 
--- name: move
+-- name: move_totals
 -- $1: changes, a JSON array as post_entries and late_changes return it. The rows of each table are taken in key order, as
 -- LiteLLM takes them, which may share the database.
 -- `current_cost` goes to what counts for a budget's period, `cost` to lifetime and daily totals.
