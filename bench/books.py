@@ -21,8 +21,9 @@ _ROWS = """
 SELECT s.request_id, s.spend, e.cost AS entries_cost, e.settled
 FROM "LiteLLM_SpendLogs" AS s
 LEFT JOIN (
-    SELECT call_id, sum(cost_nano_usd)::bigint AS cost, count(*) FILTER (WHERE kind = 'settle') AS settled
-    FROM bursar.entries GROUP BY call_id
+    SELECT bursar.call_id(attempt_id) AS call_id, sum(cost_nano_usd)::bigint AS cost,
+        count(*) FILTER (WHERE kind = 'settle') AS settled
+    FROM bursar.entries WHERE kind <> 'call' GROUP BY 1
 ) AS e ON e.call_id = (s.metadata -> 'bursar' ->> 'call_id')::uuid
 """
 _UNENDED = """

@@ -162,19 +162,19 @@ def test_empty_books_agree_with_an_empty_bill() -> None:
 
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-_CALL = "0199c0de-0000-7000-8000-00000000000{}"
+_ID = "0199c0de-0000-7000-8000-000000000{}0{}"
 
 
 async def book(url: str, number: int, *, at: datetime = NOW, ended: bool = True) -> None:
     """A call with one attempt, as the poster leaves it."""
     connection = await asyncpg.connect(url)
-    call, attempt = _CALL.format(number), _CALL.format(number + 5)
-    entry = "INSERT INTO bursar.entries (attempt_id, kind, call_id, at, cost_nano_usd, evidence, body) "
+    call, attempt = _ID.format(number, 0), _ID.format(number, 1)
+    entry = "INSERT INTO bursar.entries (attempt_id, kind, slot, at, cost_nano_usd, evidence, body) "
     try:
-        await connection.execute(entry + "VALUES ($1, 'open', $2, $3, NULL, NULL, '{}')", attempt, call, at)
+        await connection.execute(entry + "VALUES ($1, 'open', 0, $2, NULL, NULL, '{}')", attempt, at)
         if not ended:
             return
-        await connection.execute(entry + "VALUES ($1, 'settle', $2, $3, $4, 'provider', '{}')", attempt, call, at, COST)
+        await connection.execute(entry + "VALUES ($1, 'settle', 1, $2, $3, 'provider', '{}')", attempt, at, COST)
         await connection.execute(
             'INSERT INTO "LiteLLM_SpendLogs" (request_id, call_type, spend, "startTime", "endTime", metadata) '
             "VALUES ($1, 'acompletion', $2, $3, $3, $4)",

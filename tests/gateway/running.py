@@ -256,11 +256,14 @@ class Books:
         return await self.rows()
 
     async def entries(self) -> list[Row]:
-        """All entries, in the order they happened."""
+        """All entries, in the order they happened; of attempts that have ended without their `open`, which the database
+        has or has not, depending on how soon they ended."""
         await self.posted()
         return await self.fetch(
-            "SELECT kind, attempt_id::text, call_id::text, seq, cost_nano_usd, evidence, body FROM bursar.entries"
-            " ORDER BY at, attempt_id DESC, array_position(ARRAY['open','unknown','settle','void','call'], kind)"
+            "SELECT kind, attempt_id::text, bursar.call_id(attempt_id)::text AS call_id, slot, cost_nano_usd, evidence,"
+            " body FROM bursar.entries AS e WHERE kind <> 'open' OR NOT EXISTS ("
+            "  SELECT FROM bursar.entries AS t WHERE t.attempt_id = e.attempt_id AND t.slot = 1"
+            ") ORDER BY at, attempt_id DESC, array_position(ARRAY['open','unknown','settle','void','call'], kind)"
         )
 
     async def kinds(self) -> list[str]:

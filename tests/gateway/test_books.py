@@ -8,6 +8,7 @@ import asyncio
 import socket
 from enum import Enum, auto
 
+import msgspec
 import pytest
 
 from bursar.ledger.journal import JournalReader
@@ -34,10 +35,10 @@ class Told(Enum):
 
 
 EXPECTED_KINDS = {
-    Told.BILL: ["open", "settle", "call"],
-    Told.INPUT: ["open", "unknown", "settle", "call"],
-    Told.OUTPUT: ["open", "unknown", "settle", "call"],
-    Told.FREE: ["open", "void", "call"],
+    Told.BILL: ["settle", "call"],
+    Told.INPUT: ["unknown", "settle", "call"],
+    Told.OUTPUT: ["unknown", "settle", "call"],
+    Told.FREE: ["void", "call"],
 }
 
 
@@ -123,7 +124,7 @@ async def test_usage_that_is_not_told_is_estimated(
     answer = await gateway.chat(f"at/usage={form}", stream=stream)
     assert (answer.status, answer.complete) == (200, True)
     row = await books.row()
-    assert await books.kinds() == ["open", "settle", "call"]
+    assert await books.kinds() == ["settle", "call"]
     [line] = oracle.bill()
     assert line.cost_nano_usd <= await books.cost_nano_usd() < 2 * line.cost_nano_usd
     assert row["metadata"]["bursar"]["evidence"] == "estimated"
@@ -281,7 +282,7 @@ async def test_nobody_listens_at_the_providers_address(start_gateway: StartGatew
         assert answer.status == 500
         assert "127.0.0.1" not in answer.json["error"]["message"]
         assert "provider.invalid" not in answer.json["error"]["message"]
-    assert await books.kinds() == ["open", "void", "call"] * 2
+    assert await books.kinds() == ["void", "call"] * 2
 
 
 @pytest.mark.parametrize(
@@ -316,7 +317,7 @@ async def test_answers_that_are_none(start_gateway: StartGateway, books: Books, 
         answer = await gateway.chat("odd", stream=stream)
     assert answer.status == 500, answer.body
     assert answer.json["error"]["type"] == "internal_server_error"
-    assert await books.kinds() == ["open", "unknown", "settle", "call"]
+    assert await books.kinds() == ["unknown", "settle", "call"]
     assert await books.cost_nano_usd() == PROMPT_TOKENS * PRICE[0]
 
 
@@ -325,11 +326,13 @@ async def test_answers_that_are_none(start_gateway: StartGateway, books: Books, 
 
 async def test_the_price_is_on_record(gateway: Gateway, books: Books) -> None:
     await gateway.chat("at/usage=cost")
-    opened, settled, _ = await books.entries()
-    assert opened["body"]["price_version"] == settled["body"]["price_version"] != ""
-    assert opened["body"]["provider"] == "openai"
+    settled, _ = await books.entries()
+    [promised] = msgspec.json.decode(journaled(gateway)[0])
+    for name in ("provider", "model", "deployment_id", "price_version"):
+        assert settled["body"][name] == promised["body"][name] != "", name
+    assert settled["body"]["opened_us"] == promised["at_us"]
     assert settled["body"]["provider_usage"]["prompt_tokens"] == PROMPT_TOKENS
-    assert (settled["evidence"], opened["evidence"]) == ("provider", None)
+    assert settled["evidence"] == "provider"
 
 
 PRICED = """
@@ -350,7 +353,7 @@ async def test_unknown_costs_of_what_costs_nothing(start_gateway: StartGateway, 
     gateway = await start_gateway(models=PRICED)
     for name in ("unpriced", "free"):
         await gateway.chat(name, extra_headers={"x-oracle": "fault=close"})
-    assert await books.kinds() == ["open", "unknown", "settle", "call"] * 2
+    assert await books.kinds() == ["unknown", "settle", "call"] * 2
     assert await books.cost_nano_usd() == 0
     unpriced, free = await books.rows()
     assert (unpriced["metadata"]["bursar"]["evidence"], free["metadata"]["bursar"]["evidence"]) == ("unpriced", "free")

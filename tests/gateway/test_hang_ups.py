@@ -58,7 +58,7 @@ async def check_drained(books: Books, oracle: RunningOracle) -> Row:
     """The call is on the books as the provider bills it: it has generated, and been read, to its end."""
     [row] = await books.ended()
     [line] = oracle.bill()
-    assert await books.kinds() == ["open", "settle", "call"]
+    assert await books.kinds() == ["settle", "call"]
     assert await books.cost_nano_usd() == line.cost_nano_usd
     assert (row["prompt_tokens"], row["completion_tokens"]) == (line.prompt_tokens, line.completion_tokens)
     assert (row["request_id"], row["status"]) == (line.id, "success")
@@ -191,7 +191,7 @@ async def test_before_there_was_a_connection_to_the_provider(
         await leave(connection)
         [row] = await books.ended()
         assert (row["status"], row["spend"]) == ("failure", 0.0)
-        assert [entry["kind"] for entry in await books.entries() if entry["kind"] != "call"] == ["open", "void"]
+        assert [entry["kind"] for entry in await books.entries() if entry["kind"] != "call"] == ["void"]
     finally:
         for each in [deaf, *waiting]:
             each.close()
@@ -228,7 +228,7 @@ async def test_reading_on_has_a_bound(
         await connection.until(b'"content":"')
     await leave(connection)
     [row] = await books.ended()
-    assert await books.kinds() == ["open", "unknown", "settle", "call"]
+    assert await books.kinds() == ["unknown", "settle", "call"]
     own = row["metadata"]["bursar"]
     assert (own["evidence"], row["status"]) == ("estimated", "failure")
     assert row["metadata"]["error_information"]["error_code"] == "499"
@@ -244,7 +244,7 @@ async def test_an_error_after_the_client_has_left(gateway: Gateway, oracle: Runn
     await arrived(oracle)
     await reset(connection)
     [row] = await books.ended()
-    assert await books.kinds() == ["open", "unknown", "settle", "call"]
+    assert await books.kinds() == ["unknown", "settle", "call"]
     assert (row["status"], row["completion_tokens"]) == ("failure", 4)
 
 

@@ -190,7 +190,7 @@ async def test_a_mock(start_gateway: StartGateway, oracle: RunningOracle, books:
     assert streamed.events[-1] == "[DONE]"
     assert not oracle.requests
     assert [row["spend"] for row in await books.rows()] == [5e-05, 5e-05]
-    assert await books.kinds() == ["open", "settle", "call"] * 2
+    assert await books.kinds() == ["settle", "call"] * 2
 
 
 async def test_defaults_of_a_deployment(start_gateway: StartGateway, oracle: RunningOracle) -> None:

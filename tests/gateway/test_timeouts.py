@@ -31,7 +31,7 @@ async def test_of_the_deployment(start_gateway: StartGateway, oracle: RunningOra
     check_late(await gateway.chat("by-deployment"), "0.1")
     check_late(await gateway.chat("by-deployment", stream=True), "0.1")
     check_late(await gateway.chat("by-deployment-streamed", stream=True), "0.1")
-    assert await books.kinds() == ["open", "unknown", "settle", "call"] * 3
+    assert await books.kinds() == ["unknown", "settle", "call"] * 3
     for row in await books.rows():
         assert row["metadata"]["error_information"]["error_class"] == "Timeout"
         assert "usage_estimated" in row["metadata"]["bursar"]["flags"]
@@ -83,7 +83,7 @@ async def test_headers_that_are_no_time(gateway: Gateway, oracle: RunningOracle,
     answer = await gateway.chat(headers={"x-litellm-timeout": value})
     assert (answer.status, answer.json["error"]["param"]) == (400, "x-litellm-timeout")
     assert not oracle.requests
-    assert "open" not in await books.kinds()
+    assert {"open", "settle", "void"}.isdisjoint(await books.kinds())
 
 
 async def test_in_the_middle_of_a_stream(gateway: Gateway, books: Books) -> None:

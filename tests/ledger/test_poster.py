@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from bursar.domain.accounting import OpenBody, encode_entries, opened
-from bursar.domain.errors import JournalTaken
-from bursar.domain.ids import DeploymentId, JournalId, uuid7
+from bursar.domain.accounting import encode_entries
+from bursar.domain.errors import JournalTaken, StoreUnavailable
+from bursar.domain.ids import JournalId, uuid7
 from bursar.ledger.journal import Journal, JournalReader
 from bursar.ledger.poster import Poster
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.ledger import PostgresLedger
-from tests.ledger.entries import AT_US, call_entry, ids, open_entry, settle_entry
+from tests.ledger.entries import call_entry, ids, open_entry, settle_entry
 
 ID = JournalId(uuid7(1_790_000_000_000, 7))
 
@@ -27,9 +27,9 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     journal.release()
 
 
-def poster(database: Database, journal: Journal) -> Poster:
+def poster(database: Database, journal: Journal, *, heir: bool = False) -> Poster:
     reader = JournalReader(journal.directory, journal.id)
-    return Poster(PostgresLedger(database), reader, journal_id=journal.id, host="test")
+    return Poster(PostgresLedger(database), reader, journal_id=journal.id, host="test", heir=heir)
 
 
 async def rows(database: Database, sql: str) -> list[dict[str, Any]]:
@@ -39,17 +39,16 @@ async def rows(database: Database, sql: str) -> list[dict[str, Any]]:
 
 def record_call(journal: Journal, number: int, cost: int, **changes: object) -> None:
     journal.append(encode_entries([open_entry(number)]))
-    journal.append(encode_entries([settle_entry(number, cost), call_entry(number, cost, **changes)]))
+    journal.append(encode_entries([settle_entry(number, cost), call_entry(number, **changes)]))
 
 
 async def test_a_call_becomes_entries_and_a_row(database: Database, journal: Journal) -> None:
     record_call(journal, 1, 1_425_000)
     assert await poster(database, journal).run(follow=False)
-    entries = await rows(database, "SELECT kind, cost_nano_usd, evidence FROM bursar.entries ORDER BY at, kind")
-    assert [(e["kind"], e["cost_nano_usd"], e["evidence"]) for e in entries] == [
-        ("open", None, None),
-        ("settle", 1_425_000, "provider"),
-        ("call", None, None),
+    entries = await rows(database, "SELECT kind, slot, cost_nano_usd, evidence FROM bursar.entries ORDER BY at")
+    assert [tuple(entry.values()) for entry in entries] == [
+        ("settle", 1, 1_425_000, "provider"),
+        ("call", 1, None, None),
     ]
     [row] = await rows(database, 'SELECT * FROM "LiteLLM_SpendLogs"')
     assert row["spend"] == 0.001425
@@ -67,7 +66,8 @@ async def test_a_call_becomes_entries_and_a_row(database: Database, journal: Jou
         "status": None,
         "attempted_retries": 0,
         "attempted_fallbacks": 0,
-        "bursar": {"call_id": ids(1)[0], "price": None},
+        "cost_breakdown": {"total_cost": 0.001425, "original_cost": 0.001425},
+        "bursar": {"call_id": ids(1)[0], "attempt_id": ids(1)[1], "price": None, "evidence": "provider"},
     }
     assert msgspec.json.decode(row["request_tags"]) == ["t"]
     assert row["session_id"] is None
@@ -88,7 +88,7 @@ async def test_posting_again_changes_nothing(database: Database, journal: Journa
     assert await poster(database, journal).run(follow=False)
     assert await rows(database, 'SELECT token, spend, total_spend FROM "LiteLLM_VerificationToken"') == before
     assert len(await rows(database, 'SELECT 1 FROM "LiteLLM_SpendLogs"')) == 20
-    assert len(await rows(database, "SELECT 1 FROM bursar.entries")) == 60
+    assert len(await rows(database, "SELECT 1 FROM bursar.entries")) == 40
     assert await rows(database, "SELECT * FROM bursar.quarantine") == []
 
 
@@ -130,10 +130,8 @@ async def test_what_the_database_refuses_keeps_its_money(database: Database, jou
 
 async def test_a_name_the_database_refuses_costs_no_money(database: Database, journal: Journal) -> None:
     """What stands outside a caller's own words (a model's name, a provider's report) may be refused as well."""
-    call, attempt = ids(1)
-    body = OpenBody(provider="openai", model="a\x00b", deployment_id=DeploymentId("d"), api_key="k" * 64)
-    journal.append(encode_entries([opened(attempt_id=attempt, call_id=call, at_us=AT_US, body=body)]))
-    journal.append(encode_entries([settle_entry(1, 700), call_entry(1, 700, model="openai/a\x00b")]))
+    journal.append(encode_entries([open_entry(1, model="a\x00b")]))
+    journal.append(encode_entries([settle_entry(1, 700), call_entry(1, model="openai/a\x00b")]))
     assert await poster(database, journal).run(follow=False)
     [row] = await rows(database, 'SELECT model, spend FROM "LiteLLM_SpendLogs"')
     assert (row["model"], row["spend"]) == ("openai/a\ufffdb", 7e-7)
@@ -142,15 +140,55 @@ async def test_a_name_the_database_refuses_costs_no_money(database: Database, jo
     assert len(await rows(database, "SELECT FROM bursar.quarantine")) == 2
 
 
-async def test_two_posters_cannot_both_commit(database: Database, journal: Journal) -> None:
+async def test_two_posters_of_a_journal_post_it_once(database: Database, journal: Journal) -> None:
+    """Whoever finds that the journal has moved on goes on from there."""
     record_call(journal, 1, 1)
     first, second = poster(database, journal), poster(database, journal)
     assert await first.run(follow=False)
     await second._next_batch()  # it knows the position …
     record_call(journal, 2, 2)
     assert await first.run(follow=False)  # … which then moves
+    with pytest.raises(StoreUnavailable):
+        await second._post(second._reader.read())
+    assert await second.run(follow=False)
+    assert second.posted_sequence == journal.last_sequence
+    assert [row["spend"] for row in await rows(database, 'SELECT spend FROM "LiteLLM_SpendLogs" ORDER BY 1')] == [
+        1e-9,
+        2e-9,
+    ]
+
+
+async def test_a_poster_taken_for_dead_cannot_commit(database: Database, journal: Journal) -> None:
+    """Neither on the connection it has, nor when it asks again how far it is."""
+    record_call(journal, 1, 1)
+    zombie = poster(database, journal)
+    assert await zombie.run(follow=False)
+    heir = poster(database, journal, heir=True)
+    assert await heir.run(follow=False)
+    assert (zombie.epoch, heir.epoch) == (1, 2)
+    record_call(journal, 2, 2)
     with pytest.raises(JournalTaken):
-        await second._post((await second._next_batch()) or second._reader.read())
+        await zombie._post(zombie._reader.read())
+    with pytest.raises(JournalTaken):
+        await zombie.run(follow=False)
+    assert len(await rows(database, 'SELECT FROM "LiteLLM_SpendLogs"')) == 1
+    assert await heir.run(follow=False)
+    assert len(await rows(database, 'SELECT FROM "LiteLLM_SpendLogs"')) == 2
+
+
+async def test_taking_over_waits_for_the_transaction_under_way(database: Database, journal: Journal) -> None:
+    """The epoch that a transaction has checked holds until it commits."""
+    ledger = PostgresLedger(database)
+    await ledger.register(journal.id, "test")
+    async with database.transaction() as posting:
+        assert await posting.fetchval("SELECT epoch FROM bursar.instances FOR SHARE") == 1
+        taking = asyncio.ensure_future(ledger.take_over(journal.id, 1))
+        while not await posting.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.01)
+        assert not taking.done()
+    assert await taking == 2
+    with pytest.raises(JournalTaken):
+        await ledger.take_over(journal.id, 1)
 
 
 async def test_it_waits_for_the_database_and_stops_when_told(tmp_path: Path, journal: Journal) -> None:

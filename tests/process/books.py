@@ -19,10 +19,12 @@ _ROWS = """
 SELECT s.litellm_call_id AS mark, s.spend, s.status, s.metadata -> 'bursar' ->> 'evidence' AS evidence, e.cost
 FROM "LiteLLM_SpendLogs" AS s
 LEFT JOIN LATERAL (
-    SELECT sum(cost_nano_usd)::bigint AS cost FROM bursar.entries
-    WHERE call_id = (s.metadata -> 'bursar' ->> 'call_id')::uuid
+    SELECT sum(e.cost_nano_usd)::bigint AS cost
+    FROM (SELECT (s.metadata -> 'bursar' ->> 'call_id')::uuid AS call_id) AS c
+    JOIN bursar.entries AS e ON e.attempt_id > c.call_id AND e.attempt_id <= bursar.last_attempt_id(c.call_id)
 ) AS e ON true
 """
+_ATTEMPTS = "SELECT count(DISTINCT attempt_id) FROM bursar.entries WHERE kind <> 'call'"
 _UNENDED = """
 SELECT count(*) FROM bursar.entries AS o WHERE kind = 'open' AND NOT EXISTS (
     SELECT FROM bursar.entries AS t WHERE t.attempt_id = o.attempt_id AND t.kind = ANY ($1::text[])
@@ -71,7 +73,7 @@ async def read_books(url: str) -> Books:
             rows.append(Row(row["mark"], cost, row["evidence"], row["status"]))
         return Books(
             rows,
-            attempts=await connection.fetchval("SELECT count(*) FROM bursar.entries WHERE kind = 'open'"),
+            attempts=await connection.fetchval(_ATTEMPTS),
             unended=await connection.fetchval(_UNENDED, ["settle", "void"]),
             unmarked=await connection.fetchval(_UNENDED, ["settle", "void", "unknown"]),
             quarantined=await connection.fetchval("SELECT count(*) FROM bursar.quarantine"),

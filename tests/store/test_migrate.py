@@ -17,7 +17,7 @@ async def test_a_second_run_changes_nothing(empty_database: str) -> None:
     said: list[str] = []
     applied = await migrate(connection, said.append)
     numbers = [m.number for m in known_migrations()]
-    assert [m.number for m in applied] == numbers == list(range(1, len(numbers) + 1))
+    assert [m.number for m in applied] == numbers == sorted(set(numbers))
     assert len(said) == len(numbers)
     assert await migrate(connection, said.append) == []
     assert await pending_migrations(connection, known_migrations()) == []
@@ -56,7 +56,7 @@ async def test_several_at_once_wait_for_each_other(empty_database: str) -> None:
 
 async def test_a_failing_migration_is_rolled_back_whole(empty_database: str) -> None:
     connection = await asyncpg.connect(empty_database)
-    number = len(known_migrations()) + 1
+    number = known_migrations()[-1].number + 1
     bad = [*known_migrations(), Migration(number, "bad", "CREATE TABLE bursar.half (); SELECT 1/0;")]
     with pytest.raises(asyncpg.DivisionByZeroError):
         await migrate(connection, lambda _: None, known=bad)

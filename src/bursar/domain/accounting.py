@@ -40,34 +40,76 @@ class CallStatus(StrEnum):
     FAILURE = "failure"
 
 
-class OpenBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is promised before sending."""
+NO_JSON = msgspec.Raw(b"{}")
 
-    provider: str
-    model: str
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an attempt's `open` says of it, and its end again: an `open` whose end comes soon stays in the journal."""
+
+    opened_us: int | None = None
+    """Microseconds since 1970, as all times here."""
+    provider: str = ""
+    model: str = ""
     """The provider's own name of the model."""
-    deployment_id: DeploymentId
-    api_key: KeyHash | str
+    deployment_id: DeploymentId | None = None
     price_version: str | None = None
 
 
-class SettleBody(msgspec.Struct, frozen=True, omit_defaults=True):
+class OpenBody(Sent, frozen=True, kw_only=True, omit_defaults=True):
+    """What is promised before sending, and enough about the call to end it for a process that did not (`cut_off`)."""
+
+    api_key: KeyHash | str
+    start_us: int
+    """Of the call, as everything from here on."""
+    model_group: str = ""
+    call_type: str = "acompletion"
+    api_base: str = ""
+    user: str = ""
+    team_id: str = ""
+    organization_id: str = ""
+    end_user: str = ""
+    requester_ip_address: str = ""
+    session_id: str | None = None
+    litellm_call_id: str = ""
+    """Empty: the call's own id."""
+    request_tags: list[str] = []
+    metadata: dict[str, msgspec.Raw] = {}
+    """The caller's own, if it is short."""
+    key_names: msgspec.Raw = NO_JSON
+    logged: bool = True
+    """As `CallBody`'s, were it to fail; `error_logged` too."""
+    error_logged: bool = True
+
+
+class SettleBody(Sent, frozen=True, kw_only=True, omit_defaults=True):
     """What an attempt cost, and why."""
 
     usage: Usage
-    api_key: KeyHash | str
-    price_version: str | None = None
     provider_usage: msgspec.Raw | None = None
     """The provider's own usage object, byte for byte, so that the charge can be computed again."""
+    input_cost: float | None = None
+    """In US dollars, as `output_cost`; None where the charge is not the sum of its parts."""
+    output_cost: float | None = None
     flags: tuple[str, ...] = ()
     """What was odd: `usage_missing`, `usage_contradictory`, `price_unknown` …"""
 
 
-class EndBody(msgspec.Struct, frozen=True, omit_defaults=True):
+class EndBody(Sent, frozen=True, kw_only=True, omit_defaults=True):
     """Why an attempt was void, or is unknown for now."""
 
     reason: str
     status: int | None = None
+
+
+class AdjustBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was found out after the end. Tokens are differences, as the cost beside them is, and may be negative."""
+
+    reason: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cache_read_tokens: int = 0
+    """Of the prompt tokens, as `cache_creation_tokens`."""
+    cache_creation_tokens: int = 0
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -92,18 +134,17 @@ class KeyNames(msgspec.Struct, frozen=True, omit_defaults=True):
 class CallBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The facts of one finished call, each once; times in microseconds since 1970.
 
-    The query that posts it (`store/queries/ledger.sql`) makes the row of `LiteLLM_SpendLogs` of them. What is left out
-    is the default.
+    What it cost is not among them: that is what the entries of its attempts say. The query that posts it
+    (`store/queries/ledger.sql`) makes the row of `LiteLLM_SpendLogs` of both. What is left out is the default.
     """
 
     request_id: str
     call_type: str = "acompletion"
     attempt_id: AttemptId | None = None
     """The attempt that answered, or the last one that failed."""
+    attempts: int = 1
+    """How many there were. Means nothing without `attempt_id`."""
     api_key: KeyHash | str
-    spend_nano_usd: NanoUsd
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
     start_us: int
     end_us: int
     first_token_us: int | None = None
@@ -122,26 +163,20 @@ class CallBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     session_id: str | None = None
     status: CallStatus = CallStatus.SUCCESS
     cache_hit: str = "None"
-    litellm_call_id: str
+    litellm_call_id: str = ""
+    """Empty: the call's own id."""
     request_tags: list[str] = []
     metadata: dict[str, msgspec.Raw] = {}
     """The caller's own."""
-    key_names: KeyNames | msgspec.Raw
+    key_names: msgspec.Raw = NO_JSON
     spend_logs_metadata: dict[str, msgspec.Raw] | None = None
     error_information: Failure | None = None
-    usage_object: msgspec.Raw | None = None
-    """The provider's report, as it came."""
-    evidence: Evidence | None = None
-    """None: nothing was charged."""
-    input_cost: float | None = None
-    """In US dollars, as `output_cost`; None where the charge is not the sum of its parts."""
-    output_cost: float | None = None
-    price: str | None = None
-    flags: tuple[str, ...] = ()
     client_left: bool = False
     metadata_dropped: list[str] = []
     logged: bool = True
-    """Whether the call gets a row; counters grow either way (`disable_spend_logs`)."""
+    """Whether the call gets a row; totals grow either way (`disable_spend_logs`)."""
+    error_logged: bool = True
+    """Whether its failure gets a row in the table of errors (`disable_error_logs`)."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -161,7 +196,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The budget windows it is charged to."""
     owner: JournalId | None = None
     """Whose grants the hold came from, where another instance tells how the attempt came out."""
-    body: OpenBody | SettleBody | EndBody | CallBody | msgspec.Raw
+    body: OpenBody | SettleBody | EndBody | AdjustBody | CallBody | msgspec.Raw
 
 
 class Pins(msgspec.Struct, frozen=True):
@@ -220,9 +255,76 @@ def unknown(*, attempt_id: AttemptId, call_id: CallId, at_us: int, body: EndBody
     return _pinned(Entry(kind="unknown", attempt_id=attempt_id, call_id=call_id, at_us=at_us, body=body), pins)
 
 
+def adjusted(
+    *,
+    attempt_id: AttemptId,
+    call_id: CallId,
+    at_us: int,
+    number: int,
+    difference: NanoUsd,
+    evidence: Evidence,
+    body: AdjustBody,
+    pins: Pins | None = None,
+) -> Entry:
+    """A settled attempt cost `difference` more than was booked, or less. `number` tells adjustments apart: from 0."""
+    entry = Entry(
+        kind="adjust",
+        attempt_id=attempt_id,
+        call_id=call_id,
+        at_us=at_us,
+        seq=number,
+        cost_nano_usd=difference,
+        evidence=evidence,
+        body=body,
+    )
+    return _pinned(entry, pins)
+
+
 def ended(*, call_id: CallId, at_us: int, body: CallBody) -> Entry:
     """The call is finished; each of its attempts has its terminal entry already."""
     return Entry(kind="call", attempt_id=call_id, call_id=call_id, at_us=at_us, body=body)
+
+
+def cut_off(
+    opened: OpenBody, *, attempt_id: AttemptId, attempts: int, call_id: CallId, at_us: int, failure: Failure
+) -> Entry:
+    """The end of a call whose process did not live to tell it, from the last attempt that it opened.
+
+    It belongs beside the end of that attempt, or before it: then the end moves the call's row and totals when it comes.
+    """
+    return ended(
+        call_id=call_id,
+        at_us=at_us,
+        body=CallBody(
+            request_id=call_id,
+            call_type=opened.call_type,
+            attempt_id=attempt_id,
+            attempts=attempts,
+            api_key=opened.api_key,
+            start_us=opened.start_us,
+            end_us=at_us,
+            model=f"{opened.provider}/{opened.model}",
+            model_id=opened.deployment_id or "",
+            model_group=opened.model_group,
+            custom_llm_provider=opened.provider,
+            api_base=opened.api_base,
+            user=opened.user,
+            team_id=opened.team_id,
+            organization_id=opened.organization_id,
+            end_user=opened.end_user,
+            requester_ip_address=opened.requester_ip_address,
+            session_id=opened.session_id,
+            status=CallStatus.FAILURE,
+            cache_hit="False",
+            litellm_call_id=opened.litellm_call_id,
+            request_tags=opened.request_tags,
+            metadata=opened.metadata,
+            key_names=opened.key_names,
+            error_information=failure,
+            logged=opened.logged,
+            error_logged=opened.error_logged,
+        ),
+    )
 
 
 _encoder = msgspec.json.Encoder()

@@ -39,6 +39,10 @@ class StoreUnavailable(StoreError):
     code = "store_unavailable"
 
 
+class StoreTooSlow(StoreUnavailable):
+    """The database did not do it in time; it may do less in time."""
+
+
 class StoreRefused(StoreError):
     """The database will never take this content; trying it again is useless."""
 

@@ -8,17 +8,12 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
-
-import msgspec
 
 from bursar.domain.accounting import (
     EndBody,
     Entry,
     Failure,
-    OpenBody,
     Pins,
-    SettleBody,
     encode_entries,
     ended,
     opened,
@@ -26,10 +21,10 @@ from bursar.domain.accounting import (
     unknown,
     voided,
 )
-from bursar.domain.ids import CallId, DeploymentId, KeyHash, attempt_id, call_id
+from bursar.domain.ids import CallId, attempt_id, call_id
 from bursar.domain.money import NanoUsd
 from bursar.gateway.call import Attempt, Call, Charge
-from bursar.gateway.log_row import call_body
+from bursar.gateway.log_row import call_body, open_body, settle_body
 from bursar.gateway.models import Deployment
 from bursar.ports import BudgetHold, Recorder
 
@@ -50,10 +45,10 @@ class Books:
         log_failures: bool = True,
         clock_us: Callable[[], int] = wall_us,
     ) -> None:
-        """`log_rows` off: totals without rows; `log_failures` off: none for calls that failed."""
+        """`log_rows` off: totals without rows; `log_failures` off: no rows of either table for calls that failed."""
         self._recorder = recorder
         self._log_rows = log_rows
-        self._log_failures = log_rows and log_failures
+        self._log_failures = log_failures
         self._clock_us = clock_us
         # Unique, not secret; seeded by the operating system, and anew in a forked process, which makes its own Books.
         self._random = random.Random(os.urandom(32))
@@ -80,23 +75,15 @@ class Books:
             opened_us=now,
             hold=hold,
         )
-        body = _open_body(
-            deployment.provider,
-            deployment.upstream_model,
-            deployment.id,
-            call.principal.api_key,
-            None if attempt.price is None else attempt.price.version,
-        )
+        body = open_body(call, attempt, logged=self._log_rows and self._log_failures, error_logged=self._log_failures)
         entry = opened(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body, pins=_pins(attempt))
         promise = self._recorder.promise(encode_entries([entry]))
         try:
             await promise
         except asyncio.CancelledError:
             if promise.done() and not promise.cancelled():  # both at the same moment: it is on record, and never sent
-                body_of_end = EndBody(reason="cancelled before it was sent")
-                self._report(
-                    [voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body_of_end, pins=_pins(attempt))]
-                )
+                end = _end_body(attempt, "cancelled before it was sent")
+                self._report([voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=_pins(attempt))])
             raise
         self._open += 1
         call.attempt = attempt
@@ -112,10 +99,10 @@ class Books:
         now = self._clock_us()
         entries: list[Entry] = []
         if charge.estimated and failure is not None:
-            mark = _end_body(attempt, failure)
+            mark = _end_body(attempt, failure.error_class)
             entries.append(unknown(attempt_id=attempt.id, call_id=call.id, at_us=now, body=mark, pins=_pins(attempt)))
         entries.append(_settle_entry(call, attempt, charge, now))
-        entries.append(self._call_entry(call, attempt, charge.cost, now, failure))
+        entries.append(self._call_entry(call, attempt, now, failure))
         self._report(entries)
         self.unpriced_attempts += not charge.priced
         self.estimated_attempts += charge.estimated
@@ -124,18 +111,18 @@ class Books:
         """It is certain that the attempt cost nothing; the call has failed."""
         self._end(attempt, NanoUsd(0))
         now = self._clock_us()
-        end = _end_body(attempt, failure)
+        end = _end_body(attempt, failure.error_class)
         self._report(
             [
                 voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=_pins(attempt)),
-                self._call_entry(call, attempt, NanoUsd(0), now, failure),
+                self._call_entry(call, attempt, now, failure),
             ]
         )
 
     def refuse(self, call: Call, failure: Failure) -> None:
         """A known caller's call ended before anything was tried."""
         now = self._clock_us()
-        entry = self._call_entry(call, None, NanoUsd(0), now, failure)
+        entry = self._call_entry(call, None, now, failure)
         self._recorder.report(encode_entries([entry]), keep=False)  # no money depends on it
 
     def written(self) -> Awaitable[None]:
@@ -156,23 +143,13 @@ class Books:
         if attempt.hold is not None:
             attempt.hold.settle(cost)
 
-    def _call_entry(
-        self, call: Call, attempt: Attempt | None, spend: NanoUsd, now: int, failure: Failure | None
-    ) -> Entry:
-        logged = self._log_rows if failure is None else self._log_failures
-        body = call_body(call, attempt, spend=spend, end_us=now, failure=failure, logged=logged)
+    def _call_entry(self, call: Call, attempt: Attempt | None, now: int, failure: Failure | None) -> Entry:
+        logged = self._log_rows and (failure is None or self._log_failures)
+        body = call_body(call, attempt, end_us=now, failure=failure, logged=logged, error_logged=self._log_failures)
         return ended(call_id=call.id, at_us=now, body=body)
 
     def _report(self, entries: list[Entry]) -> None:
         self._recorder.report(encode_entries(entries))
-
-
-@lru_cache(maxsize=4096)
-def _open_body(
-    provider: str, model: str, deployment_id: DeploymentId, api_key: KeyHash | str, price_version: str | None
-) -> msgspec.Raw:
-    """Encoded once for all calls of a key to a deployment at a price."""
-    return msgspec.Raw(msgspec.json.encode(OpenBody(provider, model, deployment_id, api_key, price_version)))
 
 
 def _settle_entry(call: Call, attempt: Attempt, charge: Charge, now: int) -> Entry:
@@ -182,13 +159,7 @@ def _settle_entry(call: Call, attempt: Attempt, charge: Charge, now: int) -> Ent
         at_us=now,
         cost=charge.cost,
         evidence=charge.evidence,
-        body=SettleBody(
-            usage=charge.usage,
-            api_key=call.principal.api_key,
-            price_version=None if attempt.price is None else attempt.price.version,
-            provider_usage=msgspec.Raw(charge.provider_usage) if charge.provider_usage else None,
-            flags=charge.flags,
-        ),
+        body=settle_body(attempt, charge),
         pins=_pins(attempt),
     )
 
@@ -198,5 +169,14 @@ def _pins(attempt: Attempt) -> Pins | None:
     return None if hold is None else Pins(NanoUsd(hold.amount), hold.windows)
 
 
-def _end_body(attempt: Attempt, failure: Failure) -> EndBody:
-    return EndBody(reason=failure.error_class, status=attempt.status or None)
+def _end_body(attempt: Attempt, reason: str) -> EndBody:
+    deployment = attempt.deployment
+    return EndBody(
+        opened_us=attempt.opened_us,
+        provider=deployment.provider,
+        model=deployment.upstream_model,
+        deployment_id=deployment.id,
+        price_version=None if attempt.price is None else attempt.price.version,
+        reason=reason,
+        status=attempt.status or None,
+    )

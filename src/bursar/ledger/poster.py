@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from bursar.domain.errors import StoreRefused, StoreUnavailable
+from bursar.domain.errors import JournalTaken, StoreRefused, StoreTooSlow, StoreUnavailable
 from bursar.domain.ids import JournalId
 from bursar.ledger.journal import JournalReader
 from bursar.ports import Batch, JournalPosition, LedgerStore, SetAside
@@ -23,6 +23,8 @@ _PACE_S = 0.2
 """Least time from one batch to the next, unless it is full. A batch costs the database a millisecond before its first
 record; without this, a moderate load is posted in a hundred small ones a second, and every call waits for them."""
 _BATCH_BYTES = 512 * 1024
+_LEAST_BYTES = 1024
+"""About one record, which is posted whole whatever its size."""
 _FULL_BYTES = _BATCH_BYTES // 2
 _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 5.0
@@ -42,6 +44,8 @@ class Poster:
         self._host = host
         self._position: JournalPosition | None = None
         self._epoch: int | None = None
+        self._batch_bytes = _BATCH_BYTES
+        """Less while the database does not manage so much in time."""
         self._waiting: list[memoryview] = []
         """Records read and not posted yet, which follow `posted_sequence`: at most one batch."""
         self._wake = asyncio.Event()
@@ -83,12 +87,15 @@ class Poster:
                 if batch:
                     await self._post(batch)
                     self._waiting = []
+                    self._batch_bytes = min(self._batch_bytes * 2, _BATCH_BYTES)
                     if on_posted is not None:
                         await on_posted(batch)
                 self._came_back()
                 delay = _RETRY_FIRST_S
             except StoreUnavailable as error:
                 self._went_away(error)
+                if isinstance(error, StoreTooSlow):
+                    self._batch_bytes = max(self._batch_bytes // 2, _LEAST_BYTES)
                 if self._stopping:
                     return False
                 await self._pause(delay)
@@ -126,11 +133,13 @@ class Poster:
                     sequence=position.sequence, epoch=await self._store.take_over(self._journal_id, position.epoch)
                 )
                 self._heir = False
+            if self._epoch not in (None, position.epoch):
+                raise JournalTaken(f"journal {self._journal_id} is under epoch {position.epoch}, not {self._epoch}")
             self._position, self._epoch = position, position.epoch
             self.posted_sequence = self._position.sequence
             self._reader.seek(self._position.sequence + 1)
         if not self._waiting:
-            self._waiting = self._reader.read(_BATCH_BYTES)
+            self._waiting = self._reader.read(self._batch_bytes)
         return self._waiting
 
     async def _post(self, batch: Sequence[memoryview]) -> None:
@@ -188,16 +197,38 @@ class Poster:
             log.warning("ledger.store_back journal=%s posted=%d", self._journal_id, self.posted_sequence)
 
 
+_ENTRY = b'{"kind":"'
+_OPEN = b'[{"kind":"open","attempt_id":"'
+_ENDS = (b'[{"kind":"settle","attempt_id":"', b'[{"kind":"void","attempt_id":"')
+_ID_BYTES = 36
+
+
 def merge_entries(batch: Sequence[memoryview]) -> bytes:
-    """One JSON array of all entries of the records, each of which is one."""
-    return b"[%b]" % b",".join([payload[1:-1] for payload in batch])
+    """One JSON array of all entries of the records, each of which is one; without `open` entries whose end is among the
+    records, and says again what they say. So the database gets those of attempts that are under way.
+
+    Records are known by their first bytes, as `domain.accounting` encodes them; one that looks different stays.
+    """
+    payloads = [record.tobytes() for record in batch]
+    ended = {
+        payload[len(end) : len(end) + _ID_BYTES] for payload in payloads for end in _ENDS if payload.startswith(end)
+    }
+    return b"[%b]" % b",".join([payload[1:-1] for payload in payloads if not _is_open_of(payload, ended)])
+
+
+def _is_open_of(payload: bytes, ended: set[bytes]) -> bool:
+    """Whether the record is nothing but the `open` of one of the attempts `ended`."""
+    return (
+        payload.startswith(_OPEN)
+        and payload[len(_OPEN) : len(_OPEN) + _ID_BYTES] in ended
+        and payload.count(_ENTRY) == 1
+    )
 
 
 _PRESENTATION: dict[str, object] = {
     "metadata": {},
     "spend_logs_metadata": None,
     "error_information": None,
-    "usage_object": None,
     "metadata_dropped": None,
     "request_tags": [],
     "end_user": "",
@@ -218,7 +249,11 @@ def without_presentation(payload: bytes) -> bytes:
     entries = msgspec.json.decode(payload.replace(rb"\u0000", rb"\ufffd"), type=list[dict[str, object]])
     for entry in entries:
         body = entry.get("body")
-        if entry.get("kind") == "call" and isinstance(body, dict):
-            body |= _PRESENTATION
-            body["request_id"] = entry["call_id"]
+        if not isinstance(body, dict):
+            continue
+        if entry.get("kind") in ("call", "open"):
+            body |= {name: value for name, value in _PRESENTATION.items() if name in body}
+            if "request_id" in body:
+                body["request_id"] = entry["call_id"]
+        body.pop("provider_usage", None)
     return msgspec.json.encode(entries)

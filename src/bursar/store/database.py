@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from bursar.domain.errors import StoreError, StoreUnavailable
+from bursar.domain.errors import StoreError, StoreTooSlow, StoreUnavailable
 
 DEFAULT_CONNECT_TIMEOUT_S = 5.0
 DEFAULT_POOL_MAX = 5
@@ -38,8 +38,12 @@ _CUT = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,  # what was the primary
 )
 """Among them: the connection was dead, or was ended under the statement. On another one it may succeed at once."""
+
+_SLOW = (TimeoutError, asyncpg.QueryCanceledError)
+"""Among them: it took longer than we, or the server's own limit, allow."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -82,7 +86,8 @@ class Database:
         except _AWAY as error:
             if self._pool is not None and isinstance(error, _CUT):
                 await self._pool.expire_connections()  # the others have hardly fared better
-            raise StoreUnavailable(f"the database does not answer: {describe(error)}") from error
+            away = StoreTooSlow if isinstance(error, _SLOW) else StoreUnavailable
+            raise away(f"the database does not answer: {describe(error)}") from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:

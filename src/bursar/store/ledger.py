@@ -1,5 +1,8 @@
 """The books in PostgreSQL: implements `ports.LedgerStore`."""
 
+import logging
+from typing import Any
+
 import asyncpg
 import msgspec
 
@@ -9,7 +12,9 @@ from bursar.ports import Batch, JournalPosition
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
 
-_SQL = load_named_sql("ledger")
+log = logging.getLogger(__name__)
+
+_SQL = {**load_named_sql("ledger"), **load_named_sql("totals")}
 
 _REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 """What the content is to blame for. Not among them: errors in our own SQL, which must stop the poster loudly."""
@@ -20,7 +25,8 @@ _Charged = tuple[str, str, int, int]
 
 
 class PostgresLedger:
-    """Posts batches; each transaction claims its journal's row first, so that two posters cannot both commit."""
+    """Posts batches: entries and log rows, then totals, then grants. Each transaction claims its instance's and its
+    journal's row first, so that neither a second poster nor one taken for dead can commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -46,26 +52,63 @@ class PostgresLedger:
         if not entries.isascii():  # what a provider wrote passes unread, and need not be UTF-8
             entries = entries.decode("utf-8", errors="replace").encode()
         try:
-            async with self._database.transaction() as connection:
-                counts = await connection.fetchrow(
-                    _SQL["post_entries"], entries, batch.journal_id, batch.epoch, batch.after, batch.upto
-                )
-                if not counts["claimed"]:
-                    raise JournalTaken(
-                        f"journal {batch.journal_id} is not at {batch.after} under epoch {batch.epoch} any more"
-                    )
-                if counts["inserted"] < counts["offered"]:
-                    await connection.execute(_SQL["quarantine_contradictions"], entries, batch.journal_id)
-                if counts["charged"] is not None:
-                    charged = msgspec.json.decode(counts["charged"], type=list[_Charged])
-                    await connection.execute(_SQL["book_grants"], *zip(*charged, strict=True))
-                if (aside := batch.set_aside) is not None:
-                    await connection.execute(
-                        _SQL["quarantine_record"], aside.reason, batch.journal_id, batch.upto, aside.content
-                    )
+            try:
+                return await self._post(batch, entries)
+            except asyncpg.UniqueViolationError as error:
+                if error.table_name != "entries":
+                    raise
+            return await self._post(batch, entries, some_known=True)
         except asyncpg.UniqueViolationError as error:
-            # Another worker has just logged a row under the same provider id: the next try sees it, and avoids it.
+            # Another worker has just posted the same, or logged a row under the same provider id: the next try sees it.
             raise StoreUnavailable("another worker was posting at the same moment") from error
         except _REFUSALS as error:
             raise StoreRefused(f"the database refuses an entry: {error}") from error
-        return int(counts["inserted"])
+
+    async def _post(self, batch: Batch, entries: bytes, *, some_known: bool = False) -> int:
+        """Post in one transaction. Entries that are there already make it fail, unless `some_known`: then they are left
+        out, and those that differ from what is there are quarantined."""
+        async with self._database.transaction() as connection:
+            fresh = entries
+            if some_known:
+                fresh = (await connection.fetchval(_SQL["new_entries"], entries)).encode()
+            posted = await connection.fetchrow(
+                _SQL["post_entries"], fresh, batch.journal_id, batch.epoch, batch.after, batch.upto
+            )
+            if not posted["claimed"]:
+                await self._explain(connection, batch)
+            moves: str | None = posted["moves"]
+            loose_charges, loose_calls = posted["loose_charges"], posted["loose_calls"]
+            if moves or loose_charges:
+                await connection.execute(_SQL["lock_totals"])
+                if loose_charges or loose_calls:
+                    late = await connection.fetchval(_SQL["late_changes"], loose_charges or "[]", loose_calls or "[]")
+                    moves = _both(moves, late)
+                if moves:
+                    await connection.execute(_SQL["move_totals"], moves)
+            if posted["charged"] is not None:
+                charged = msgspec.json.decode(posted["charged"], type=list[_Charged])
+                await connection.execute(_SQL["book_grants"], *zip(*charged, strict=True))
+            if some_known:
+                await self._set_contradictions_aside(connection, entries, batch.journal_id)
+            if (aside := batch.set_aside) is not None:
+                await connection.execute(
+                    _SQL["quarantine_record"], aside.reason, batch.journal_id, batch.upto, aside.content
+                )
+        return int(posted["inserted"])
+
+    async def _set_contradictions_aside(self, connection: Any, entries: bytes, journal_id: JournalId) -> None:  # noqa: ANN401
+        for row in await connection.fetch(_SQL["quarantine_contradictions"], entries, journal_id):
+            log.error("ledger.contradiction journal=%s reason=%s", journal_id, row["reason"])
+
+    async def _explain(self, connection: Any, batch: Batch) -> None:  # noqa: ANN401  # asyncpg is not typed
+        """Why the batch was not claimed. Raises JournalTaken, StoreUnavailable."""
+        position = await connection.fetchrow(_SQL["journal_position"], batch.journal_id)
+        if position is None or position["epoch"] != batch.epoch:
+            raise JournalTaken(f"journal {batch.journal_id} is not under epoch {batch.epoch} any more")
+        # A commit of ours whose answer was lost, or took long: it has happened after all.
+        raise StoreUnavailable(f"journal {batch.journal_id} is at {position['posted_sequence']}, not at {batch.after}")
+
+
+def _both(one: str | None, other: str | None) -> str | None:
+    """Two JSON arrays that are not empty as one; either may be missing."""
+    return f"{one[:-1]},{other[1:]}" if one and other else one or other

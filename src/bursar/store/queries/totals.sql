@@ -1,0 +1,263 @@
+-- Totals: LiteLLM's running and daily sums, moved by what a batch really inserted.
+
+-- name: lock_totals
+-- Posters move totals one after the other, whatever rows they share: then none can wait for one that waits for it. Taken
+-- after the entries, kept until commit. The number spells "totals".
+SELECT pg_advisory_xact_lock(128022042733683)
+
+-- name: move_totals
+-- $1: changes, a JSON array as post_entries and late_changes return it. The rows of each table are taken in key order, as
+-- LiteLLM takes them, which may share the database.
+-- `current_cost` goes to what counts for a budget's period, `cost` to lifetime and daily totals.
+-- Unknown users, end users and tags get rows, and a member of a team its membership; keys, teams and organizations are
+-- made by people. Tags that the gateway makes of user agents are only counted.
+WITH moves AS MATERIALIZED (
+    SELECT to_char(date '1970-01-01' + day, 'YYYY-MM-DD') AS date, api_key, "user", owner, team_id, organization_id,
+        end_user, tags, model, coalesce(provider, '') AS provider, model_group, request_id, cost, current_cost,
+        prompt_tokens, completion_tokens, cache_read_tokens, cache_creation_tokens, requests, failures, response_ms,
+        CASE coalesce(call_type, 'acompletion')
+            WHEN 'acompletion' THEN '/chat/completions'
+            WHEN 'atext_completion' THEN '/completions'
+            WHEN 'aembedding' THEN '/embeddings'
+            WHEN 'aimage_generation' THEN '/image/generations'
+            WHEN 'aspeech' THEN '/audio/speech'
+            WHEN 'atranscription' THEN '/audio/transcriptions'
+            WHEN 'amoderation' THEN '/moderations'
+            WHEN 'arerank' THEN '/rerank'
+            WHEN 'aresponses' THEN '/responses'
+            ELSE ''
+        END AS endpoint
+    FROM json_to_recordset($1::json) AS m (
+        day integer, api_key text, "user" text, owner text, team_id text, organization_id text, end_user text,
+        tags text, model text, provider text, call_type text, model_group text, request_id text, cost bigint,
+        current_cost bigint, prompt_tokens bigint, completion_tokens bigint, cache_read_tokens bigint,
+        cache_creation_tokens bigint, requests bigint, failures bigint, response_ms bigint
+    )
+),
+tagged AS MATERIALIZED (
+    SELECT moves.*, tag
+    FROM moves
+    CROSS JOIN LATERAL (SELECT DISTINCT tag FROM json_array_elements_text(moves.tags::json) AS tag) AS tags
+    WHERE moves.tags IS NOT NULL
+),
+keys AS (
+    UPDATE "LiteLLM_VerificationToken" AS k
+    SET spend = k.spend + m.current_usd, total_spend = k.total_spend + m.usd, last_active = now() AT TIME ZONE 'UTC'
+    FROM (
+        SELECT api_key, sum(cost) / 1e9::double precision AS usd, sum(current_cost) / 1e9::double precision AS current_usd
+        FROM moves GROUP BY api_key ORDER BY api_key
+    ) AS m
+    WHERE k.token = m.api_key
+),
+users AS (
+    INSERT INTO "LiteLLM_UserTable" AS u (user_id, models, spend)
+    SELECT "user", '{}', sum(current_cost) / 1e9::double precision
+    FROM moves WHERE "user" IS NOT NULL
+    GROUP BY "user" HAVING sum(cost) <> 0 OR sum(requests - failures) > 0
+    ORDER BY "user"
+    ON CONFLICT (user_id) DO UPDATE SET spend = u.spend + excluded.spend
+),
+teams AS (
+    UPDATE "LiteLLM_TeamTable" AS t
+    SET spend = t.spend + m.current_usd
+    FROM (
+        SELECT team_id, sum(current_cost) / 1e9::double precision AS current_usd
+        FROM moves WHERE team_id IS NOT NULL GROUP BY team_id HAVING sum(current_cost) <> 0 ORDER BY team_id
+    ) AS m
+    WHERE t.team_id = m.team_id
+),
+team_members AS (
+    INSERT INTO "LiteLLM_TeamMembership" AS t (user_id, team_id, spend, total_spend)
+    SELECT m.owner, m.team_id, m.current_usd, m.usd
+    FROM (
+        SELECT owner, team_id, sum(cost) / 1e9::double precision AS usd,
+            sum(current_cost) / 1e9::double precision AS current_usd
+        FROM moves WHERE owner IS NOT NULL AND team_id IS NOT NULL
+        GROUP BY owner, team_id HAVING sum(cost) <> 0
+    ) AS m
+    WHERE EXISTS (SELECT FROM "LiteLLM_TeamMembership" AS k WHERE k.user_id = m.owner AND k.team_id = m.team_id)
+        OR EXISTS (
+            SELECT FROM "LiteLLM_TeamTable" AS k
+            WHERE k.team_id = m.team_id AND (
+                m.owner = ANY (k.members)
+                OR k.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', m.owner))
+            )
+        )
+    ORDER BY m.owner, m.team_id
+    ON CONFLICT (user_id, team_id) DO UPDATE
+    SET spend = t.spend + excluded.spend, total_spend = t.total_spend + excluded.total_spend
+),
+organizations AS (
+    UPDATE "LiteLLM_OrganizationTable" AS o
+    SET spend = o.spend + m.current_usd
+    FROM (
+        SELECT organization_id, sum(current_cost) / 1e9::double precision AS current_usd
+        FROM moves WHERE organization_id IS NOT NULL
+        GROUP BY organization_id HAVING sum(current_cost) <> 0 ORDER BY organization_id
+    ) AS m
+    WHERE o.organization_id = m.organization_id
+),
+organization_members AS (
+    UPDATE "LiteLLM_OrganizationMembership" AS o
+    SET spend = coalesce(o.spend, 0) + m.current_usd
+    FROM (
+        SELECT owner, organization_id, sum(current_cost) / 1e9::double precision AS current_usd
+        FROM moves WHERE owner IS NOT NULL AND organization_id IS NOT NULL
+        GROUP BY owner, organization_id HAVING sum(current_cost) <> 0 ORDER BY owner, organization_id
+    ) AS m
+    WHERE o.user_id = m.owner AND o.organization_id = m.organization_id
+),
+end_users AS (
+    INSERT INTO "LiteLLM_EndUserTable" AS e (user_id, spend)
+    SELECT end_user, sum(current_cost) / 1e9::double precision
+    FROM moves WHERE end_user IS NOT NULL
+    GROUP BY end_user HAVING sum(cost) <> 0 OR sum(requests - failures) > 0
+    ORDER BY end_user
+    ON CONFLICT (user_id) DO UPDATE SET spend = e.spend + excluded.spend
+),
+tags AS (
+    INSERT INTO "LiteLLM_TagTable" AS t (tag_name, models, spend)
+    SELECT tag, '{}', sum(current_cost) / 1e9::double precision
+    FROM tagged
+    WHERE tag NOT LIKE 'User-Agent: %'
+        OR EXISTS (SELECT FROM "LiteLLM_TagTable" AS k WHERE k.tag_name = tagged.tag)
+    GROUP BY tag HAVING sum(cost) <> 0 OR sum(requests - failures) > 0
+    ORDER BY tag
+    ON CONFLICT (tag_name) DO UPDATE SET spend = t.spend + excluded.spend
+),
+daily_users AS (
+    INSERT INTO "LiteLLM_DailyUserSpend" AS t (
+        id, user_id, date, api_key, model, model_group, custom_llm_provider, mcp_namespaced_tool_name, endpoint,
+        prompt_tokens, completion_tokens, spend, updated_at, api_requests, failed_requests, successful_requests,
+        cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests
+    )
+    SELECT
+        gen_random_uuid(), coalesce("user", ''), date, api_key, model, min(model_group), provider, '', endpoint,
+        sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
+        sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
+        sum(response_ms), sum(requests - failures)
+    FROM moves
+    GROUP BY 2, date, api_key, model, provider, endpoint
+    ORDER BY 2, date, api_key, model, provider, endpoint
+    ON CONFLICT (user_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+        prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
+        completion_tokens = t.completion_tokens + excluded.completion_tokens,
+        spend = t.spend + excluded.spend,
+        updated_at = excluded.updated_at,
+        api_requests = t.api_requests + excluded.api_requests,
+        failed_requests = t.failed_requests + excluded.failed_requests,
+        successful_requests = t.successful_requests + excluded.successful_requests,
+        cache_creation_input_tokens = t.cache_creation_input_tokens + excluded.cache_creation_input_tokens,
+        cache_read_input_tokens = t.cache_read_input_tokens + excluded.cache_read_input_tokens,
+        total_response_time_ms = t.total_response_time_ms + excluded.total_response_time_ms,
+        timed_requests = t.timed_requests + excluded.timed_requests
+),
+daily_teams AS (
+    INSERT INTO "LiteLLM_DailyTeamSpend" AS t (
+        id, team_id, date, api_key, model, model_group, custom_llm_provider, mcp_namespaced_tool_name, endpoint,
+        prompt_tokens, completion_tokens, spend, updated_at, api_requests, failed_requests, successful_requests,
+        cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests
+    )
+    SELECT
+        gen_random_uuid(), coalesce(team_id, ''), date, api_key, model, min(model_group), provider, '', endpoint,
+        sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
+        sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
+        sum(response_ms), sum(requests - failures)
+    FROM moves
+    GROUP BY 2, date, api_key, model, provider, endpoint
+    ORDER BY 2, date, api_key, model, provider, endpoint
+    ON CONFLICT (team_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+        prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
+        completion_tokens = t.completion_tokens + excluded.completion_tokens,
+        spend = t.spend + excluded.spend,
+        updated_at = excluded.updated_at,
+        api_requests = t.api_requests + excluded.api_requests,
+        failed_requests = t.failed_requests + excluded.failed_requests,
+        successful_requests = t.successful_requests + excluded.successful_requests,
+        cache_creation_input_tokens = t.cache_creation_input_tokens + excluded.cache_creation_input_tokens,
+        cache_read_input_tokens = t.cache_read_input_tokens + excluded.cache_read_input_tokens,
+        total_response_time_ms = t.total_response_time_ms + excluded.total_response_time_ms,
+        timed_requests = t.timed_requests + excluded.timed_requests
+),
+daily_organizations AS (
+    INSERT INTO "LiteLLM_DailyOrganizationSpend" AS t (
+        id, organization_id, date, api_key, model, model_group, custom_llm_provider, mcp_namespaced_tool_name, endpoint,
+        prompt_tokens, completion_tokens, spend, updated_at, api_requests, failed_requests, successful_requests,
+        cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests
+    )
+    SELECT
+        gen_random_uuid(), organization_id, date, api_key, model, min(model_group), provider, '', endpoint,
+        sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
+        sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
+        sum(response_ms), sum(requests - failures)
+    FROM moves
+    WHERE organization_id IS NOT NULL
+    GROUP BY 2, date, api_key, model, provider, endpoint
+    ORDER BY 2, date, api_key, model, provider, endpoint
+    ON CONFLICT (organization_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+        prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
+        completion_tokens = t.completion_tokens + excluded.completion_tokens,
+        spend = t.spend + excluded.spend,
+        updated_at = excluded.updated_at,
+        api_requests = t.api_requests + excluded.api_requests,
+        failed_requests = t.failed_requests + excluded.failed_requests,
+        successful_requests = t.successful_requests + excluded.successful_requests,
+        cache_creation_input_tokens = t.cache_creation_input_tokens + excluded.cache_creation_input_tokens,
+        cache_read_input_tokens = t.cache_read_input_tokens + excluded.cache_read_input_tokens,
+        total_response_time_ms = t.total_response_time_ms + excluded.total_response_time_ms,
+        timed_requests = t.timed_requests + excluded.timed_requests
+),
+daily_end_users AS (
+    INSERT INTO "LiteLLM_DailyEndUserSpend" AS t (
+        id, end_user_id, date, api_key, model, model_group, custom_llm_provider, mcp_namespaced_tool_name, endpoint,
+        prompt_tokens, completion_tokens, spend, updated_at, api_requests, failed_requests, successful_requests,
+        cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests
+    )
+    SELECT
+        gen_random_uuid(), end_user, date, api_key, model, min(model_group), provider, '', endpoint,
+        sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
+        sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
+        sum(response_ms), sum(requests - failures)
+    FROM moves
+    WHERE end_user IS NOT NULL
+    GROUP BY 2, date, api_key, model, provider, endpoint
+    ORDER BY 2, date, api_key, model, provider, endpoint
+    ON CONFLICT (end_user_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+        prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
+        completion_tokens = t.completion_tokens + excluded.completion_tokens,
+        spend = t.spend + excluded.spend,
+        updated_at = excluded.updated_at,
+        api_requests = t.api_requests + excluded.api_requests,
+        failed_requests = t.failed_requests + excluded.failed_requests,
+        successful_requests = t.successful_requests + excluded.successful_requests,
+        cache_creation_input_tokens = t.cache_creation_input_tokens + excluded.cache_creation_input_tokens,
+        cache_read_input_tokens = t.cache_read_input_tokens + excluded.cache_read_input_tokens,
+        total_response_time_ms = t.total_response_time_ms + excluded.total_response_time_ms,
+        timed_requests = t.timed_requests + excluded.timed_requests
+)
+INSERT INTO "LiteLLM_DailyTagSpend" AS t (
+    id, tag, date, api_key, model, model_group, custom_llm_provider, mcp_namespaced_tool_name, endpoint,
+    prompt_tokens, completion_tokens, spend, updated_at, api_requests, failed_requests, successful_requests,
+    cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests, request_id
+)
+SELECT
+    gen_random_uuid(), tag, date, api_key, model, min(model_group), provider, '', endpoint,
+    sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
+    sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
+    sum(response_ms), sum(requests - failures), min(request_id)
+FROM tagged
+GROUP BY 2, date, api_key, model, provider, endpoint
+ORDER BY 2, date, api_key, model, provider, endpoint
+ON CONFLICT (tag, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+    prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = t.completion_tokens + excluded.completion_tokens,
+    spend = t.spend + excluded.spend,
+    updated_at = excluded.updated_at,
+    api_requests = t.api_requests + excluded.api_requests,
+    failed_requests = t.failed_requests + excluded.failed_requests,
+    successful_requests = t.successful_requests + excluded.successful_requests,
+    cache_creation_input_tokens = t.cache_creation_input_tokens + excluded.cache_creation_input_tokens,
+    cache_read_input_tokens = t.cache_read_input_tokens + excluded.cache_read_input_tokens,
+    total_response_time_ms = t.total_response_time_ms + excluded.total_response_time_ms,
+    timed_requests = t.timed_requests + excluded.timed_requests,
+    request_id = coalesce(t.request_id, excluded.request_id)
