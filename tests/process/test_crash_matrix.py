@@ -1,0 +1,163 @@
+"""kill -9 of a worker at every step of a call, whatever the database is doing: nothing is lost or booked twice.
+
+One gateway for each number of workers and state of the database; its workers die one after the other at every point.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from bursar.store.embedded import EmbeddedPostgres
+from tests.process.books import Books, Row, books_when
+from tests.process.caller import Received, load
+from tests.process.calls import PACED, PLAIN, STREAM
+from tests.process.crashing import POINTS, Trap
+from tests.process.gateway import EVERYTHING, Gateway, MakeGateway, Oracle
+from tests.process.test_outage import signal_all
+
+BUDGET = EVERYTHING + "litellm_settings: {max_budget: 100000}\n"
+"""Every call holds something: of the whole gateway's budget."""
+CRASHING = (sys.executable, "-m", "tests.process.crashing")
+ROOT = Path(__file__).parent.parent.parent
+NEEDS_THE_DATABASE = {"in the transaction", "before its acknowledgement"}
+STATES = ("up", "stopped", "restarting", "read-only", "frozen")
+
+
+@pytest.fixture
+def database(place: Path) -> Iterator[EmbeddedPostgres]:
+    directory = place / "server"
+    directory.mkdir()
+    directory.chmod(0o711)
+    server = EmbeddedPostgres(directory)
+    server.start(lambda _: None)
+    yield server
+    signal_all(directory, signal.SIGCONT)
+    server.stop()
+
+
+async def set_read_only(server: EmbeddedPostgres, on: bool) -> None:
+    connection = await asyncpg.connect(server.url("postgres"))
+    await connection.execute("SET default_transaction_read_only = off")
+    await connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}")
+    await connection.execute("SELECT pg_reload_conf()")
+    await connection.close()
+
+
+@asynccontextmanager
+async def in_state(state: str, server: EmbeddedPostgres, directory: Path) -> AsyncIterator[None]:
+    """The database as `state` says for as long as the block lasts, and well again after it."""
+    match state:
+        case "stopped":
+            await asyncio.to_thread(server.stop)
+        case "read-only":
+            await set_read_only(server, True)
+        case "frozen":
+            for _ in range(2):
+                signal_all(directory, signal.SIGSTOP)
+        case "restarting":
+            await asyncio.to_thread(server.stop)
+            await asyncio.to_thread(server.start, print)
+    try:
+        yield
+    finally:
+        match state:
+            case "stopped":
+                await asyncio.to_thread(server.start, print)
+            case "read-only":
+                await set_read_only(server, False)
+            case "frozen":
+                signal_all(directory, signal.SIGCONT)
+
+
+async def until(happened: Callable[[], bool], seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            while not happened():
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def survive(
+    rounds: int,
+    workers: int,
+    state: str,
+    oracle: Oracle,
+    make_gateway: MakeGateway,
+    server: EmbeddedPostgres,
+    place: Path,
+) -> None:
+    trap = Trap(place / "trap")
+    environ = {"DATABASE_URL": server.url("postgres"), "CRASH_POINT": str(trap.path), "PYTHONPATH": str(ROOT)}
+    gateway = make_gateway("--workers", str(workers), oracle=oracle, config=BUDGET, environ=environ)
+    gateway.start(command=CRASHING)
+    deaths = 0
+    async with load(gateway.port, gateway.key, [*([[PLAIN]] * 3), *([[STREAM]] * 2), *([[PACED]] * 3)]) as clients:
+        await clients.until(answered=30)
+        for _ in range(rounds):
+            for point in POINTS:
+                async with in_state(state, server, place / "server"):
+                    trap.arm(point)
+                    reachable = state in ("up", "restarting") or point not in NEEDS_THE_DATABASE
+                    sprung = await until(lambda: trap.sprung, 10.0 if reachable else 0.3)
+                assert sprung or not reachable, f"nobody got to the point {point!r} with the database {state}"
+                sprung = sprung or await until(lambda: trap.sprung, 10.0)
+                assert sprung, f"nobody got to the point {point!r} after the database was {state}"
+                deaths += 1
+                await asyncio.to_thread(gateway.program.wait_for, "worker.died name=worker", times=deaths)
+                await clients.until(answered=5)
+    await check(gateway, oracle, clients.received)
+    assert gateway.stop() == 0
+    print(f"{deaths} kills, {workers} workers, database {state}: {clients.answered} answers")
+
+
+async def check(gateway: Gateway, oracle: Oracle, received: list[Received]) -> None:
+    """What was answered is booked at the bill's price; what was billed is booked, exactly or as an estimate."""
+    bill = {str(line.attempt): line.cost_nano_usd for line in oracle.bill()}
+    answered = {call.mark for call in received if call.answered}
+    books = await books_when(
+        gateway.database_url(),
+        lambda books: books.unended == 0 and answered <= books.marks and set(bill) <= books.marks,
+    )
+    assert differences(books, bill, answered) == []
+    assert books.quarantined == 0
+
+
+def differences(books: Books, bill: dict[str, int], answered: set[str]) -> list[tuple[str, Row | None, int | None]]:
+    rows = {row.mark: row for row in books.rows}
+    assert len(rows) == len(books.rows), "a call has two rows"
+    found: list[tuple[str, Row | None, int | None]] = []
+    for mark in rows.keys() | bill.keys():
+        row, charged = rows.get(mark), bill.get(mark)
+        if row is None:
+            found.append((mark, row, charged))
+        elif row.evidence == "estimated":
+            if mark in answered:
+                found.append((mark, row, charged))
+        elif row.cost_nano_usd != (charged or 0):
+            found.append((mark, row, charged))
+    return found
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_at_every_point(
+    workers: int, state: str, oracle: Oracle, make_gateway: MakeGateway, database: EmbeddedPostgres, place: Path
+) -> None:
+    await survive(1, workers, state, oracle, make_gateway, database, place)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_hundred_times_each(
+    workers: int, state: str, oracle: Oracle, make_gateway: MakeGateway, database: EmbeddedPostgres, place: Path
+) -> None:
+    await survive(11, workers, state, oracle, make_gateway, database, place)
