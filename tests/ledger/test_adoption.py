@@ -289,7 +289,10 @@ async def test_open_attempts_are_those_without_an_end(tmp_path: Path) -> None:
         journal.append(encode_entries([settle_entry(number, 5), call_entry(number)]))
     journal.release()
     assert segment_path(journal.directory, 3).exists()
-    assert await open_attempts(journal.directory) == {ids(number)[1]: ids(number)[0] for number in (1, 2, 4, 5)}
+    found = await open_attempts(journal.directory)
+    assert {attempt: opened.call_id for attempt, opened in found.items()} == {
+        ids(number)[1]: ids(number)[0] for number in (1, 2, 4, 5)
+    }
 
 
 def test_segments_are_kept_while_they_are_needed_young_and_few(tmp_path: Path) -> None:

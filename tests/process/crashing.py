@@ -115,7 +115,7 @@ def set_trap() -> None:
             yield connection
             here("in the transaction")
 
-    StreamRelay.feed = trapped_feed  # type: ignore[method-assign]
+    StreamRelay.feed = trapped_feed  # type: ignore[method-assign,assignment]
     ChatCompletions._charge = trapped_charge  # type: ignore[method-assign]
     Books.settle = trapped_settle  # type: ignore[method-assign]
     Database.transaction = trapped_transaction  # type: ignore[method-assign]

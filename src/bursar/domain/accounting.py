@@ -58,6 +58,9 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class OpenBody(Sent, frozen=True, kw_only=True, omit_defaults=True):
     """What is promised before sending, and enough about the call to end it for a process that did not (`cut_off`)."""
 
+    estimate_nano_usd: NanoUsd = NanoUsd(0)
+    """What is booked if nobody ever learns what it cost: the hold, or what calls like it cost."""
+    estimate_prompt_tokens: int = 0
     api_key: KeyHash | str
     start_us: int
     """Of the call, as everything from here on."""
@@ -283,6 +286,53 @@ def adjusted(
 def ended(*, call_id: CallId, at_us: int, body: CallBody) -> Entry:
     """The call is finished; each of its attempts has its terminal entry already."""
     return Entry(kind="call", attempt_id=call_id, call_id=call_id, at_us=at_us, body=body)
+
+
+PROCESS_DIED = Failure(
+    "GatewayProcessDied",
+    "500",
+    "The gateway's process ended before the answer did. What it cost is estimated.",
+)
+
+
+def presumed(opened: OpenBody, *, attempt_id: AttemptId, call_id: CallId, at_us: int, pins: Pins | None) -> list[Entry]:
+    """The ends of an attempt, and of its call, whose process died in between: booked at the stated estimate.
+
+    The same facts give the same entries, whoever makes them: two heirs of one journal may.
+    """
+    sent = {
+        "opened_us": at_us,
+        "provider": opened.provider,
+        "model": opened.model,
+        "deployment_id": opened.deployment_id,
+        "price_version": opened.price_version,
+    }
+    settle = settled(
+        attempt_id=attempt_id,
+        call_id=call_id,
+        at_us=at_us,
+        cost=opened.estimate_nano_usd,
+        evidence=Evidence.ESTIMATED if opened.price_version is not None else Evidence.UNPRICED,
+        body=SettleBody(
+            usage=Usage(uncached_prompt_tokens=opened.estimate_prompt_tokens),
+            flags=("process_died", "usage_estimated"),
+            **sent,  # type: ignore[arg-type]
+        ),
+        pins=pins,
+    )
+    mark = EndBody(reason=PROCESS_DIED.error_class, **sent)  # type: ignore[arg-type]
+    return [
+        unknown(attempt_id=attempt_id, call_id=call_id, at_us=at_us, body=mark, pins=pins),
+        settle,
+        cut_off(
+            opened,
+            attempt_id=attempt_id,
+            attempts=int(attempt_id[-2:], 16),
+            call_id=call_id,
+            at_us=at_us,
+            failure=PROCESS_DIED,
+        ),
+    ]
 
 
 def cut_off(

@@ -23,7 +23,7 @@ from bursar.domain.accounting import (
 )
 from bursar.domain.ids import CallId, attempt_id, call_id
 from bursar.domain.money import NanoUsd
-from bursar.gateway.call import Attempt, Call, Charge
+from bursar.gateway.call import Attempt, Call, Charge, Estimate
 from bursar.gateway.log_row import call_body, open_body, settle_body
 from bursar.gateway.models import Deployment
 from bursar.ports import BudgetHold, Recorder
@@ -64,7 +64,9 @@ class Books:
         """Microseconds since 1970."""
         return self._clock_us()
 
-    async def open(self, call: Call, deployment: Deployment, hold: BudgetHold | None = None) -> Attempt:
+    async def open(
+        self, call: Call, deployment: Deployment, *, estimate: Estimate, hold: BudgetHold | None = None
+    ) -> Attempt:
         """Promise an attempt, whose end closes `hold`. Raises JournalError: it must not be sent."""
         now = self._clock_us()
         call.attempts += 1
@@ -75,7 +77,13 @@ class Books:
             opened_us=now,
             hold=hold,
         )
-        body = open_body(call, attempt, logged=self._log_rows and self._log_failures, error_logged=self._log_failures)
+        body = open_body(
+            call,
+            attempt,
+            estimate=estimate,
+            logged=self._log_rows and self._log_failures,
+            error_logged=self._log_failures,
+        )
         entry = opened(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body, pins=_pins(attempt))
         promise = self._recorder.promise(encode_entries([entry]))
         try:

@@ -57,6 +57,13 @@ class Charge(msgspec.Struct):
         return "usage_estimated" in self.flags
 
 
+class Estimate(msgspec.Struct, frozen=True):
+    """What an attempt is booked at if nobody ever learns what it cost."""
+
+    cost: NanoUsd
+    prompt_tokens: int
+
+
 class Attempt(msgspec.Struct, kw_only=True):
     """One try at one deployment."""
 

@@ -5,7 +5,7 @@ from bursar.domain.estimates import TokenRatios
 from bursar.domain.money import NanoUsd
 from bursar.domain.prices import Price, cost_of, cost_parts, covers
 from bursar.domain.usage import Usage
-from bursar.gateway.call import Charge
+from bursar.gateway.call import Charge, Estimate
 from bursar.wire.openai_chat import ChatRequest, prompt_text_bytes
 from bursar.wire.openai_usage import UsageReading
 
@@ -39,12 +39,24 @@ class Charger:
         if reading.missing and reading.stated_cost is None:
             flags = tuple(sorted(reading.flags))
             return self.estimate(price, model=model, chat=chat, output_bytes=output_bytes, flags=flags)
+        self._ratios.learn_answer(model, reading.usage.completion_tokens)
         if output_bytes:
             self._ratios.learn(model, text_bytes=output_bytes, tokens=reading.usage.answer_tokens)
         charge = reported(reading, price, Evidence.DRAINED if drained else Evidence.PROVIDER)
         if service_tier in _PRICED_APART and reading.stated_cost is None:
             charge.flags = (*charge.flags, f"standard_price_for_{service_tier}")
         return charge
+
+    def expected(self, price: Price | None, *, model: str, request_bytes: int, chat: ChatRequest) -> Estimate:
+        """What a call like this one costs as a rule. On the way of every call: it looks at nothing but sizes."""
+        prompt = self._ratios.tokens(model, request_bytes)
+        if price is None:
+            return Estimate(FREE, prompt)
+        answer = self._ratios.usual_answer(model)
+        if chat.max_tokens is not None:
+            answer = min(answer, chat.max_tokens)
+        usage = Usage(uncached_prompt_tokens=prompt, answer_tokens=answer * chat.choices)
+        return Estimate(cost_of(usage, price), prompt)
 
     def estimate(
         self, price: Price | None, *, model: str, chat: ChatRequest, output_bytes: int, flags: tuple[str, ...]

@@ -19,7 +19,7 @@ from bursar.domain.accounting import Failure as LoggedFailure
 from bursar.domain.errors import BudgetExceeded, InvalidRequest, JournalError, NotBuilt, Refusal, Unavailable
 from bursar.domain.ids import CallId
 from bursar.domain.limits import Limits
-from bursar.domain.money import usd_float
+from bursar.domain.money import NanoUsd, usd_float
 from bursar.domain.outcomes import Outcome
 from bursar.domain.permissions import LLM_ROUTES, check_route
 from bursar.domain.principals import Principal
@@ -27,7 +27,7 @@ from bursar.domain.routing import shuffle
 from bursar.gateway.access import check_model
 from bursar.gateway.attribution import AttributionRules, attribute
 from bursar.gateway.books import Books
-from bursar.gateway.call import Attempt, Call, Charge
+from bursar.gateway.call import Attempt, Call, Charge, Estimate
 from bursar.gateway.charging import Charger, reported
 from bursar.gateway.deadlines import Deadlines
 from bursar.gateway.failures import (
@@ -233,7 +233,8 @@ class ChatCompletions:
                 call.chat = deployment.upstream.bounded(call.chat, hold.bound)
             extra = [*call.chat.options.extra_headers, *self._settings.forward_headers(call.request.headers)]
             request = deployment.upstream.request(call.chat, extra_headers=extra, timeouts=timeouts)
-            return await self._books.open(call, deployment, hold), request
+            estimate = self._estimate(call, deployment, hold)
+            return await self._books.open(call, deployment, estimate=estimate, hold=hold), request
         except BaseException as error:
             if hold is not None:
                 hold.void()
@@ -241,6 +242,17 @@ class ChatCompletions:
                 raise
             log.error("call.refused reason=%s", error)
             raise Unavailable("The gateway cannot record calls at the moment, and so makes none.") from error
+
+    def _estimate(self, call: Call, deployment: Deployment, hold: BudgetHold | None) -> Estimate:
+        estimate = self._charger.expected(
+            deployment.prices.at(self._books.now_us() / 1e6),
+            model=deployment.upstream_model,
+            request_bytes=len(call.request.body),
+            chat=call.chat,
+        )
+        if hold is None:
+            return estimate
+        return Estimate(NanoUsd(hold.amount), estimate.prompt_tokens)
 
     async def _hold(self, call: Call, deployment: Deployment) -> BudgetHold | None:
         """What the call holds of its budgets; None: it has none, or is free. Raises Refusal."""

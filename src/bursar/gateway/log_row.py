@@ -8,7 +8,7 @@ from bursar.domain.accounting import NO_JSON, CallBody, CallStatus, Failure, Key
 from bursar.domain.prices import usd_of_scaled
 from bursar.domain.principals import MASTER_KEY_NAME
 from bursar.domain.storable import TEXT_MAX_CHARS, storable_members, storable_text
-from bursar.gateway.call import Attempt, Call, Charge
+from bursar.gateway.call import Attempt, Call, Charge, Estimate
 
 _LOGS_METADATA_MAX_BYTES = 16_384
 _OPEN_METADATA_MAX_BYTES = 512
@@ -16,7 +16,7 @@ _OPEN_METADATA_MAX_BYTES = 512
 whose process died."""
 
 
-def open_body(call: Call, attempt: Attempt, *, logged: bool, error_logged: bool) -> OpenBody:
+def open_body(call: Call, attempt: Attempt, *, estimate: Estimate, logged: bool, error_logged: bool) -> OpenBody:
     """The facts that are known before `attempt` is sent."""
     deployment = attempt.deployment
     principal, attribution = call.principal, call.attribution
@@ -26,6 +26,8 @@ def open_body(call: Call, attempt: Attempt, *, logged: bool, error_logged: bool)
         model=deployment.upstream_model,
         deployment_id=deployment.id,
         price_version=_price_version(attempt),
+        estimate_nano_usd=estimate.cost,
+        estimate_prompt_tokens=estimate.prompt_tokens,
         api_key=principal.api_key,
         start_us=call.started_us,
         model_group=storable_text(call.group),

@@ -1,7 +1,8 @@
-"""Journals whose process has died: whoever gets the lock posts what is left, marks what was under way, and puts it by.
+"""Journals whose process has died: whoever gets the lock posts what is left, ends what was under way, and puts it by.
 
-An attempt that was open when its process died may have been billed. It is marked unknown; the mark is written into the
-adopter's own journal, since the dead one is never appended to.
+An attempt that was open when its process died may have been billed, and nobody can tell any more: it is marked as
+unknown and booked at the estimate that its `open` entry states. That is written into the heir's own journal, since the
+dead one is never appended to.
 """
 
 import asyncio
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from bursar.domain.accounting import EndBody, Entry, encode_entries, unknown
+from bursar.domain.accounting import Entry, OpenBody, Pins, encode_entries, presumed
 from bursar.domain.errors import JournalError, JournalTaken, StoreUnavailable
 from bursar.domain.ids import AttemptId, CallId, JournalId
+from bursar.domain.money import NanoUsd
+from bursar.domain.windows import WindowId
 from bursar.ledger.journal import (
     Journal,
     JournalLock,
@@ -35,12 +38,16 @@ _SCAN_S = 10.0
 _TERMINAL = frozenset({"settle", "void"})
 
 
-class _Entry(msgspec.Struct):
-    """As much of an entry as tells what is still open."""
+class Opened(msgspec.Struct):
+    """As much of an entry as tells what is still open, and how to end it."""
 
     kind: str
     attempt_id: AttemptId
     call_id: CallId
+    at_us: int
+    body: msgspec.Raw
+    hold_nano_usd: NanoUsd | None = None
+    windows: tuple[WindowId, ...] | None = None
 
 
 class Adopter:
@@ -117,15 +124,12 @@ class Adopter:
     async def _mark_open(self, directory: Path) -> int:
         """How many there were."""
         dangling = await open_attempts(directory)
-        now = self._clock_us()
-        entries: list[Entry] = [
-            unknown(attempt_id=attempt, call_id=call, at_us=now, body=EndBody(reason="gateway process died"))
-            for attempt, call in dangling.items()
-        ]
-        if entries:
-            self._recorder.append(encode_entries(entries))
+        journal_id = JournalId(directory.name)
+        for attempt in dangling.values():
+            self._recorder.append(encode_entries(_ends_of(attempt, journal_id)))
+        if dangling:
             self._appended()
-        return len(entries)
+        return len(dangling)
 
     def _remove_old(self) -> None:
         limit = time.time() - self._keep_s
@@ -134,16 +138,27 @@ class Adopter:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-async def open_attempts(directory: Path) -> dict[AttemptId, CallId]:
+def _ends_of(opened: Opened, journal_id: JournalId) -> list[Entry]:
+    pins = None if opened.windows is None else Pins(opened.hold_nano_usd or NanoUsd(0), opened.windows, journal_id)
+    return presumed(
+        msgspec.json.decode(opened.body, type=OpenBody),
+        attempt_id=opened.attempt_id,
+        call_id=opened.call_id,
+        at_us=opened.at_us,
+        pins=pins,
+    )
+
+
+async def open_attempts(directory: Path) -> dict[AttemptId, Opened]:
     """Attempts that a journal opened and did not end. Long journals are read in pieces, with calls served between."""
     reader = JournalReader(directory, JournalId(directory.name))
-    decode = msgspec.json.Decoder(list[_Entry]).decode
-    found: dict[AttemptId, CallId] = {}
+    decode = msgspec.json.Decoder(list[Opened]).decode
+    found: dict[AttemptId, Opened] = {}
     while batch := reader.read():
         for record in batch:
             for entry in decode(record):
                 if entry.kind == "open":
-                    found[entry.attempt_id] = entry.call_id
+                    found[entry.attempt_id] = entry
                 elif entry.kind in _TERMINAL:
                     found.pop(entry.attempt_id, None)
         await asyncio.sleep(0)
