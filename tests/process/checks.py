@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from tests.process.books import Differences, books_when, compare
+from tests.process.books import Books, Differences, Row, books_when, compare
 from tests.process.caller import Received, call_all
 from tests.process.calls import Kind
 from tests.process.gateway import Gateway, Oracle
@@ -30,3 +30,35 @@ async def until_served(gateway: Gateway, kind: Kind = GREETING) -> None:
     async with asyncio.timeout(30):
         while not (await call_all(gateway.port, gateway.key, [kind], concurrency=1))[0].answered:
             await asyncio.sleep(0.05)
+
+
+async def check_after_deaths(gateway: Gateway, oracle: Oracle, received: Sequence[Received]) -> Books:
+    """What was answered is booked at the bill's price; what was billed is booked, exactly or as an estimate."""
+    answered = {call.mark for call in received if call.answered}
+    books = await books_when(
+        gateway.database_url(), lambda books: books.unended == 0 and answered | set(_bill_of(oracle)) <= books.marks
+    )
+    assert _differences(books, _bill_of(oracle), answered) == []
+    assert books.quarantined == 0
+    return books
+
+
+def _bill_of(oracle: Oracle) -> dict[str, int]:
+    """What the provider charges for each call."""
+    return {str(line.attempt): line.cost_nano_usd for line in oracle.bill()}
+
+
+def _differences(books: Books, bill: dict[str, int], answered: set[str]) -> list[tuple[str, Row | None, int | None]]:
+    rows = {row.mark: row for row in books.rows}
+    assert len(rows) == len(books.rows), "a call has two rows"
+    found: list[tuple[str, Row | None, int | None]] = []
+    for mark in rows.keys() | bill.keys():
+        row, charged = rows.get(mark), bill.get(mark)
+        if row is None:
+            found.append((mark, row, charged))
+        elif row.evidence == "estimated":
+            if mark in answered:
+                found.append((mark, row, charged))
+        elif row.cost_nano_usd != (charged or 0):
+            found.append((mark, row, charged))
+    return found

@@ -14,11 +14,11 @@ import asyncpg
 import pytest
 
 from bursar.store.embedded import EmbeddedPostgres
-from tests.process.books import Books, Row, books_when
-from tests.process.caller import Received, load
+from tests.process.caller import load
 from tests.process.calls import PACED, PLAIN, STREAM
+from tests.process.checks import check_after_deaths
 from tests.process.crashing import POINTS, Trap
-from tests.process.gateway import EVERYTHING, Gateway, MakeGateway, Oracle
+from tests.process.gateway import EVERYTHING, MakeGateway, Oracle
 from tests.process.test_outage import signal_all
 
 BUDGET = EVERYTHING + "litellm_settings: {max_budget: 100000}\n"
@@ -113,40 +113,9 @@ async def survive(
                 deaths += 1
                 await asyncio.to_thread(gateway.program.wait_for, "worker.died name=worker", times=deaths)
                 await clients.until(answered=5)
-    await check(gateway, oracle, clients.received)
+    await check_after_deaths(gateway, oracle, clients.received)
     assert gateway.stop() == 0
     print(f"{deaths} kills, {workers} workers, database {state}: {clients.answered} answers")
-
-
-async def check(gateway: Gateway, oracle: Oracle, received: list[Received]) -> None:
-    """What was answered is booked at the bill's price; what was billed is booked, exactly or as an estimate."""
-    answered = {call.mark for call in received if call.answered}
-    books = await books_when(
-        gateway.database_url(), lambda books: books.unended == 0 and answered | set(bill_of(oracle)) <= books.marks
-    )
-    assert differences(books, bill_of(oracle), answered) == []
-    assert books.quarantined == 0
-
-
-def bill_of(oracle: Oracle) -> dict[str, int]:
-    """What the provider charges for each call."""
-    return {str(line.attempt): line.cost_nano_usd for line in oracle.bill()}
-
-
-def differences(books: Books, bill: dict[str, int], answered: set[str]) -> list[tuple[str, Row | None, int | None]]:
-    rows = {row.mark: row for row in books.rows}
-    assert len(rows) == len(books.rows), "a call has two rows"
-    found: list[tuple[str, Row | None, int | None]] = []
-    for mark in rows.keys() | bill.keys():
-        row, charged = rows.get(mark), bill.get(mark)
-        if row is None:
-            found.append((mark, row, charged))
-        elif row.evidence == "estimated":
-            if mark in answered:
-                found.append((mark, row, charged))
-        elif row.cost_nano_usd != (charged or 0):
-            found.append((mark, row, charged))
-    return found
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from tests.process.books import Differences, books_when, compare
 from tests.process.caller import Received, load
 from tests.process.calls import EXACT, PACED, PLAIN, STREAM, Kind
+from tests.process.checks import check_after_deaths
 from tests.process.gateway import Gateway, MakeGateway, Oracle
 
 SEED = 20_261_121
@@ -37,14 +37,7 @@ async def survives(rounds: int, workers: int, oracle: Oracle, make_gateway: Make
         received += await one_round(gateway, draw.randrange(50, 800))
     gateway.start()
     answered = {call.mark for call in received if call.answered}
-    # What was under way at a death is marked when its journal is adopted; nothing is under way now.
-    books = await books_when(gateway.database_url(), lambda books: books.unmarked == 0 and answered <= books.marks)
-    bill = oracle.bill()
-    # Of a call that was cut off, the client knows nothing; if it has a row, the row is right.
-    recorded = [call for call in received if call.mark in books.marks]
-    assert compare(books, [line for line in bill if line.attempt in books.marks], recorded) == Differences()
-    assert len(bill) <= books.attempts
-    assert books.quarantined == 0
+    await check_after_deaths(gateway, oracle, received)
     assert gateway.stop() == 0
     cut_off = len(received) - len(answered)
     print(f"{rounds} kills, {workers} workers: {len(answered)} answers, all in the ledger once; {cut_off} cut off")

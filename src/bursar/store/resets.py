@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 from bursar.domain.errors import InvalidRequest, StoreError
 from bursar.domain.periods import Calendar, next_reset
@@ -50,7 +51,7 @@ class PeriodSweeper:
                     self._tell(row["kind"], row["id"], row["budget_duration"])
                     continue
                 at = ends.replace(tzinfo=None)
-                await connection.execute(_SQL[f"reset_{row['kind']}"], row["id"], row["budget_reset_at"], at)
+                await _reset(connection, row["kind"], row["id"], row["budget_reset_at"], at)
                 done += 1
         return done
 
@@ -58,3 +59,15 @@ class PeriodSweeper:
         if (kind, found) not in self._unreadable:
             self._unreadable.add((kind, found))
             log.error("resets.no_duration kind=%s duration=%s", kind, duration)
+
+
+async def _reset(connection: Any, kind: str, *values: object) -> None:  # noqa: ANN401  # asyncpg
+    match kind:
+        case "key":
+            await connection.execute(_SQL["reset_key"], *values)
+        case "user":
+            await connection.execute(_SQL["reset_user"], *values)
+        case "team":
+            await connection.execute(_SQL["reset_team"], *values)
+        case "budget":
+            await connection.execute(_SQL["reset_budget"], *values)
