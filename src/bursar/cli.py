@@ -34,13 +34,13 @@ config_option = click.option(
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Errors raised on purpose become one message and exit code 1."""
+def _told(*, code: int = 1) -> Iterator[None]:
+    """Errors raised on purpose become one message and this exit code."""
     try:
         yield
     except BursarError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        sys.exit(code)
 
 
 @click.group(context_settings=_CONTEXT)
@@ -55,6 +55,7 @@ def main() -> None:
     bursar serve -c config.yaml      start with your LiteLLM configuration
     bursar check config.yaml         see what was understood of it
     bursar db shell                  look into the books with psql
+    bursar ledger verify             see whether the books close
     bursar upstream                  a local provider to try things with
     """
 
@@ -262,6 +263,47 @@ def _running_books(data_dir: Path | None) -> "Books":
     from bursar.main import running_books
 
     return running_books(os.environ, data_directory(data_dir, os.environ))
+
+
+@main.group()
+def ledger() -> None:
+    """The ledger: whether the books close.
+
+    \b
+    bursar ledger verify
+    """
+
+
+@ledger.command("verify")
+@data_dir_option
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def ledger_verify(*, data_dir: Path | None, as_json: bool) -> None:
+    """Compare the books with themselves.
+
+    Everything that is kept beside the entries (budgets, grants, log rows, the totals of keys, users, teams,
+    organizations, end users and tags) must be what the entries add up to, to the nano-dollar. All of it is looked at
+    as of one moment; calls may go on meanwhile.
+
+    Exits with 0 when the books close, with 1 when something differs, and lists it; with 2 when it cannot look.
+
+    \b
+    bursar ledger verify
+    DATABASE_URL=postgresql://… bursar ledger verify --json
+    """
+    from bursar.main import verify_books
+
+    with _told(code=2):
+        books = _running_books(data_dir)
+        with click.progressbar(
+            length=1000, label="Looking at the books", file=sys.stderr, item_show_func=lambda name: name
+        ) as bar:
+
+            def progress(done: int, steps: int, name: str) -> None:
+                bar.update(1000 * done // steps - bar.pos, name)
+
+            audit = verify_books(books, progress)
+    click.echo(audit.as_json() if as_json else audit.as_text())
+    raise SystemExit(0 if audit.closes else 1)
 
 
 @main.group()

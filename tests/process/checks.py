@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+from bursar.store.audit import audit
+from bursar.store.database import Database, DatabaseOptions
 from tests.process.books import Books, Differences, Row, books_when, compare
 from tests.process.caller import Received, call_all
 from tests.process.calls import Kind
@@ -17,6 +19,7 @@ async def check_books(gateway: Gateway, oracle: Oracle, received: Sequence[Recei
     books = await books_when(gateway.database_url(), lambda books: books.unmarked == 0 and answered <= books.marks)
     recorded = [call for call in received if call.mark in books.marks]
     assert compare(books, [line for line in oracle.bill() if line.attempt in books.marks], recorded) == Differences()
+    await check_audit(gateway)
 
 
 async def check_served(gateway: Gateway, kind: Kind = GREETING) -> None:
@@ -40,7 +43,18 @@ async def check_after_deaths(gateway: Gateway, oracle: Oracle, received: Sequenc
     )
     assert _differences(books, _bill_of(oracle), answered) == []
     assert books.quarantined == 0
+    await check_audit(gateway)
     return books
+
+
+async def check_audit(gateway: Gateway) -> None:
+    """The books close."""
+    database = Database(DatabaseOptions({"dsn": gateway.database_url()}))
+    try:
+        found = await audit(database)
+    finally:
+        await database.close()
+    assert found.closes, found.as_text()
 
 
 def _bill_of(oracle: Oracle) -> dict[str, int]:

@@ -1,0 +1,156 @@
+-- The books against themselves: everything that is kept beside the entries must be what they fold to. All checks of a run see
+-- one snapshot. Each returns what does not agree: what it is about, what the entries say, what is found; and is empty when all
+-- is well. Money in nano-dollars. LiteLLM's columns are floats: what counts is the nearest nano-dollar, and of sums a part in
+-- 10^12.
+
+-- name: begin
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ
+
+-- name: plan
+-- Everything is compared with everything: row by row, as the planner would have it for tables it knows nothing of, takes
+-- for ever.
+SET LOCAL enable_nestloop = off
+
+-- name: know
+ANALYZE audit_calls
+
+-- name: fold
+-- Every call with what its attempts cost, once for all checks.
+CREATE TEMPORARY TABLE audit_calls ON COMMIT DROP AS
+SELECT c.attempt_id AS call_id, b.api_key, b."user", b.team_id, b.organization_id, b.end_user,
+    to_char(timestamp 'epoch' + b.start_us * interval '1 microsecond', 'YYYY-MM-DD') AS date,
+    coalesce(b.logged, true) AS logged, b.request_tags, coalesce(b.status, 'success') AS status,
+    coalesce(a.cost, 0)::bigint AS cost
+FROM bursar.entries AS c
+CROSS JOIN LATERAL json_to_record(c.body) AS b (
+    api_key text, "user" text, team_id text, organization_id text, end_user text, start_us bigint, logged boolean,
+    request_tags json, status text
+)
+LEFT JOIN (
+    SELECT bursar.call_id(attempt_id) AS call_id, sum(cost_nano_usd) AS cost
+    FROM bursar.entries WHERE kind IN ('settle', 'adjust') GROUP BY 1
+) AS a ON a.call_id = c.attempt_id
+WHERE c.kind = 'call'
+
+-- name: count
+SELECT (SELECT count(*) FROM bursar.entries) AS entries, (SELECT count(*) FROM audit_calls) AS calls,
+    (SELECT coalesce(sum(cost_nano_usd), 0)::bigint FROM bursar.entries WHERE kind IN ('settle', 'adjust')) AS spend
+
+-- name: attempts_without_a_call
+SELECT 'attempt ' || e.attempt_id AS what, sum(e.cost_nano_usd)::bigint AS expected, 0::bigint AS found
+FROM bursar.entries AS e
+WHERE e.kind IN ('settle', 'adjust') AND NOT EXISTS (
+    SELECT FROM audit_calls AS c WHERE c.call_id = bursar.call_id(e.attempt_id)
+)
+GROUP BY e.attempt_id ORDER BY e.attempt_id LIMIT $1
+
+-- name: attempts_left_open
+-- Their instance has ended, and nobody has ended them.
+SELECT 'attempt ' || o.attempt_id AS what, coalesce(o.hold_nano_usd, 0) AS expected, 0::bigint AS found
+FROM bursar.entries AS o
+JOIN bursar.instances AS i ON i.instance_id = o.instance_id
+WHERE o.kind = 'open' AND i.ended_at < now() - interval '10 minutes' AND NOT EXISTS (
+    SELECT FROM bursar.entries AS e WHERE e.attempt_id = o.attempt_id AND e.slot = 1
+)
+ORDER BY o.attempt_id LIMIT $1
+
+-- name: windows
+SELECT format('window of %s %s until %s, leased', w.scope_kind, w.scope_id, w.ends_at) AS what,
+    (w.opening_nano_usd + w.forced_nano_usd + coalesce(g.leased, 0))::bigint AS expected, w.leased_nano_usd AS found
+FROM bursar.windows AS w
+LEFT JOIN (SELECT window_id, sum(leased_nano_usd) AS leased FROM bursar.grants GROUP BY 1) AS g USING (window_id)
+WHERE w.leased_nano_usd <> w.opening_nano_usd + w.forced_nano_usd + coalesce(g.leased, 0)
+UNION ALL
+SELECT format('window of %s %s until %s, spent', w.scope_kind, w.scope_id, w.ends_at),
+    (w.opening_nano_usd + w.forced_nano_usd + coalesce(g.spent, 0))::bigint, w.spent_nano_usd
+FROM bursar.windows AS w
+LEFT JOIN (SELECT window_id, sum(spent_nano_usd) AS spent FROM bursar.grants GROUP BY 1) AS g USING (window_id)
+WHERE w.spent_nano_usd <> w.opening_nano_usd + w.forced_nano_usd + coalesce(g.spent, 0)
+LIMIT $1
+
+-- name: grants
+SELECT format('grant of window %s to instance %s, spent', window_id, instance_id) AS what,
+    coalesce(e.cost, 0)::bigint AS expected, coalesce(g.spent_nano_usd, 0) AS found
+FROM bursar.grants AS g
+FULL JOIN (
+    SELECT window_id, instance_id, sum(cost_nano_usd) AS cost
+    FROM bursar.entries CROSS JOIN LATERAL unnest(windows) AS window_id
+    WHERE kind IN ('settle', 'adjust') GROUP BY 1, 2
+) AS e USING (window_id, instance_id)
+WHERE coalesce(e.cost, 0) <> coalesce(g.spent_nano_usd, 0)
+ORDER BY 1 LIMIT $1
+
+-- name: rows
+-- Log rows that are gone by retention are no difference.
+SELECT 'row ' || s.request_id AS what, c.cost AS expected, round(s.spend * 1e9)::bigint AS found
+FROM "LiteLLM_SpendLogs" AS s
+JOIN audit_calls AS c ON c.call_id = (s.metadata #>> '{bursar,call_id}')::uuid
+WHERE round(s.spend * 1e9) <> c.cost
+ORDER BY 1 LIMIT $1
+
+-- name: keys
+SELECT 'key ' || k.token || ', total_spend' AS what, coalesce(c.cost, 0)::bigint AS expected,
+    round(k.total_spend * 1e9)::bigint AS found
+FROM "LiteLLM_VerificationToken" AS k
+LEFT JOIN (SELECT api_key, sum(cost) AS cost FROM audit_calls GROUP BY 1) AS c ON c.api_key = k.token
+WHERE abs(k.total_spend * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-12
+ORDER BY 1 LIMIT $1
+
+-- name: daily_users
+SELECT format('LiteLLM_DailyUserSpend of %s, user %s', date, coalesce(nullif(user_id, ''), '(none)')) AS what,
+    coalesce(c.cost, 0)::bigint AS expected, round(coalesce(d.spend, 0) * 1e9)::bigint AS found
+FROM (SELECT date, user_id, sum(spend) AS spend FROM "LiteLLM_DailyUserSpend" GROUP BY 1, 2) AS d
+FULL JOIN (
+    SELECT date, coalesce("user", '') AS user_id, sum(cost) AS cost FROM audit_calls GROUP BY 1, 2
+) AS c USING (date, user_id)
+WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-12
+ORDER BY 1 LIMIT $1
+
+-- name: daily_teams
+SELECT format('LiteLLM_DailyTeamSpend of %s, team %s', date, coalesce(nullif(team_id, ''), '(none)')) AS what,
+    coalesce(c.cost, 0)::bigint AS expected, round(coalesce(d.spend, 0) * 1e9)::bigint AS found
+FROM (SELECT date, team_id, sum(spend) AS spend FROM "LiteLLM_DailyTeamSpend" GROUP BY 1, 2) AS d
+FULL JOIN (
+    SELECT date, coalesce(team_id, '') AS team_id, sum(cost) AS cost FROM audit_calls GROUP BY 1, 2
+) AS c USING (date, team_id)
+WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-12
+ORDER BY 1 LIMIT $1
+
+-- name: daily_organizations
+SELECT format('LiteLLM_DailyOrganizationSpend of %s, organization %s', date, organization_id) AS what,
+    coalesce(c.cost, 0)::bigint AS expected, round(coalesce(d.spend, 0) * 1e9)::bigint AS found
+FROM (SELECT date, organization_id, sum(spend) AS spend FROM "LiteLLM_DailyOrganizationSpend" GROUP BY 1, 2) AS d
+FULL JOIN (
+    SELECT date, organization_id, sum(cost) AS cost FROM audit_calls WHERE organization_id IS NOT NULL GROUP BY 1, 2
+) AS c USING (date, organization_id)
+WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-12
+ORDER BY 1 LIMIT $1
+
+-- name: daily_end_users
+SELECT format('LiteLLM_DailyEndUserSpend of %s, end user %s', date, end_user) AS what,
+    coalesce(c.cost, 0)::bigint AS expected, round(coalesce(d.spend, 0) * 1e9)::bigint AS found
+FROM (
+    SELECT date, end_user_id AS end_user, sum(spend) AS spend FROM "LiteLLM_DailyEndUserSpend" GROUP BY 1, 2
+) AS d
+FULL JOIN (
+    SELECT date, end_user, sum(cost) AS cost FROM audit_calls WHERE end_user IS NOT NULL GROUP BY 1, 2
+) AS c USING (date, end_user)
+WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-12
+ORDER BY 1 LIMIT $1
+
+-- name: daily_tags
+SELECT format('LiteLLM_DailyTagSpend of %s, tag %s', date, tag) AS what,
+    coalesce(c.cost, 0)::bigint AS expected, round(coalesce(d.spend, 0) * 1e9)::bigint AS found
+FROM (SELECT date, tag, sum(spend) AS spend FROM "LiteLLM_DailyTagSpend" GROUP BY 1, 2) AS d
+FULL JOIN (
+    SELECT date, tag, sum(cost) AS cost
+    FROM audit_calls
+    CROSS JOIN LATERAL (SELECT DISTINCT tag FROM json_array_elements_text(request_tags) AS tag) AS t
+    WHERE request_tags IS NOT NULL GROUP BY 1, 2
+) AS c USING (date, tag)
+WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-12
+ORDER BY 1 LIMIT $1
+
+-- name: quarantine
+SELECT 'quarantined: ' || reason AS what, 0::bigint AS expected, 1::bigint AS found
+FROM bursar.quarantine ORDER BY id LIMIT $1

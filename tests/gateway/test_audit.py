@@ -1,0 +1,113 @@
+"""The auditor finds nothing where nothing is wrong, and every amount that somebody has changed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bursar.store.audit import Audit, audit
+from bursar.store.database import Database, DatabaseOptions
+from tests.gateway.conftest import StartGateway
+from tests.gateway.running import Books, Gateway
+
+NAMES = "x-litellm-tags", "a,b"
+
+
+@pytest.fixture
+async def look(database_url: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseOptions({"dsn": database_url}))
+    yield database
+    await database.close()
+
+
+async def some_calls(gateway: Gateway, books: Books) -> None:
+    """Of keys with and without budgets, teams, owners, end users and tags; answered, failed, streamed, refused."""
+    await books.fetch("INSERT INTO \"LiteLLM_TeamTable\" (team_id, max_budget, updated_at) VALUES ('t', 10, now())")
+    plain = await gateway.new_key(user_id="u")
+    limited = await gateway.new_key(max_budget=1.0, team_id="t", user_id="u", budget_duration="1d")
+    for key in (plain, limited):
+        await asyncio.gather(
+            gateway.chat("at/tokens=7", key=key, user="customer", max_tokens=20),
+            gateway.chat("at/tokens=9", key=key, headers={"x-litellm-tags": "a,b"}, max_tokens=20),
+            gateway.chat("at/tokens=3", key=key, stream=True, max_tokens=20),
+            gateway.chat("at/fault=status:500", key=key, max_tokens=20),
+            gateway.chat("at/fault=close", key=key, max_tokens=20),
+        )
+    await gateway.new_key(max_budget=0.0)
+    await books.posted()
+
+
+async def test_the_books_close(start_gateway: StartGateway, books: Books, look: Database) -> None:
+    gateway = await start_gateway()
+    await some_calls(gateway, books)
+    steps: list[tuple[int, int, str]] = []
+    found = await audit(look, lambda *step: steps.append(step))
+    assert found.differences == []
+    assert (found.closes, found.drift_nano_usd, found.calls) == (True, 0, 10)
+    assert found.spend_nano_usd == await books.cost_nano_usd() > 0
+    assert [done for done, _, _ in steps] == list(range(steps[0][1] + 1))
+    assert found.as_text().startswith("The books close: ")
+
+
+CHANGES = {
+    "log rows": 'UPDATE "LiteLLM_SpendLogs" SET spend = spend + 1e-9 WHERE spend > 0',
+    "keys": 'UPDATE "LiteLLM_VerificationToken" SET total_spend = total_spend + 2e-9 WHERE total_spend > 0',
+    "days of users": 'UPDATE "LiteLLM_DailyUserSpend" SET spend = spend + 2e-9 WHERE spend > 0',
+    "days of teams": 'DELETE FROM "LiteLLM_DailyTeamSpend"',
+    "days of end users": 'UPDATE "LiteLLM_DailyEndUserSpend" SET spend = 0',
+    "days of tags": 'UPDATE "LiteLLM_DailyTagSpend" SET spend = spend * 2',
+    "budget windows": "UPDATE bursar.windows SET leased_nano_usd = leased_nano_usd + 1",
+    "grants": "UPDATE bursar.grants SET spent_nano_usd = spent_nano_usd - 1 WHERE spent_nano_usd > 0",
+    "attempts without a call": "DELETE FROM bursar.entries WHERE kind = 'call'",
+    "quarantine": "INSERT INTO bursar.quarantine (reason, content) VALUES ('because', '')",
+}
+
+
+async def test_every_change_is_found(start_gateway: StartGateway, books: Books, look: Database) -> None:
+    gateway = await start_gateway()
+    await some_calls(gateway, books)
+    for check, change in CHANGES.items():
+        found = await changed(look, change)
+        assert check in {difference.check for difference in found.differences}, check
+        assert found.drift_nano_usd > 0
+        assert "The books do not close" in found.as_text()
+    assert (await audit(look)).closes
+
+
+async def changed(look: Database, change: str) -> Audit:
+    """What the auditor says after `change`, which is taken back."""
+    async with look.connection() as connection:
+        undone = connection.transaction()
+        await undone.start()
+        await connection.execute(change)
+
+        class Inside(Database):
+            """The auditor on this very connection."""
+
+            def transaction(self):  # type: ignore[no-untyped-def]
+                return _Nested(connection)
+
+        try:
+            return await audit(Inside(DatabaseOptions({})))
+        finally:
+            await undone.rollback()
+
+
+class _Nested:
+    """A transaction that is one already: its isolation cannot be chosen any more."""
+
+    def __init__(self, connection: object) -> None:
+        self._connection = connection
+
+    async def __aenter__(self) -> "_Nested":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connection.execute("DROP TABLE IF EXISTS audit_calls")  # type: ignore[attr-defined]
+
+    async def execute(self, query: str, **more: object) -> None:
+        if "ISOLATION LEVEL" not in query:
+            await self._connection.execute(query, **more)  # type: ignore[attr-defined]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
