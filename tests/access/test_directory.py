@@ -179,6 +179,21 @@ async def test_what_was_read_before_a_change_is_not_remembered(directory: Direct
     assert await directory.find(KEY) is None
 
 
+@pytest.mark.parametrize(("others", "remembered"), [(1, True), (module._CHANGES_MAX + 1, False)])
+async def test_only_its_own_changes_make_a_look_worthless(
+    directory: Directory, store: MemoryKeys, others: int, remembered: bool
+) -> None:
+    """So many other keys change meanwhile. What is beyond what is remembered of changes counts against the look."""
+    store.gate.clear()
+    asking = asyncio.create_task(directory.find(KEY))
+    await store.asked.wait()
+    for n in range(others):
+        directory.forget(KeyHash(f"{n:064x}"))
+    store.gate.set()
+    assert await asking == principal(KEY, "first")
+    assert (directory.recall(KEY) is not None) == remembered
+
+
 async def test_a_refresh_does_not_bring_back_what_was_forgotten(
     directory: Directory, store: MemoryKeys, clock: Clock, tasks: TaskOwner
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.process.caller import load
 from tests.process.calls import PACED, PLAIN, STREAM
-from tests.process.checks import check_books, until_served
+from tests.process.checks import check_after_deaths, check_books, until_served
 from tests.process.gateway import MakeGateway, Oracle
 
 
@@ -24,7 +24,7 @@ async def test_a_killed_worker_is_replaced(workers: int, oracle: Oracle, make_ga
             await clients.until(answered=100)  # the other one never stopped
     await until_served(gateway, PLAIN)
     assert len(gateway.workers()) == workers
-    await check_books(gateway, oracle, clients.received)
+    await check_after_deaths(gateway, oracle, clients.received)
     assert gateway.stop() == 0
 
 

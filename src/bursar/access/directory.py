@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 _MAX_AGE_S = 600.0
 _UNKNOWN_AGE_S = 5.0
 _KEYS_MAX = 200_000
+_CHANGES_MAX = 1_000
 
 
 @dataclass(slots=True)
@@ -42,6 +43,10 @@ class Directory:
         self._known: OrderedDict[KeyHash, _Known] = OrderedDict()
         self._fetching: dict[KeyHash, asyncio.Future[Principal | None]] = {}
         self._changes = 0
+        self._changed: OrderedDict[KeyHash, int] = OrderedDict()
+        """Key → number of its last change, for the keys that changed last."""
+        self._all_changed = 0
+        """No key has changed since the change of this number, other than those in `_changed`."""
 
     def recall(self, key: KeyHash) -> Principal | None:
         """Who `key` is, if memory says so."""
@@ -93,7 +98,7 @@ class Directory:
             if self._fetching.get(key) is waiting:
                 del self._fetching[key]
         waiting.set_result(principal)
-        if changes == self._changes:  # else what was read may be older than what was told
+        if self._unchanged_since(changes, key):  # else what was read may be older than what was told
             self._remember(key, principal)
         return principal
 
@@ -101,7 +106,7 @@ class Directory:
         changes = self._changes
         try:
             principal = await self._store.find(key)
-            if changes == self._changes:
+            if self._unchanged_since(changes, key):
                 self._remember(key, principal)
             else:
                 known.refreshing = False
@@ -119,11 +124,20 @@ class Directory:
         """The key has changed."""
         self._changes += 1
         self._known.pop(key, None)
+        self._changed[key] = self._changes
+        self._changed.move_to_end(key)
+        if len(self._changed) > _CHANGES_MAX:
+            _, self._all_changed = self._changed.popitem(last=False)
 
     def forget_all(self) -> None:
         """Changes may have been missed."""
         self._changes += 1
         self._known.clear()
+        self._changed.clear()
+        self._all_changed = self._changes
+
+    def _unchanged_since(self, change: int, key: KeyHash) -> bool:
+        return self._changed.get(key, self._all_changed) <= change
 
 
 def _is_cancelled() -> bool:
