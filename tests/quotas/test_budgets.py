@@ -238,6 +238,31 @@ async def test_while_the_store_is_away_grants_are_spent_to_their_end() -> None:
             await budgets.hold(budgets.lines([limits("never seen")]), plan())
 
 
+async def test_a_store_that_went_back_is_reminded_of_what_it_granted() -> None:
+    """It was restored to a state in which half of the dollar was not spent yet: it is not given out again."""
+    async with place() as here:
+        first, second = here.start(), here.start()
+        for _ in range(10):
+            here.settle(first, await first.hold(first.lines([limits()]), plan()), CENT)
+        before = (dict(here.store.windows), dict(here.store.grants))
+        for _ in range(40):
+            here.settle(first, await first.hold(first.lines([limits()]), plan()), CENT)
+        [known] = here.store.windows.values()
+        [(key, grant)] = here.store.grants.items()
+        here.store.windows, here.store.grants = before
+        first.remind()
+        async with asyncio.timeout(1):
+            while here.leased() < known.leased:
+                await asyncio.sleep(0.001)
+        assert here.store.grants[key].leased == grant.leased
+        for _ in range(40):
+            here.store.book(key[1], key[0], CENT)  # the poster carries the journal over again
+        for _ in range(50):
+            here.settle(second, await second.hold(second.lines([limits()]), plan()), CENT)
+        with pytest.raises(BudgetExceeded):
+            await second.hold(second.lines([limits()]), plan())
+
+
 async def test_a_cancelled_call_leaves_nothing_held() -> None:
     async with place() as here:
         budgets = here.start()

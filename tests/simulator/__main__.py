@@ -20,7 +20,7 @@ def main() -> int:
     started_s = shown_s = time.monotonic()
     steps = served = refused = worlds = 0
     while True:
-        world = World(seed, workers=1 + seed % 5)
+        world = World(seed, workers=1 + seed % 5, restores=seed % 4 == 0)
         try:
             world.run(arguments.steps)
         except Violation as violation:

@@ -34,6 +34,8 @@ class Bugs:
     """Parts of a nano-dollar are forgotten."""
     repeated_exchanges: bool = False
     """An exchange that arrives again is made again."""
+    forgets_for_good: bool = False
+    """After it was restored to an earlier state, it does not let itself be reminded of what it granted."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,15 @@ class Store:
         row = self.instances.setdefault(instance, Instance(heard_s=now_s))
         return row.epoch, row.position
 
+    def known(self, instance: InstanceKey) -> Instance:
+        """Raises Taken: it is not registered, or not any more."""
+        if (row := self.instances.get(instance)) is None:
+            raise Taken
+        return row
+
     def take_over(self, instance: InstanceKey, epoch: int) -> int:
         """Compare and swap: the new epoch. Raises Taken."""
-        row = self.instances[instance]
+        row = self.known(instance)
         if row.epoch != epoch:
             raise Taken
         row.epoch += 1
@@ -93,7 +101,7 @@ class Store:
 
     def claim(self, instance: InstanceKey, epoch: int) -> None:
         """Raises Taken. In the database this locks the row until commit; see `Bugs.epoch_not_locked`."""
-        row = self.instances[instance]
+        row = self.known(instance)
         if row.epoch != epoch or row.closed:
             raise Taken
 
@@ -101,9 +109,9 @@ class Store:
         self, instance: InstanceKey, epoch: int, after: int, batch: list[Record], now_s: float, *, claimed: bool = False
     ) -> int:
         """Post records `after` + 1 …; the new position. Raises Taken, also when the position is another."""
-        row = self.instances[instance]
         if not claimed:
             self.claim(instance, epoch)
+        row = self.instances[instance]
         if row.position != after:
             raise Taken
         row.position = after + len(batch)
@@ -135,9 +143,10 @@ class Store:
     def _book(self, window: WindowId, record: Record, cost: int, *, first: bool) -> None:
         key = (window, record.owner)
         grant = self.grants.get(key, Grant())
-        row = self.windows[window]
+        row = self.windows.get(window, Window(limit=self.limits[window], leased=0, spent=0))
         before = row.leased
-        if first and self.instances[record.owner].closed:
+        owner = self.instances.get(record.owner)
+        if first and owner is not None and owner.closed:
             new, grant = windows.book_closed(row, grant, hold=record.hold, cost=cost)
         else:
             new, grant = windows.book(row, grant, cost)
@@ -163,8 +172,11 @@ class Store:
             grant = self.grants.get(key, Grant())
             if self.bugs.repeated_exchanges:
                 ask = msgspec.structs.replace(ask, operation=grant.operation + 1)
+            forgotten = ask.operation > grant.operation + 1
+            if forgotten and self.bugs.forgets_for_good:
+                grant = msgspec.structs.replace(grant, operation=ask.operation - 1)
             after, grant, answer = windows.exchange(row, grant, ask, instances=alive)
-            assert after.leased <= max(row.leased, limit), "an exchange raised leased above the limit"
+            assert forgotten or after.leased <= max(row.leased, limit), "an exchange raised leased above the limit"
             self.windows[ask.window], self.grants[key] = after, grant
             answers.append(answer)
         return answers
@@ -175,13 +187,36 @@ class Store:
                 row, grant = windows.close(self.windows[window], grant, held=0)
                 self.windows[window], self.grants[window, instance] = row, grant
 
-    def close(self, instance: InstanceKey, epoch: int, dangling: list[Record]) -> None:
-        """Its journal is posted to the end; of the attempts it left open, those that nobody has ended since keep their
-        holds. Raises Taken."""
-        row = self.instances[instance]
+    def backup(self) -> "Store":
+        """As it is now."""
+        return replace(
+            self,
+            instances={key: replace(row) for key, row in self.instances.items()},
+            windows=dict(self.windows),
+            grants=dict(self.grants),
+            attempts=dict(self.attempts),
+            pins=dict(self.pins),
+            team_spend=defaultdict(int, self.team_spend),
+            quarantine=list(self.quarantine),
+            overage=defaultdict(int, self.overage),
+        )
+
+    def forgotten_since(self, backup: "Store") -> dict[WindowId, int]:
+        """What has been granted since, and will not be known any more."""
+        found: dict[WindowId, int] = defaultdict(int)
+        for key, grant in self.grants.items():
+            found[key[0]] += max(0, grant.leased - backup.grants.get(key, Grant()).leased)
+        return found
+
+    def close(self, instance: InstanceKey, epoch: int, posted: int, dangling: list[Record]) -> None:
+        """Its journal is posted to its end, `posted`; of the attempts it left open, those that nobody has ended since
+        keep their holds. Raises Taken: also when it is not posted so far, any more."""
+        row = self.known(instance)
         if row.closed:
             return
         self.claim(instance, epoch)
+        if row.position < posted:
+            raise Taken
         row.closed = True
         held: dict[WindowId, int] = defaultdict(int)
         for record in dangling:

@@ -38,6 +38,14 @@ def test_few_and_many_workers(workers: int) -> None:
     assert world.refused > 0 or workers > 1
 
 
+def test_restored_databases() -> None:
+    """What was granted since may be spent twice, and no more; nothing is booked twice; nothing is stranded."""
+    worlds = [World(seed, restores=True) for seed in range(1, 9)]
+    for world in worlds:
+        world.run(STEPS)
+    assert any(world.forgotten for world in worlds)
+
+
 @pytest.mark.parametrize(
     "bugs",
     [
@@ -46,6 +54,7 @@ def test_few_and_many_workers(workers: int) -> None:
         Bugs(epoch_not_locked=True),
         Bugs(round_down=True),
         Bugs(repeated_exchanges=True),
+        Bugs(forgets_for_good=True),
     ],
     ids=str,
 )
@@ -53,7 +62,7 @@ def test_planted_mistakes_are_found(bugs: Bugs) -> None:
     """A simulator that finds nothing proves nothing."""
     for seed in range(1, 60):
         try:
-            World(seed, bugs=bugs).run(STEPS)
+            World(seed, bugs=bugs, restores=bugs.forgets_for_good).run(STEPS)
         except AssertionError:
             return
     pytest.fail(f"{bugs} went unnoticed")

@@ -79,6 +79,8 @@ class Worker:
     epoch: int = 0
     position: int = -1
     """As far as it knows; -1: it must ask."""
+    acknowledged: int = 0
+    """The furthest position that the database has confirmed."""
     posting: bool = False
     ending: bool = False
     closed: bool = False
@@ -98,8 +100,14 @@ class Waiter:
 class World:
     """Runs until told; raises Violation."""
 
-    def __init__(self, seed: int, *, workers: int = 3, bugs: Bugs = NO_BUGS) -> None:
+    def __init__(self, seed: int, *, workers: int = 3, bugs: Bugs = NO_BUGS, restores: bool = False) -> None:
+        """`restores`: the database is restored to an earlier state now and then."""
         self.random = Random(seed)
+        self.restores = restores
+        self.backups: list[Store] = []
+        self.forgotten: dict[WindowId, int] = defaultdict(int)
+        """By how much a window may be overspent, since the database has forgotten that it had granted so much."""
+        self.overspent = 0
         self.store = Store(bugs)
         self.bugs = bugs
         self.now_s = 0.0
@@ -182,8 +190,12 @@ class World:
             self.at(1.0, lambda: self.for_worker(worker, failed))
             return
 
+        server = self.store
+
         def commit() -> None:
             try:
+                if self.store is not server:
+                    raise Taken  # the connection has ended with it
                 answer = action()
             except Taken:
                 self.at(back_s, lambda: self.for_worker(worker, failed))
@@ -191,11 +203,12 @@ class World:
             if draw() < lost_answer:
                 self.at(1.0, lambda: self.for_worker(worker, failed))
             else:
-                self.at(back_s, lambda: self.for_worker(worker, answer))
+                self.at(back_s, lambda: self.for_worker(worker, answer if self.store is server else failed))
 
         def again() -> None:
             try:
-                action()
+                if self.store is server:
+                    action()
             except Taken:
                 pass
 
@@ -240,6 +253,9 @@ class World:
 
                 def registered() -> None:
                     worker.epoch, worker.position, worker.posting = epoch, position, False
+                    if position < worker.acknowledged:
+                        worker.acknowledged = position
+                        self.remind(worker)
 
                 return registered
 
@@ -277,6 +293,7 @@ class World:
                     then(position)
                 else:
                     worker.position, worker.posting = position, False
+                    worker.acknowledged = max(worker.acknowledged, position)
 
             return posted
 
@@ -298,7 +315,7 @@ class World:
         worker.posting = True
 
         def close() -> Callable[[], None]:
-            self.store.close(worker.key, worker.epoch, [])
+            self.store.close(worker.key, worker.epoch, len(worker.journal), [])
 
             def closed() -> None:
                 worker.closed = True
@@ -306,7 +323,7 @@ class World:
             return closed
 
         def failed() -> None:
-            worker.posting = False
+            worker.posting, worker.position = False, -1
 
         self.transact(worker, close, failed)
 
@@ -370,7 +387,7 @@ class World:
             self.at(self.random.random() * 20.0, partial(self.for_worker, heir, partial(self.resolve, heir, record)))
 
         def close() -> Callable[[], None]:
-            self.store.close(dead.key, epoch, dangling)
+            self.store.close(dead.key, epoch, len(dead.journal), dangling)
             return lambda: self.put_by(dead)
 
         self.transact(heir, close, lambda: None)
@@ -454,6 +471,12 @@ class World:
         ask = share.ask(need=need, now_s=self.now_s, give_back=give_back)
         self.send_ask(worker, share, ask)
 
+    def remind(self, worker: Worker) -> None:
+        """The database went back: say what it had granted."""
+        for share in worker.shares.values():
+            if share.operation and share.asked is None:
+                self.send_ask(worker, share, share.ask(need=0, now_s=self.now_s))
+
     def send_ask(self, worker: Worker, share: Share, ask: Ask) -> None:
         claimed = self.claimed(worker.key, worker.epoch)
 
@@ -524,8 +547,9 @@ class World:
             self.bill[call.attempt] = call.cost
             for window in pins:
                 self.billed[window] += min(call.cost, call.hold)
-                if window not in self.edited and self.billed[window] > self.store.limits[window]:
-                    limit = self.store.limits[window]
+                limit = self.store.limits[window]
+                self.overspent += self.billed[window] > limit
+                if window not in self.edited and self.billed[window] > limit + self.forgotten[window]:
                     raise Violation(f"window {window} was overspent: {self.billed[window]} of {limit}")
         self.for_worker(call.worker, lambda: self.come_back(call))
 
@@ -560,7 +584,9 @@ class World:
             return
         self.at(self.random.expovariate(0.5), self.disturb)
         worker = self.random.choice(self.workers)
-        match self.random.randrange(6):
+        if self.restores:
+            self.backups = [*self.backups[-5:], self.store.backup()]
+        match self.random.randrange(7 if self.restores else 6):
             case 0:
                 self.crash(worker)
             case 1:
@@ -575,8 +601,26 @@ class World:
                 self.dead[worker.key] = worker
                 self.watch_end(worker)
                 self.start_worker()
+            case 6 if self.now_s > 30:
+                self.restore(self.random.choice(self.backups))
             case _:
                 pass
+
+    def restore(self, backup: Store) -> None:
+        """The database is as it was. Whoever starts next finds what was put by, and takes up what is missing."""
+        for window, amount in self.store.forgotten_since(backup).items():
+            self.forgotten[window] += amount
+        limits = self.store.limits
+        self.store = backup.backup()
+        self.store.limits = limits
+        self.backups = [backup]
+        for worker in self.everyone:
+            if worker.closed or not worker.alive:
+                worker.closed = False
+                worker.alive = False
+                self.dead[worker.key] = worker
+                self.adopting.discard(worker.key)
+                self.at(self.random.random() * 5.0, partial(self.adopt, worker))
 
     def watch_end(self, worker: Worker) -> None:
         if worker.closed:
@@ -609,10 +653,14 @@ class World:
         for worker in self.workers:
             if worker.ending and not worker.calls:
                 continue  # it may have been closed, and not know it yet
+            if self.store.instances.get(worker.key, _NOBODY).position < worker.acknowledged:
+                continue  # the database has forgotten charges, which may have raised its grants
             for share in worker.shares.values():
                 if share.held < 0:
                     raise Violation(f"{share.held} held")
                 grant = self.store.grants.get((share.window, worker.key))
+                if self.restores and (grant is None or grant.operation < share.operation):
+                    continue  # the database has forgotten, and is reminded by the next exchange
                 if share.leased > (0 if grant is None else grant.leased):
                     raise Violation(f"worker {worker.key} spends of {share.leased}, and was granted {grant}")
 

@@ -89,11 +89,12 @@ class Share:
         """
         if self._asked is None:
             give_back = min(give_back, max(self.free, 0))
-            self.leased -= give_back
+            before, self.leased = self.leased, self.leased - give_back
             recent = int(self._recent) if self._recent else _FIRST_WANT * need
             self._asked = Ask(
                 window=self.window,
                 operation=self.operation + 1,
+                leased=before,
                 give_back=give_back,
                 need=need,
                 want=max(need, want, recent),

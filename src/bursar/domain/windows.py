@@ -7,7 +7,9 @@ instance may spend without asking again; it ends by being given back or by its i
     leased = opening + forced + sum over grants of their leased,    and no exchange raises `leased` above the limit.
 
 An instance changes its grant by numbered *exchanges*, one after the other: give some back, ask for some more. One that
-arrives again changes nothing, and every answer states the whole grant, so that a lost answer loses nothing.
+arrives again changes nothing, and every answer states the whole grant, so that a lost answer loses nothing. One whose
+number leaves some out tells that the database has forgotten exchanges (it was restored to an earlier state): then the
+grant is what the instance says.
 
 All amounts are nano-dollars. This module decides; `store.budgets` keeps the rows, the simulator keeps them in memory.
 """
@@ -57,6 +59,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     window: WindowId
     operation: int
     """One more than the instance's last on this window."""
+    leased: int = 0
+    """All of the instance's grant before this exchange, by its own account: heeded if the database has forgotten."""
     give_back: int = 0
     need: int = 0
     """What a waiting call holds: this much or nothing."""
@@ -92,6 +96,8 @@ def exchange(window: Window, grant: Grant, ask: Ask, *, instances: int) -> tuple
     waiting gets what it needs if it is there.
     """
     if ask.operation > grant.operation:
+        if ask.operation > grant.operation + 1:
+            window, grant = _registered_again(window, grant, ask.leased)
         given = min(max(ask.give_back, 0), grant.leased - grant.spent)
         remaining = max(0, max(window.limit, 0) - (window.leased - given))
         taken = _taken(ask, remaining, instances)
@@ -110,6 +116,15 @@ def exchange(window: Window, grant: Grant, ask: Ask, *, instances: int) -> tuple
             spent=window.spent,
             scarce=left < instances * max(ask.need, 1),
         ),
+    )
+
+
+def _registered_again(window: Window, grant: Grant, leased: int) -> tuple[Window, Grant]:
+    """The database has forgotten what became of the grant: it may be spent already, limit or not."""
+    leased = max(leased, grant.spent)
+    return (
+        msgspec.structs.replace(window, leased=window.leased + leased - grant.leased),
+        msgspec.structs.replace(grant, leased=leased),
     )
 
 

@@ -36,12 +36,14 @@ _HEARTBEAT_S = 5.0
 _IDLE_S = 60.0
 """What was not used for so long goes back."""
 _LINES_MAX = 200_000
+_EXCHANGE_MAX = 500
+"""Windows in one transaction."""
 
 
 class Line:
     """One budget window as this process sees it: its share, and who waits for it."""
 
-    __slots__ = ("asked_at_s", "budget", "due_s", "limits", "queue", "share", "short", "used_up")
+    __slots__ = ("asked_at_s", "budget", "due_s", "limits", "queue", "share", "short", "unsure", "used_up")
 
     def __init__(self, limits: Limits, budget: Budget, ends_at_s: float | None) -> None:
         self.limits = limits
@@ -53,6 +55,8 @@ class Line:
         self.asked_at_s = 0.0
         self.short = False
         """The last exchange did not bring what was needed."""
+        self.unsure = False
+        """The database may have forgotten what it granted: the next exchange reminds it."""
         self.used_up: tuple[float, int] | None = None
         """Until when (monotonic) it is known that holds above an amount do not fit, whatever comes back."""
 
@@ -238,6 +242,13 @@ class Budgets:
             line.share.recalled = True
             self._want(line, self._clock())
 
+    def remind(self) -> None:
+        """The database may have been restored to an earlier state: tell it at once what it has granted us."""
+        for line in self._by_window.values():
+            if line.share.operation:
+                line.unsure = True
+                self._want(line, self._clock())
+
     async def run(self) -> None:
         """Make exchanges, and show that we live. Until cancelled.
 
@@ -252,7 +263,7 @@ class Budgets:
                 self._give_back_idle()
             due = [line for line in self._wanting.values() if line.due_s <= self._clock()]
             if due:
-                await self._exchange(due)
+                await self._exchange(due[:_EXCHANGE_MAX])
                 continue
             next_s = min([heartbeat_s, *(line.due_s for line in self._wanting.values())])
             self._wake.clear()
@@ -402,6 +413,7 @@ class Budgets:
         if self._away:
             self._away = False
             log.warning("budgets.store_back")
+            self.remind()
         for answer in answers:
             self._answered(self._by_window[answer.window], answer)
 
@@ -424,10 +436,10 @@ class Budgets:
                 need -= share.free
         elif share.recalled:
             give_back = max(share.free, 0)
-        if need <= 0 and give_back <= 0 and share.asked is None:
+        if need <= 0 and give_back <= 0 and share.asked is None and not line.unsure:
             self._serve(line)
             return None
-        line.asked_at_s = now_s
+        line.asked_at_s, line.unsure = now_s, False
         ask = share.ask(need=max(need, 0), now_s=now_s, give_back=give_back, want=want)
         return BudgetAsk(ask, line.limits.scope, line.budget, share.ends_at_s)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bursar.domain.errors import JournalTaken
+from bursar.domain.errors import JournalTaken, StoreUnavailable
 from bursar.domain.ids import JournalId
 from bursar.domain.limits import Scope, ScopeKind, parts_of
 from bursar.domain.windows import Answer, Grant, Window, WindowId, exchange
@@ -53,7 +53,9 @@ class PostgresBudgets:
         """See `ports.BudgetStore.exchange`."""
         async with self._database.transaction() as connection:
             claim = await connection.fetchrow(_SQL["claim"], instance, epoch)
-            if claim is None or not claim["claimed"]:
+            if claim is None:  # it was registered, and has been forgotten: the poster tells of it again
+                raise StoreUnavailable(f"instance {instance} is not known")
+            if not claim["claimed"]:
                 raise JournalTaken(f"instance {instance} is not alive under epoch {epoch}")
             in_force = await _in_force(connection, [ask.scope for ask in asks])
             windows = await _windows(connection, asks, in_force)
