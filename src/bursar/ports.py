@@ -286,6 +286,27 @@ class BudgetStore(Protocol):
         """
 
 
+class LastAudit(msgspec.Struct, frozen=True, kw_only=True):
+    """What the last look of the books at themselves found."""
+
+    ended_at: datetime
+    seconds: float
+    entries: int
+    drift_nano_usd: int
+    differences: int
+
+
+class BooksState(msgspec.Struct, frozen=True, kw_only=True):
+    """How the books are, for those who watch."""
+
+    quarantined: int
+    """Records."""
+    budgets_over_limit: int
+    """In their current period."""
+    audit: LastAudit | None
+    """None: nobody has looked yet."""
+
+
 class CallText(msgspec.Struct, frozen=True):
     """The text of one call, as JSON."""
 

@@ -8,10 +8,10 @@ import platform
 import signal
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from socket import socket
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -35,6 +35,7 @@ from bursar.gateway.headers import HeaderWriter
 from bursar.gateway.health import Health
 from bursar.gateway.kept_text import TextKeeper
 from bursar.gateway.key_spend import KeySpend
+from bursar.gateway.metrics import Metrics
 from bursar.gateway.model_list import ModelList
 from bursar.gateway.paths import Paths
 from bursar.ledger.adoption import Adopter, remove_posted_segments
@@ -45,11 +46,12 @@ from bursar.ledger.texts import Texts
 from bursar.management.api import ManagementApi
 from bursar.management.keys import KeyEndpoints
 from bursar.model_setup import ModelBuilder
-from bursar.ports import Transport
+from bursar.ports import BooksState, Transport
 from bursar.providers.native import NativeTransport
 from bursar.quotas.budgets import Budgets
 from bursar.server import limits as server_limits
 from bursar.server.listener import HttpServer
+from bursar.store.auditor import Auditor, books_state
 from bursar.store.budgets import PostgresBudgets
 from bursar.store.changes import ChangeListener
 from bursar.store.database import Database, DatabaseOptions
@@ -147,7 +149,10 @@ class Worker:
             missed=directory.forget_all,
         )
         state = _State(
-            database_connected=lambda: listener.connected, shutting_down=self._stopping.is_set, deadlines=Deadlines()
+            database_connected=lambda: listener.connected,
+            shutting_down=self._stopping.is_set,
+            books=lambda: books_state(database),
+            deadlines=Deadlines(),
         )
         texts = Texts(PostgresTexts(database)) if general.store_prompts_in_spend_logs else None
         keeper = None if texts is None or general.disable_spend_logs else TextKeeper(texts.keep)
@@ -171,6 +176,8 @@ class Worker:
         background.start(listener.run(), "listener")
         background.start(self._lease(budgets), "budgets")
         background.start(PeriodSweeper(database, _calendar(plan.config)).run(), "resets")
+        if interval_s := plan.config.bursar.audit_interval_s:
+            background.start(Auditor(database, interval_s=interval_s).run(), "auditor")
         background.start(self._sweep(journal, reader), "sweeper")
         background.start(self._watch_supervisor(), "watch")
         for sock in plan.sockets:
@@ -264,6 +271,7 @@ class _State:
 
     database_connected: Callable[[], bool]
     shutting_down: Callable[[], bool]
+    books: Callable[[], Awaitable[BooksState]]
     deadlines: Deadlines
 
 
@@ -301,6 +309,11 @@ def _handler(
         texts=texts,
     )
     management = ManagementApi(authenticator, KeyEndpoints(keys, forms))
+    metrics = Metrics(
+        authenticator,
+        state.books,
+        public=_on_loopback(plan.sockets) or not config.litellm.require_auth_for_metrics_endpoint,
+    )
     return Paths(
         chat=chat,
         models=ModelList(authenticator, models),
@@ -311,8 +324,13 @@ def _handler(
             database_connected=state.database_connected,
             shutting_down=state.shutting_down,
         ),
-        others=dict.fromkeys(management.paths, management),
+        others={"/metrics": metrics, **dict.fromkeys(management.paths, management)},
     )
+
+
+def _on_loopback(sockets: Sequence[socket]) -> bool:
+    """Nobody else can reach us."""
+    return all(ip_address(sock.getsockname()[0]).is_loopback for sock in sockets)
 
 
 def _chat_settings(config: Config) -> ChatSettings:

@@ -116,6 +116,7 @@ ACTIVE_THIS_RELEASE: Mapping[str, set[str]] = {
         "include_cost_in_streaming_usage",
         "disable_end_user_cost_tracking",
         "extra_spend_tag_headers",
+        "require_auth_for_metrics_endpoint",
         "disable_add_user_agent_to_request_tags",
         "add_user_information_to_llm_headers",
     },

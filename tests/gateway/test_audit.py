@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bursar.store.audit import Audit, audit
+from bursar.store.auditor import Auditor, books_state
 from bursar.store.database import Database, DatabaseOptions
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import Books, Gateway
@@ -111,3 +112,43 @@ class _Nested:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._connection, name)
+
+
+async def scraped(gateway: Gateway) -> dict[str, float]:
+    answer = await gateway.request("GET", "/metrics", key="")
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    lines = [line for line in answer.body.decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+async def test_the_auditor_keeps_looking(start_gateway: StartGateway, books: Books, look: Database) -> None:
+    gateway = await start_gateway()
+    before = await scraped(gateway)
+    assert before["bursar_database_up"] == 1
+    assert "bursar_ledger_drift_nano_usd" not in before, "nobody has looked yet, and 0 would say that somebody had"
+    await some_calls(gateway, books)
+    eager, patient = Auditor(look, interval_s=0.0), Auditor(look, interval_s=60.0)
+    assert await eager.look()
+    assert not await patient.look(), "it was looked at less than a minute ago"
+    after = await scraped(gateway)
+    assert (after["bursar_ledger_drift_nano_usd"], after["bursar_ledger_audit_differences"]) == (0, 0)
+    assert after["bursar_ledger_audit_entries"] > 20
+    await books.fetch(CHANGES["grants"])
+    await asyncio.sleep(50 * after["bursar_ledger_audit_duration_seconds"])
+    assert await eager.look()
+    assert (await scraped(gateway))["bursar_ledger_drift_nano_usd"] > 0
+    state = await books_state(look)
+    assert state.audit is not None
+    assert state.audit.differences > 0
+
+
+async def test_one_auditor_at_a_time(start_gateway: StartGateway, look: Database) -> None:
+    await start_gateway()
+    auditors = [Auditor(look, interval_s=60.0) for _ in range(4)]
+    assert sum(await asyncio.gather(*(auditor.look() for auditor in auditors))) == 1
+    assert await look_count(look) == 1
+
+
+async def look_count(look: Database) -> int:
+    async with look.connection() as connection:
+        return int(await connection.fetchval("SELECT count(*) FROM bursar.audits"))

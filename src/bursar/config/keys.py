@@ -62,7 +62,7 @@ class Room(StrEnum):
     CACHE = "answers are not cached"
     REDIS = "Redis is not used"
     CALLBACKS = "nothing is sent to these integrations"
-    METRICS = "there is no metrics endpoint"
+    METRICS = "there are no metrics of end users yet"
     ACCESS = "nothing is refused because of it"
     SIGN_IN = "nobody can sign in this way"
     GUARDRAILS = "nothing is inspected"
@@ -390,7 +390,7 @@ LITELLM_SETTINGS = _section(
     Key("log_raw_request_response", BOOLEAN, False, Room.CALLBACKS),
     Key("langfuse_default_tags", NAMES, (), Room.CALLBACKS),
     Key("langsmith_batch_size", POSITIVE, room=Room.CALLBACKS),
-    Key("require_auth_for_metrics_endpoint", BOOLEAN, True, Room.METRICS),
+    Key("require_auth_for_metrics_endpoint", BOOLEAN, True),
     Key("custom_prometheus_metadata_labels", NAMES, (), Room.METRICS),
     Key("custom_prometheus_tags", NAMES, (), Room.METRICS),
     Key("prometheus_*", ANYTHING, {}, Room.METRICS, into="prometheus[]"),
@@ -518,6 +518,7 @@ BURSAR_SETTINGS = _section(
     Key("on_disconnect", choice("drain", "cancel"), "drain"),
     Key("drain_s", SECONDS_OR_ZERO, 30.0),
     Key("budget_wait_s", SECONDS_OR_ZERO, 2.0),
+    Key("audit_interval_s", SECONDS_OR_ZERO, 900.0),
     Key("grace_s", SECONDS_OR_ZERO, 30.0),
     Key("unknown_price", choice("serve", "refuse"), "serve"),
     Key("forward_upstream_headers", choice("all", "safe"), "all"),

@@ -390,6 +390,8 @@ class BursarSettings(Record, frozen=True, kw_only=True):
     trusted_proxies: tuple[str, ...] = ()
     """Networks, in CIDR form, whose `X-Forwarded-For` is believed."""
 
+    audit_interval_s: float = 900.0
+    """How often the books are compared with themselves; 0: never."""
     journal_keep_bytes: int = 1024 * MIB
     journal_keep_hours: float = 24.0
 

@@ -36,7 +36,7 @@ _NOT_BUILT = re.compile(
     r"|/(?:key|user|team|organization|customer|end_user|budget|tag|model|model_group|credentials|spend|global"
     r"|utils|config|cache|audit|access_group|invitation|onboarding|sso|guardrails|callbacks|provider|router|fallback"
     r"|project|mcp|a2a|scim|policies|prompts|cost)(?:/.*)?"
-    r"|/v1/model/info|/v2/(?:model/info|key/info|user/info|team/list|login)|/login|/metrics|/routes|/test|/settings"
+    r"|/v1/model/info|/v2/(?:model/info|key/info|user/info|team/list|login)|/login|/routes|/test|/settings"
     r"|/openapi\.json|/docs|/redoc|/ui(?:/.*)?|/public/.*|/\.well-known/.*|/active/callbacks|/get/.*|/update/.*"
     r"|/alerting/.*|/health/.+|/reload/.*|/schedule/.*"
 )
