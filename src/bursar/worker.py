@@ -432,6 +432,8 @@ async def _release(budgets: PostgresBudgets, instance: JournalId, epoch: int) ->
         await budgets.release(instance, epoch)
     except (StoreError, JournalTaken) as error:
         log.warning("budgets.not_released reason=%s", error)
+    except Exception:  # whatever it is, it must not keep the process from ending in order
+        log.exception("budgets.not_released")
 
 
 def _calendar(config: Config) -> Calendar:

@@ -1,6 +1,6 @@
 """The auditor: the books against themselves. See `queries/audit.sql` for what is compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,21 +13,6 @@ _SQL = load_named_sql("audit")
 _SHOWN = 100
 """Differences of one kind that are listed."""
 _TIMEOUT_S = 3600.0
-_CHECKS = (
-    ("attempts without a call", "attempts_without_a_call"),
-    ("attempts left open", "attempts_left_open"),
-    ("budget windows", "windows"),
-    ("grants", "grants"),
-    ("log rows", "rows"),
-    ("keys", "keys"),
-    ("days of users", "daily_users"),
-    ("days of teams", "daily_teams"),
-    ("days of organizations", "daily_organizations"),
-    ("days of end users", "daily_end_users"),
-    ("days of tags", "daily_tags"),
-    ("quarantine", "quarantine"),
-)
-"""What a check is called, and its query."""
 
 Progress = Callable[[int, int, str], None]
 """Steps done, steps in all, what comes now."""
@@ -96,31 +81,41 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         return sum(abs(difference.expected - difference.found) for difference in self.differences)
 
 
-def _nobody(_done: int, _steps: int, _name: str) -> None:
-    pass
-
-
-async def audit(database: Database, progress: Progress = _nobody) -> Audit:
+async def audit(database: Database, progress: Progress = lambda _done, _all, _name: None) -> Audit:
     """Compare everything, in one snapshot. Takes a second for a hundred thousand calls or so. Raises StoreError."""
+    checks: Sequence[tuple[str, str]] = [
+        ("attempts without a call", "attempts_without_a_call"),
+        ("attempts left open", "attempts_left_open"),
+        ("budget windows", "windows"),
+        ("grants", "grants"),
+        ("log rows", "rows"),
+        ("keys", "keys"),
+        ("days of users", "daily_users"),
+        ("days of teams", "daily_teams"),
+        ("days of organizations", "daily_organizations"),
+        ("days of end users", "daily_end_users"),
+        ("days of tags", "daily_tags"),
+        ("quarantine", "quarantine"),
+    ]
+    steps = len(checks) + 1
     async with database.transaction() as connection:
         await connection.execute(_SQL["begin"])
-        return await audit_snapshot(connection, progress)
-
-
-async def audit_snapshot(connection: Any, progress: Progress = _nobody) -> Audit:  # noqa: ANN401  # asyncpg
-    """The same for what a transaction sees, which has to be REPEATABLE READ."""
-    steps = len(_CHECKS) + 1
-    await connection.execute(_SQL["plan"])
-    progress(0, steps, "folding the entries")
-    await connection.execute(_SQL["fold"], timeout=_TIMEOUT_S)
-    await connection.execute(_SQL["know"])
-    counts = await connection.fetchrow(_SQL["count"], timeout=_TIMEOUT_S)
-    differences: list[Difference] = []
-    for done, (name, query) in enumerate(_CHECKS, 1):
-        progress(done, steps, name)
-        rows = await connection.fetch(_SQL[query], _SHOWN, timeout=_TIMEOUT_S)
-        differences += [Difference(name, row["what"], row["expected"], row["found"]) for row in rows]
-    progress(steps, steps, "")
+        await connection.execute(_SQL["plan"])
+        progress(0, steps, "folding the entries")
+        await connection.execute(_SQL["fold"], timeout=_TIMEOUT_S)
+        await connection.execute(_SQL["know"])
+        counts = await connection.fetchrow(_SQL["count"], timeout=_TIMEOUT_S)
+        differences: list[Difference] = []
+        for done, (name, query) in enumerate(checks, 1):
+            progress(done, steps, name)
+            rows = await _run(connection, query)
+            differences += [Difference(name, row["what"], row["expected"], row["found"]) for row in rows]
+        progress(steps, steps, "")
     return Audit(
         entries=counts["entries"], calls=counts["calls"], spend_nano_usd=counts["spend"], differences=differences
     )
+
+
+async def _run(connection: Any, query: str) -> list[Any]:  # noqa: ANN401  # asyncpg
+    statement = _SQL[query]
+    return list(await connection.fetch(statement, _SHOWN, timeout=_TIMEOUT_S))

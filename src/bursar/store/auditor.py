@@ -8,7 +8,7 @@ import msgspec
 
 from bursar.domain.errors import StoreError
 from bursar.ports import BooksState, LastAudit
-from bursar.store.audit import Difference, audit_snapshot
+from bursar.store.audit import Difference, audit
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 _SQL = load_named_sql("auditor")
 _LOOK_S = 10.0
 """How often a process sees whether it is time."""
-_SHARE = 50
+_REST = 50
 """A look is followed by this many times its own duration without one: large books are not looked at all the time."""
 _KEPT = 100
 
@@ -25,8 +25,10 @@ _KEPT = 100
 class Auditor:
     """Looks every `interval_s` seconds; of all processes on the database one at a time does."""
 
-    def __init__(self, database: Database, *, interval_s: float) -> None:
+    def __init__(self, database: Database, *, interval_s: float, rest: int = _REST) -> None:
+        """`rest`: how many times its own duration a look is followed by none, at least."""
         self._database = database
+        self._rest = rest
         self._interval_s = interval_s
 
     async def run(self) -> None:
@@ -40,18 +42,14 @@ class Auditor:
 
     async def look(self) -> bool:
         """Look if it is time and nobody else does; whether it was. Raises StoreError."""
-        async with self._database.transaction() as connection:
-            await connection.execute(_SQL["begin"])
-            if not await connection.fetchval(_SQL["is_due"], self._interval_s, _SHARE):
+        async with self._database.transaction() as guard:
+            if not await guard.fetchval(_SQL["only_one"]) or not await guard.fetchval(
+                _SQL["is_due"], self._interval_s, self._rest
+            ):
                 return False
-            found = await audit_snapshot(connection)
-            await connection.execute(
-                _SQL["keep"],
-                found.entries,
-                found.drift_nano_usd,
-                msgspec.json.encode(found.differences).decode(),
-                _KEPT,
-            )
+            found = await audit(self._database)
+            differences = msgspec.json.encode(found.differences).decode()
+            await guard.execute(_SQL["keep"], found.entries, found.drift_nano_usd, differences, _KEPT)
         if not found.closes:
             log.error(
                 "audit.books_do_not_close drift_nano_usd=%d differences=%d first=%s",

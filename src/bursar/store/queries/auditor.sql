@@ -1,12 +1,11 @@
 -- The auditor that never stops: when it looks, and what it keeps.
 
--- name: begin
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ
+-- name: only_one
+SELECT pg_try_advisory_xact_lock(hashtext('bursar audit'))
 
 -- name: is_due
--- $1: seconds between looks, $2: how many times its own duration a look is followed by rest. False as well where another
--- process is looking.
-SELECT pg_try_advisory_xact_lock(hashtext('bursar audit')) AND coalesce((
+-- $1: seconds between looks, $2: how many times its own duration a look is followed by rest.
+SELECT coalesce((
     SELECT now() >= ended_at + greatest($1::double precision * interval '1 second', $2::integer * (ended_at - began_at))
     FROM bursar.audits ORDER BY id DESC LIMIT 1
 ), true)

@@ -94,7 +94,7 @@ SELECT pg_notify('bursar_windows', told) FROM (
 
 -- name: release
 -- The instance has ended and all it did is booked: of its grants, what is neither spent nor held for one of its attempts
--- that nobody has ended yet goes back.
+-- that nobody has ended yet goes back. Books that do not close must not keep anybody from ending.
 WITH held AS (
     SELECT window_id, sum(o.hold_nano_usd) AS amount
     FROM bursar.entries AS o CROSS JOIN LATERAL unnest(o.windows) AS window_id
@@ -114,7 +114,8 @@ kept AS (
     FOR UPDATE OF w, g
 ),
 windows AS (
-    UPDATE bursar.windows AS w SET leased_nano_usd = w.leased_nano_usd - (k.before - k.after)
+    UPDATE bursar.windows AS w
+    SET leased_nano_usd = greatest(w.leased_nano_usd - (k.before - k.after), w.spent_nano_usd)
     FROM kept AS k WHERE w.window_id = k.window_id AND k.before <> k.after
 )
 UPDATE bursar.grants AS g SET leased_nano_usd = k.after
