@@ -42,7 +42,7 @@ def kept(root: Path) -> list[str]:
 
 
 @given(cut=st.integers(0, 1000), zeros=st.integers(0, 300))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_truncation_leaves_the_records_before_it(cut: int, zeros: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         directory = written(Path(place))
@@ -56,7 +56,7 @@ def test_any_truncation_leaves_the_records_before_it(cut: int, zeros: int) -> No
 
 
 @given(where=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255), segment_bytes=st.sampled_from([1 << 24, 250]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_changed_byte_is_noticed_and_costs_its_record(where: float, flip: int, segment_bytes: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         directory = written(Path(place), segment_bytes=segment_bytes)
