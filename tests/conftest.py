@@ -9,12 +9,16 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import hypothesis
 import pytest
 import uvloop
 
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.embedded import EmbeddedPostgres
 from bursar.store.migrate import migrate
+
+hypothesis.settings.register_profile("bursar", deadline=None)  # a busy machine takes its time over any example
+hypothesis.settings.load_profile("bursar")
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:

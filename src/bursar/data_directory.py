@@ -3,7 +3,7 @@
 lock      held by the running `serve`, with its process id
 keys/     generated secrets
 pg/       the embedded database
-journal/  one directory for each life of a worker
+journal/  one directory for each life of a worker (ledger.places)
 """
 
 import errno

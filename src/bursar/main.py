@@ -31,6 +31,7 @@ from bursar.config.schema import DeploymentConfig
 from bursar.data_directory import DataDirectory
 from bursar.domain.errors import BursarError, ConfigError, StoreError
 from bursar.domain.money import usd_text
+from bursar.ledger.file_system import refuse_network
 from bursar.model_setup import ModelBuilder
 from bursar.oracle.serving import serve_oracle
 from bursar.prices import load_book
@@ -46,6 +47,13 @@ from bursar.telemetry.logs import configure_logs
 MASTER_KEY = "master_key"
 SALT_KEY = "salt_key"
 _CONNECT_WAIT_S = 15.0
+
+_PROMISES = {
+    "process": "a call that was answered is on record: it survives kill -9, not a power cut",
+    "power": "a call that was answered is on record, and on the disk: it survives a power cut",
+    "database": "a call is in the database before it is sent; its cost survives kill -9, not the loss of this disk",
+}
+"""What holds under each `bursar_settings.durability`."""
 
 Say = Callable[[str], None]
 
@@ -72,7 +80,10 @@ def serve(config_path: Path | None, flags: Flags, *, say: Say, tls: TlsFiles | N
     options = resolve_options(flags, environ, loaded.config)
     refuse_open_door(options)
     _tell_findings(loaded, say)
+    if loaded.config.bursar.durability == "database" and options.database is None:
+        say("Warning: durability: database is of no use with the embedded database, which is on the journal's disk.")
     data = DataDirectory(options.data_dir)
+    refuse_network(data.journals)
     data.lock()
     database: EmbeddedPostgres | None = None
     try:
@@ -302,7 +313,7 @@ def _banner(
         f"  Admin key  {key}",
         f"  Models     {shown or 'none: add some to model_list'}",
         f"  Books      {store}",
-        "  Promise    a call that was answered is on record: it survives kill -9, not a power cut",
+        f"  Promise    {_PROMISES[loaded.config.bursar.durability]}",
         "",
     ]
     if "demo" in names:

@@ -435,20 +435,30 @@ class ChatUpstream(Protocol):
         """An answer from the configuration, in place of the provider's; None nearly always."""
 
 
+class Promise(asyncio.Future[None]):
+    """A record that something depends on. Awaited, it is as safe as is configured."""
+
+    recorded = False
+    """It is on record, whatever becomes of the wait for it: what it promised has to be ended."""
+
+
 class Recorder(Protocol):
     """Where entries are put on record (`ledger.group_commit`)."""
 
-    def promise(self, payload: bytes) -> asyncio.Future[None]:
-        """Record what is about to be done. Awaited, it is on disk.
+    def promise(self, payload: bytes) -> Promise:
+        """Record what is about to be done, with room for the record of its end.
 
-        Raises JournalError when awaited: it is not, and must not be done.
+        Raises JournalError when awaited: it must not be done. If it is `recorded` all the same, it has to be ended.
         """
 
-    def report(self, payload: bytes, *, keep: bool = True) -> None:
-        """Record what has happened. What the journal does not take waits for it to recover, unless `keep` is off."""
+    def end(self, payload: bytes) -> None:
+        """Record how something promised has ended. What the journal does not take waits for it to recover."""
+
+    def report(self, payload: bytes) -> None:
+        """Record something that no money depends on. What the journal does not take is dropped."""
 
     def written(self) -> Awaitable[None]:
-        """Wait until what was reported is on disk, or waits for the journal to recover."""
+        """Wait until the ends so far are as safe as is configured, or wait for the journal to recover."""
 
     def flush(self) -> bool:
         """Write at once what is waiting. False: the journal did not take all of it."""

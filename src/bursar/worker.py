@@ -38,10 +38,13 @@ from bursar.gateway.key_spend import KeySpend
 from bursar.gateway.metrics import Metrics
 from bursar.gateway.model_list import ModelList
 from bursar.gateway.paths import Paths
-from bursar.ledger.adoption import Adopter, remove_posted_segments
+from bursar.ledger.adoption import Adopter
+from bursar.ledger.confirmation import Confirmation, Posted, Synced
 from bursar.ledger.group_commit import GroupCommit
-from bursar.ledger.journal import Journal, JournalReader
+from bursar.ledger.journal import Journal
 from bursar.ledger.poster import Poster
+from bursar.ledger.reader import JournalReader
+from bursar.ledger.retention import Retention
 from bursar.ledger.texts import Texts
 from bursar.management.api import ManagementApi
 from bursar.management.keys import KeyEndpoints
@@ -117,10 +120,16 @@ class Worker:
         plan = self._plan
         host = platform.node()
         database = Database(plan.database)
-        journal = Journal(plan.journals, JournalId(uuid7(time.time_ns() // 1_000_000, _random())))
+        own = plan.config.bursar
+        journal_id = JournalId(uuid7(time.time_ns() // 1_000_000, _random()))
+        journal = Journal(plan.journals, journal_id, synced=own.durability == "power")
         ledger = PostgresLedger(database)
         reader = JournalReader(journal.directory, journal.id)
-        poster = Poster(ledger, reader, journal_id=journal.id, host=host)
+        went_back = asyncio.Event()
+        poster = Poster(ledger, reader, journal_id=journal.id, host=host, went_back=went_back.set)
+        commit = GroupCommit(
+            journal, appended=poster.notify, confirmation=_confirmation(own.durability, journal, poster)
+        )
         keys = PostgresKeys(database)
         directory = Directory(
             keys, self._tasks, clock=time.monotonic, fresh_s=plan.config.general.user_api_key_cache_ttl_s
@@ -128,7 +137,7 @@ class Worker:
         transport = _transport(plan.config)
         general = plan.config.general
         books = Books(
-            GroupCommit(journal, appended=poster.notify),
+            commit,
             log_rows=not general.disable_spend_logs,
             log_failures=not general.disable_error_logs,
         )
@@ -165,11 +174,12 @@ class Worker:
             budget_store,
             root=plan.journals,
             own=journal.id,
-            recorder=journal,
-            appended=poster.notify,
+            record=commit.record,
             host=host,
-            keep_s=plan.config.bursar.journal_keep_hours * 3600,
+            keep_bytes=own.journal_keep_bytes,
+            keep_s=own.journal_keep_hours * 3600,
             clock_us=wall_us,
+            went_back=went_back,
         )
         background = TaskOwner("background")
         background.start(adopter.run(), "adopter")
@@ -190,7 +200,8 @@ class Worker:
         if not await self._unless_hurried(server.close(grace_s)):
             await server.close(0.0)
         await background.cancel()
-        closed = books.close()
+        ended = books.close()
+        closed = commit.close() and ended
         poster.stop()
         await self._unless_hurried(self._tasks.finish(_DRAIN_LEDGER_S))
         drained = await self._tasks.finish(_DRAIN_HURRIED_S) and poster.posted_sequence == journal.last_sequence
@@ -248,14 +259,15 @@ class Worker:
 
     async def _sweep(self, journal: Journal, reader: JournalReader) -> None:
         keep = self._plan.config.bursar
+        retention = Retention(
+            journal.directory, keep_bytes=keep.journal_keep_bytes, keep_s=keep.journal_keep_hours * 3600
+        )
         while True:
             await asyncio.sleep(_SWEEP_SEGMENTS_S)
-            remove_posted_segments(
-                journal.directory,
-                before=reader.segment,
-                keep_bytes=keep.journal_keep_bytes,
-                keep_s=keep.journal_keep_hours * 3600,
-            )
+            try:
+                retention.sweep(before=reader.segment)
+            except OSError as error:  # the disk is not well; the journal itself says so
+                log.info("journal.not_swept reason=%s", error)
 
     async def _watch_supervisor(self) -> None:
         """Where the kernel does not tell us that the supervisor has died (other than Linux), look."""
@@ -263,6 +275,16 @@ class Worker:
             await asyncio.sleep(1.0)
         log.error("worker.orphaned")
         self._stopping.set()
+
+
+def _confirmation(durability: str, journal: Journal, poster: Poster) -> Confirmation | None:
+    """What `bursar_settings.durability` has promises wait for."""
+    match durability:
+        case "power":
+            return Synced(journal)
+        case "database":
+            return Posted(poster)
+    return None
 
 
 @dataclass(slots=True, frozen=True)

@@ -121,7 +121,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("configs")
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(tree=PLAUSIBLE_CONFIGS | CONFIGS | TREES)
 def test_any_tree_is_a_config_or_a_config_error(directory: Path, tree: object) -> None:
     path = directory / "config.yaml"
@@ -139,7 +139,7 @@ def test_any_tree_is_a_config_or_a_config_error(directory: Path, tree: object) -
         assert len(ids) == len(set(ids))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(content=st.binary(max_size=200))
 def test_any_bytes_are_a_config_or_a_config_error(directory: Path, content: bytes) -> None:
     path = directory / "bytes.yaml"

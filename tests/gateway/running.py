@@ -16,7 +16,8 @@ import asyncpg
 from bursar.config.load import load_config
 from bursar.domain.ids import JournalId
 from bursar.domain.price_book import PriceBook
-from bursar.ledger.journal import JournalReader
+from bursar.ledger.places import waiting_journals
+from bursar.ledger.reader import JournalReader
 from bursar.prices import load_book
 from bursar.store.database import DatabaseOptions
 from bursar.worker import Worker, WorkerPlan
@@ -223,7 +224,7 @@ class Books:
 
     async def posted(self) -> None:
         """Wait until all that is in the journals by now is in the database."""
-        last = {path.name: _last_sequence(path) for path in self._journals.iterdir()}
+        last = {path.name: _last_sequence(path) for path in waiting_journals(self._journals)}
         async with asyncio.timeout(10):
             while True:
                 rows = await self.fetch("SELECT journal_id::text, posted_sequence FROM bursar.journals")

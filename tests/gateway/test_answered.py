@@ -12,7 +12,8 @@ from bursar.gateway.books import Books
 from bursar.gateway.chat import ChatCompletions, ChatSettings
 from bursar.gateway.deadlines import Deadlines
 from bursar.ledger.group_commit import GroupCommit
-from bursar.ledger.journal import Journal, JournalReader
+from bursar.ledger.journal import Journal
+from bursar.ledger.reader import JournalReader
 
 ID = JournalId(uuid7(1_790_000_000_000, 9))
 
@@ -41,7 +42,7 @@ async def test_ended_while_its_record_is_written(tmp_path: Path, end: str) -> No
 
     async def answer() -> None:
         with deadlines.limit(60) as limit:
-            commit.report(b'["settled"]')
+            commit.end(b'["settled"]')
             if end == "deadline":
                 limit.expire()
             await chat._on_disk()

@@ -11,7 +11,7 @@ from enum import Enum, auto
 import msgspec
 import pytest
 
-from bursar.ledger.journal import JournalReader
+from bursar.ledger.reader import JournalReader
 from bursar.oracle.serving import RunningOracle
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import PRICE, PROMPT_TOKENS, Books, Gateway, request_bytes

@@ -13,15 +13,18 @@ import pytest
 
 from bursar.domain.accounting import encode_entries
 from bursar.domain.errors import StoreUnavailable
-from bursar.domain.ids import JournalId, uuid7
+from bursar.domain.ids import AttemptId, CallId, JournalId, uuid7
 from bursar.domain.windows import Answer
-from bursar.ledger.adoption import Adopter, open_attempts, remove_posted_segments
-from bursar.ledger.journal import Journal, segment_path
+from bursar.ledger.adoption import Adopter, open_attempts
+from bursar.ledger.group_commit import GroupCommit
+from bursar.ledger.journal import Journal
+from bursar.ledger.places import segment_numbers, segment_path
 from bursar.ledger.segment import FRAME_BYTES, HEADER_BYTES
 from bursar.ports import Batch, BudgetAsk, JournalPosition, LedgerStore
 from bursar.store.database import Database
 from bursar.store.ledger import PostgresLedger
 from tests.ledger.entries import call_entry, ids, open_entry, settle_entry
+from tests.ledger.journals import of_format
 
 DAY_S = 86_400.0
 
@@ -57,16 +60,18 @@ class Survivor:
     def __init__(self, root: Path, number: int, store: LedgerStore) -> None:
         self.journal = Journal(root, journal_id(number))
         self.appended = 0
+        self.went_back = asyncio.Event()
         self.adopter = Adopter(
             store,
             Releasing(),
             root=root,
             own=self.journal.id,
-            recorder=self.journal,
-            appended=self._note,
+            record=GroupCommit(self.journal, appended=self._note).record,
             host="test",
+            keep_bytes=1 << 30,
             keep_s=DAY_S,
             clock_us=lambda: 1_790_000_009_000_000,
+            went_back=self.went_back,
         )
 
     def _note(self) -> None:
@@ -183,19 +188,21 @@ async def test_a_journal_that_is_put_by_meanwhile_does_not_end_the_search(databa
 async def test_one_that_cannot_be_read_does_not_keep_the_others_out(
     database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    damaged, unlockable, fine = (Journal(tmp_path, journal_id(number)) for number in (1, 2, 3))
-    for number, journal in enumerate((damaged, unlockable, fine)):
+    newer, unlockable, fine = (Journal(tmp_path, journal_id(number)) for number in (1, 2, 3))
+    for number, journal in enumerate((newer, unlockable, fine)):
         record_call(journal, number)
         journal.release()
-    path = segment_path(damaged.directory, 1)
-    path.write_bytes(b"XXXX" + path.read_bytes()[4:])
+    path = segment_path(newer.directory, 1)
+    content = of_format(9, path.read_bytes())
+    path.write_bytes(content)
     (unlockable.directory / "lock").unlink()
     (unlockable.directory / "lock").mkdir()  # as little to be opened as somebody else's file, also for root
     with caplog.at_level(logging.ERROR):
         async with looking(Survivor(tmp_path, 4, PostgresLedger(database))):
             await until_put_by(tmp_path, fine.id)
     assert [record.getMessage().split(" ")[0] for record in caplog.records] == ["journal.not_adopted"] * 2
-    assert damaged.directory.is_dir()
+    assert "Upgrade bursar" in caplog.text
+    assert path.read_bytes() == content, "it waits for the release that knows it"
     assert len(await rows(database, 'SELECT 1 FROM "LiteLLM_SpendLogs"')) == 1
 
 
@@ -289,20 +296,89 @@ async def test_open_attempts_are_those_without_an_end(tmp_path: Path) -> None:
         journal.append(encode_entries([settle_entry(number, 5), call_entry(number)]))
     journal.release()
     assert segment_path(journal.directory, 3).exists()
-    found = await open_attempts(journal.directory)
-    assert {attempt: opened.call_id for attempt, opened in found.items()} == {
-        ids(number)[1]: ids(number)[0] for number in (1, 2, 4, 5)
-    }
+    open_now = {ids(number)[1]: ids(number)[0] for number in (1, 2, 4, 5)}
+
+    async def found() -> dict[AttemptId, CallId]:
+        return {attempt: opened.call_id for attempt, opened in (await open_attempts(journal.directory)).items()}
+
+    assert await found() == open_now
+    for number in segment_numbers(journal.directory):  # as room that was set aside shows where files are copied
+        path = segment_path(journal.directory, number)
+        path.write_bytes(path.read_bytes() + bytes(5000))
+    assert await found() == open_now
 
 
-def test_segments_are_kept_while_they_are_needed_young_and_few(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, journal_id(1), segment_bytes=1)
-    for number in range(6):
-        journal.append(encode_entries([open_entry(number)]))
-    journal.release()
-    size = segment_path(journal.directory, 2).stat().st_size
-    at = segment_path(journal.directory, 4).stat().st_mtime - DAY_S - 60
-    os.utime(segment_path(journal.directory, 4), (at, at))
-    remove_posted_segments(journal.directory, before=5, keep_bytes=size * 3, keep_s=DAY_S)
-    left = [number for number in range(1, 7) if segment_path(journal.directory, number).exists()]
-    assert left == [2, 3, 5, 6]  # 4 is too old, 1 one too many; 5 and 6 are not posted
+async def test_a_damaged_journal_is_adopted_as_far_as_it_can_be_read(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    dead = Journal(tmp_path, journal_id(1))
+    for number in range(4):
+        record_call(dead, number, 100 + number)
+    dead.append(b"no entries at all")
+    dead.append(encode_entries([open_entry(9)]))
+    dead.release()
+    path = segment_path(dead.directory, 1)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"cost_nano_usd":102', b'"cost_nano_usd":902'))
+    survivor = Survivor(tmp_path, 2, PostgresLedger(database))
+    async with looking(survivor):
+        await until_put_by(tmp_path, dead.id)
+        assert survivor.marked() == {ids(2)[1], ids(9)[1]}, "its end was there, and cannot be read"
+    costs = await rows(database, "SELECT cost_nano_usd AS c FROM bursar.entries WHERE kind = 'settle' ORDER BY 1")
+    assert [row["c"] for row in costs] == [100, 101, 103]
+    [aside] = await rows(database, "SELECT sequence, content FROM bursar.quarantine")
+    assert (aside["sequence"], aside["content"]) == (9, b"no entries at all")
+    damaged = [r.getMessage() for r in caplog.records if r.getMessage().startswith("journal.damaged")]
+    assert len(damaged) == 1
+    assert "missing=1" in damaged[0]
+    [kept] = (tmp_path / "damaged").iterdir()
+    assert b'"cost_nano_usd":902' in kept.read_bytes()
+
+
+async def test_what_the_database_has_forgotten_is_posted_again(database: Database, tmp_path: Path) -> None:
+    """Journals that were put by before it was restored: one it knows less of, one it does not know, one it has."""
+    partly, wholly, not_at_all = ours = [Journal(tmp_path, journal_id(number)) for number in (1, 2, 3)]
+    for number, journal in enumerate(ours):
+        record_call(journal, number * 2)
+        record_call(journal, number * 2 + 1)
+        journal.release()
+    store = PostgresLedger(database)
+    async with looking(Survivor(tmp_path, 4, store)):
+        await until_put_by(tmp_path, *[journal.id for journal in ours])
+    everything = "SELECT attempt_id::text, kind, cost_nano_usd FROM bursar.entries ORDER BY 1, 2"
+    before = await rows(database, everything)
+
+    async def until_as_before() -> None:
+        async with asyncio.timeout(30):
+            while await rows(database, everything) != before or not done(tmp_path, *ours):
+                await asyncio.sleep(0.01)
+
+    await forget(database, partly, 1, upto=2)
+    await forget(database, wholly, 2, 3)
+    survivor = Survivor(tmp_path, 5, store)
+    async with looking(survivor):
+        await until_as_before()
+        await forget(database, partly, 0, 1)
+        await forget(database, not_at_all, 4, 5)
+        survivor.went_back.set()  # as its own poster does when it notices
+        await until_as_before()
+    assert await rows(database, "SELECT 1 FROM bursar.quarantine") == []
+    assert len(await rows(database, 'SELECT 1 FROM "LiteLLM_SpendLogs"')) == 6
+
+
+async def forget(database: Database, journal: Journal, *calls: int, upto: int = 0) -> None:
+    """Have the database go back to where it had not heard of these calls."""
+    async with database.transaction() as connection:
+        if upto:
+            await connection.execute(
+                "UPDATE bursar.journals SET posted_sequence = $1 WHERE journal_id = $2", upto, journal.id
+            )
+        else:
+            await connection.execute("DELETE FROM bursar.journals WHERE journal_id = $1", journal.id)
+        for number in calls:
+            await connection.execute("DELETE FROM bursar.entries WHERE bursar.call_id(attempt_id) = $1", ids(number)[0])
+            await connection.execute('DELETE FROM "LiteLLM_SpendLogs" WHERE request_id = $1', f"chatcmpl-{number}")
+
+
+def done(root: Path, *journals: Journal) -> bool:
+    return all((root / f"{journal.id}.done").is_dir() for journal in journals)

@@ -13,7 +13,9 @@ import pytest
 from bursar.domain.errors import JournalError
 from bursar.domain.ids import JournalId, uuid7
 from bursar.ledger.group_commit import GroupCommit
-from bursar.ledger.journal import Journal, JournalReader, segment_path
+from bursar.ledger.journal import Journal
+from bursar.ledger.places import segment_path
+from bursar.ledger.reader import JournalReader
 from bursar.ledger.segment import FRAME_BYTES
 
 ID = JournalId(uuid7(1_790_000_000_000, 12345))
@@ -129,8 +131,8 @@ async def test_a_full_disk_breaks_promises_and_keeps_reports(
     with desk.largest_file(10):
         with pytest.raises(JournalError):
             await desk.commit.promise(b"refused")
-        desk.commit.report(b"an end")
-        desk.commit.report(b"a refusal's row", keep=False)
+        desk.commit.end(b"an end")
+        desk.commit.report(b"a refusal's row")
         await desk.commit.written()
         assert not desk.commit.flush()
         with pytest.raises(JournalError):
@@ -152,3 +154,42 @@ async def test_of_a_group_that_is_cut_short_the_whole_records_count(desk: Desk) 
     assert desk.size() == before + room  # the torn one is there
     await desk.commit.promise(b"after")
     assert desk.on_disk() == [b"x" * 100, b"x" * 100, b"after"]
+
+
+async def test_a_journal_that_is_well_again_says_so(
+    desk: Desk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, and not at each call that a full disk lets pass."""
+    with desk.largest_file(10):
+        for _ in range(3):
+            with pytest.raises(JournalError):
+                await desk.commit.promise(b"refused")
+    for _ in range(3):
+        await desk.commit.promise(b"well")
+    assert [record.getMessage().split(" ")[0] for record in caplog.records] == ["journal.refuses"]
+    monkeypatch.setattr("bursar.ledger.group_commit._CALM_S", -1.0)
+    for _ in range(3):
+        await desk.commit.promise(b"well for long")
+    assert [record.getMessage().split(" ")[0] for record in caplog.records] == [
+        "journal.refuses",
+        "journal.accepts_again",
+    ]
+
+
+async def test_what_stands_for_itself_needs_no_room_and_is_refused_like_a_promise(desk: Desk) -> None:
+    await desk.commit.record(b"a mark")
+    assert desk.on_disk() == [b"a mark"]
+    with desk.largest_file(10), pytest.raises(JournalError):
+        await desk.commit.record(b"refused")
+    await desk.commit.promise(b"after")
+    assert desk.on_disk() == [b"a mark", b"after"]
+
+
+async def test_a_promise_says_whether_it_is_on_record(desk: Desk) -> None:
+    await desk.crowd()
+    promises = [desk.commit.promise(b"x" * 100) for _ in range(3)]
+    assert not any(promise.recorded for promise in promises)
+    promises[0].cancel()
+    with desk.largest_file(desk.size() + FRAME_BYTES + 150):
+        await asyncio.gather(*promises, return_exceptions=True)
+    assert [promise.recorded for promise in promises] == [False, True, False]

@@ -1,7 +1,7 @@
 """Journal to database: whole, in order, once."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import pytest
 from bursar.domain.accounting import encode_entries
 from bursar.domain.errors import JournalTaken, StoreUnavailable
 from bursar.domain.ids import JournalId, uuid7
-from bursar.ledger.journal import Journal, JournalReader
+from bursar.ledger.journal import Journal
+from bursar.ledger.places import segment_path
 from bursar.ledger.poster import Poster
+from bursar.ledger.reader import JournalReader
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.ledger import PostgresLedger
 from tests.ledger.entries import call_entry, ids, open_entry, settle_entry
@@ -27,9 +29,11 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     journal.release()
 
 
-def poster(database: Database, journal: Journal, *, heir: bool = False) -> Poster:
+def poster(
+    database: Database, journal: Journal, *, heir: bool = False, went_back: Callable[[], None] = lambda: None
+) -> Poster:
     reader = JournalReader(journal.directory, journal.id)
-    return Poster(PostgresLedger(database), reader, journal_id=journal.id, host="test", heir=heir)
+    return Poster(PostgresLedger(database), reader, journal_id=journal.id, host="test", heir=heir, went_back=went_back)
 
 
 async def rows(database: Database, sql: str) -> list[dict[str, Any]]:
@@ -214,3 +218,124 @@ async def test_it_follows_and_drains_before_it_stops(database: Database, journal
     assert await task is True
     assert following.posted_sequence == journal.last_sequence == 100
     assert len(await rows(database, 'SELECT 1 FROM "LiteLLM_SpendLogs"')) == 50
+
+
+async def test_a_database_that_went_back_is_told_again(
+    database: Database, journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Restored under a running poster, whose connections are none the wiser."""
+    noticed = asyncio.Event()
+    following = poster(database, journal, went_back=noticed.set)
+    task = asyncio.ensure_future(following.run())
+    for number in range(10):
+        record_call(journal, number, 100)
+    await following.posted(20)
+    async with database.connection() as connection:
+        lost = [which for number in (7, 8, 9) for which in ids(number)]
+        await connection.execute("DELETE FROM bursar.entries WHERE attempt_id = ANY ($1)", lost)
+        await connection.execute("UPDATE bursar.journals SET posted_sequence = 14")
+    record_call(journal, 10, 100)
+    following.notify()
+    await asyncio.wait_for(noticed.wait(), 10)
+    await following.posted(22)
+    following.stop()
+    assert await task
+    assert len(await rows(database, "SELECT FROM bursar.entries")) == 22
+    assert await rows(database, "SELECT FROM bursar.quarantine") == []
+    assert f"ledger.database_went_back journal={ID} acknowledged=20 posted=14" in caplog.text
+
+
+async def test_a_database_that_does_not_know_the_journal_any_more(database: Database, journal: Journal) -> None:
+    following = poster(database, journal)
+    record_call(journal, 1, 100)
+    assert await following.run(follow=False)
+    async with database.connection() as connection:
+        await connection.execute("DELETE FROM bursar.entries")
+        await connection.execute("DELETE FROM bursar.journals")
+        await connection.execute("DELETE FROM bursar.instances")
+    record_call(journal, 2, 100)
+    assert await following.run(follow=False)
+    assert len(await rows(database, "SELECT FROM bursar.entries")) == 4
+
+
+async def test_a_database_that_forgot_the_journal_before_anything_was_posted(
+    database: Database, journal: Journal
+) -> None:
+    following = poster(database, journal)
+    task = asyncio.ensure_future(following.run())
+    while following.epoch is None:
+        await asyncio.sleep(0.01)
+    async with database.connection() as connection:
+        await connection.execute("DELETE FROM bursar.journals")
+        await connection.execute("DELETE FROM bursar.instances")
+    record_call(journal, 1, 100)
+    await following.posted(2)
+    following.stop()
+    assert await task
+    assert len(await rows(database, "SELECT FROM bursar.entries")) == 2
+
+
+async def test_another_poster_is_not_taken_for_a_database_that_went_back(database: Database, journal: Journal) -> None:
+    """It is ahead; the one it overtook goes on from there."""
+    noticed = asyncio.Event()
+    first, second = poster(database, journal, went_back=noticed.set), poster(database, journal)
+    record_call(journal, 1, 1)
+    task = asyncio.ensure_future(first.run())
+    await first.posted(2)
+    record_call(journal, 2, 2)
+    assert await second.run(follow=False)
+    record_call(journal, 3, 3)
+    with pytest.raises(StoreUnavailable, match="is at 4, not at 2"):
+        await first.posted(6)
+    await first.posted(6)
+    first.stop()
+    assert await task
+    assert not noticed.is_set()
+    assert len(await rows(database, "SELECT FROM bursar.entries")) == 6
+
+
+async def test_who_waits_for_a_record_learns_that_the_journal_was_taken(database: Database, journal: Journal) -> None:
+    zombie = poster(database, journal)
+    task = asyncio.ensure_future(zombie.run())
+    record_call(journal, 1, 1)
+    await zombie.posted(2)
+    assert await poster(database, journal, heir=True).run(follow=False)
+    record_call(journal, 2, 2)
+    waiting = zombie.posted(4)
+    with pytest.raises(JournalTaken):
+        await task
+    with pytest.raises(StoreUnavailable, match="posting has ended"):
+        await waiting
+
+
+async def test_what_is_no_longer_kept_is_told_and_the_rest_is_posted(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(tmp_path, JournalId(uuid7(1_790_000_000_000, 8)), segment_bytes=1)
+    for number in range(5):
+        record_call(journal, number, 100 + number)
+    for number in (2, 3, 4, 8):  # records 1 to 3, and 7
+        segment_path(journal.directory, number).unlink()
+    assert await poster(database, journal).run(follow=False)
+    kinds = await rows(database, "SELECT kind, cost_nano_usd AS cost FROM bursar.entries ORDER BY cost, kind")
+    assert [row["cost"] for row in kinds if row["cost"]] == [101, 102, 103, 104]
+    assert [row["kind"] for row in kinds].count("open") == 2
+    [position] = await rows(database, "SELECT posted_sequence FROM bursar.journals")
+    assert position["posted_sequence"] == 10
+    gone = [r.getMessage().split(" ", 2)[2] for r in caplog.records if "ledger.records_gone" in r.getMessage()]
+    assert gone == ["first=1 last=3", "first=7 last=7"]
+    journal.release()
+
+
+async def test_a_record_that_is_refused_behind_a_gap(database: Database, tmp_path: Path) -> None:
+    journal = Journal(tmp_path, JournalId(uuid7(1_790_000_000_000, 8)), segment_bytes=1)
+    for number in range(3):
+        record_call(journal, number, 100, metadata=msgspec.Raw(b'{"x":"\\u0000"}' if number == 2 else b"{}"))
+    segment_path(journal.directory, 6).unlink()  # record 5
+    assert await poster(database, journal).run(follow=False)
+    [aside] = await rows(database, "SELECT sequence FROM bursar.quarantine")
+    assert aside["sequence"] == 6
+    [position] = await rows(database, "SELECT posted_sequence FROM bursar.journals")
+    assert position["posted_sequence"] == 6
+    assert len(await rows(database, 'SELECT FROM "LiteLLM_SpendLogs"')) == 3
+    journal.release()

@@ -81,7 +81,7 @@ def plain(choice: Any) -> Any:
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(words=WORDS, members=MEMBERS)
 def test_a_stream_adds_up_to_the_unstreamed_answer_and_costs_the_same(
     words: dict[str, str], members: dict[str, Any]
@@ -117,7 +117,7 @@ def test_a_stream_adds_up_to_the_unstreamed_answer_and_costs_the_same(
     uvloop.run(compare())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(words=WORDS, percent=st.integers(0, 100), members=MEMBERS)
 def test_a_cut_stream_is_a_prefix_and_is_billed_for_its_whole_events(
     words: dict[str, str], percent: int, members: dict[str, Any]

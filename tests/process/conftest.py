@@ -1,6 +1,7 @@
 """Fixtures that start processes, and see to it that none survives its test."""
 
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bursar.store.embedded import EmbeddedPostgres
 from tests.process.gateway import EVERYTHING, MASTER_KEY, Gateway, MakeGateway, Oracle, start_oracle
+from tests.process.process_table import signal_all
 
 collect_ignore_glob = [] if sys.platform == "linux" else ["test_*.py"]  # what is left behind is looked up in /proc
 
@@ -29,6 +32,19 @@ def oracle(place: Path) -> Iterator[Oracle]:
     oracle = start_oracle(place / "oracle")
     yield oracle
     oracle.program.close()
+
+
+@pytest.fixture
+def database(place: Path) -> Iterator[EmbeddedPostgres]:
+    """A server that is nobody's child but ours: as far as the gateway knows, one on another machine."""
+    directory = place / "server"
+    directory.mkdir()
+    directory.chmod(0o711)
+    server = EmbeddedPostgres(directory)
+    server.start(lambda _: None)
+    yield server
+    signal_all(directory, signal.SIGCONT)
+    server.stop()
 
 
 @pytest.fixture

@@ -94,3 +94,10 @@ def survivors(processes: Iterable[Process], timeout_s: float) -> list[Process]:
     """Those that have not ended within the time."""
     deadline = time.monotonic() + timeout_s
     return [process for process in processes if not process.wait_until_gone(deadline - time.monotonic())]
+
+
+def signal_all(place: Path, number: signal.Signals) -> None:
+    """To every process that works in `place`."""
+    for process in running():
+        if works_in(process.pid, place):
+            process.signal(number)

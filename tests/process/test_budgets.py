@@ -13,7 +13,7 @@ import pytest
 
 from bursar.store.embedded import EmbeddedPostgres
 from tests.process.gateway import MASTER_KEY, Gateway, MakeGateway, Oracle
-from tests.process.test_outage import signal_all
+from tests.process.process_table import signal_all
 
 CENT = """\
 model_list:

@@ -6,7 +6,7 @@ One gateway for each number of workers and state of the database; its workers di
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tests.process.calls import PACED, PLAIN, STREAM
 from tests.process.checks import check_after_deaths
 from tests.process.crashing import POINTS, Trap
 from tests.process.gateway import EVERYTHING, MakeGateway, Oracle
-from tests.process.test_outage import signal_all
+from tests.process.process_table import signal_all
 
 BUDGET = EVERYTHING + "litellm_settings: {max_budget: 100000}\n"
 """Every call holds something: of the whole gateway's budget."""
@@ -27,18 +27,6 @@ CRASHING = (sys.executable, "-m", "tests.process.crashing")
 ROOT = Path(__file__).parent.parent.parent
 NEEDS_THE_DATABASE = {"in the transaction", "before its acknowledgement"}
 STATES = ("up", "stopped", "restarting", "read-only", "frozen")
-
-
-@pytest.fixture
-def database(place: Path) -> Iterator[EmbeddedPostgres]:
-    directory = place / "server"
-    directory.mkdir()
-    directory.chmod(0o711)
-    server = EmbeddedPostgres(directory)
-    server.start(lambda _: None)
-    yield server
-    signal_all(directory, signal.SIGCONT)
-    server.stop()
 
 
 async def set_read_only(server: EmbeddedPostgres, on: bool) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -14,31 +13,11 @@ from tests.process.caller import call_all, load
 from tests.process.calls import PACED, PLAIN, STREAM, Kind
 from tests.process.checks import check_books
 from tests.process.gateway import Gateway, MakeGateway, Oracle
-from tests.process.process_table import running, works_in
+from tests.process.process_table import signal_all
 
 CLIENTS: list[list[Kind]] = [*([[PLAIN]] * 6), *([[STREAM]] * 4), *([[PACED]] * 4)]
 GROWTH_MAX_MB = 24.0
 """What waits for the database waits on disk. Buffers and a few retries may cost something."""
-
-
-@pytest.fixture
-def database(place: Path) -> Iterator[EmbeddedPostgres]:
-    """A server that is nobody's child but ours: as far as the gateway knows, one on another machine."""
-    directory = place / "server"
-    directory.mkdir()
-    directory.chmod(0o711)
-    server = EmbeddedPostgres(directory)
-    server.start(lambda _: None)
-    yield server
-    signal_all(directory, signal.SIGCONT)
-    server.stop()
-
-
-def signal_all(directory: Path, number: signal.Signals) -> None:
-    """To every process of the server there."""
-    for process in running():
-        if works_in(process.pid, directory):
-            process.signal(number)
 
 
 def memory_mb(gateway: Gateway) -> float:

@@ -534,6 +534,7 @@ BURSAR_SETTINGS = _section(
     Key("body_timeout_s", SECONDS, 30.0),
     Key("keepalive_timeout_s", SECONDS, 75.0),
     Key("trusted_proxies", NETWORKS, ()),
+    Key("durability", choice("process", "power", "database"), "process"),
     Key("journal_keep_bytes", COUNT, 1073741824),
     Key("journal_keep_hours", NUMBER, 24.0),
 )

@@ -392,6 +392,8 @@ class BursarSettings(Record, frozen=True, kw_only=True):
 
     audit_interval_s: float = 900.0
     """How often the books are compared with themselves; 0: never."""
+
+    durability: Literal["process", "power", "database"] = "process"
     journal_keep_bytes: int = 1024 * MIB
     journal_keep_hours: float = 24.0
 

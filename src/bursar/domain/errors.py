@@ -63,6 +63,10 @@ class JournalError(BursarError):
     """Of several records that were to be written together, how many of the first ones are on record all the same."""
 
 
+class JournalFull(JournalError):
+    """Nothing was written: the disk does not give the room that was asked for. What needs less may still fit."""
+
+
 class Refusal(BursarError):
     """A request is not served, and its caller is told why: the message is for them, and holds nothing of others'.
 

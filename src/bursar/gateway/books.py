@@ -21,6 +21,7 @@ from bursar.domain.accounting import (
     unknown,
     voided,
 )
+from bursar.domain.errors import JournalError
 from bursar.domain.ids import CallId, attempt_id, call_id
 from bursar.domain.money import NanoUsd
 from bursar.gateway.call import Attempt, Call, Charge, Estimate
@@ -88,10 +89,12 @@ class Books:
         promise = self._recorder.promise(encode_entries([entry]))
         try:
             await promise
-        except asyncio.CancelledError:
-            if promise.done() and not promise.cancelled():  # both at the same moment: it is on record, and never sent
-                end = _end_body(attempt, "cancelled before it was sent")
-                self._report([voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=_pins(attempt))])
+        except (JournalError, asyncio.CancelledError):
+            if promise.recorded:
+                end = _end_body(attempt, "not sent: cancelled, or not recorded as safely as is configured")
+                self._record_end(
+                    [voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=_pins(attempt))]
+                )
             raise
         self._open += 1
         call.attempt = attempt
@@ -111,7 +114,7 @@ class Books:
             entries.append(unknown(attempt_id=attempt.id, call_id=call.id, at_us=now, body=mark, pins=_pins(attempt)))
         entries.append(_settle_entry(call, attempt, charge, now))
         entries.append(self._call_entry(call, attempt, now, failure))
-        self._report(entries)
+        self._record_end(entries)
         self.unpriced_attempts += not charge.priced
         self.estimated_attempts += charge.estimated
 
@@ -120,7 +123,7 @@ class Books:
         self._end(attempt, NanoUsd(0))
         now = self._clock_us()
         end = _end_body(attempt, failure.error_class)
-        self._report(
+        self._record_end(
             [
                 voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=_pins(attempt)),
                 self._call_entry(call, attempt, now, failure),
@@ -131,7 +134,7 @@ class Books:
         """A known caller's call ended before anything was tried."""
         now = self._clock_us()
         entry = self._call_entry(call, None, now, failure)
-        self._recorder.report(encode_entries([entry]), keep=False)  # no money depends on it
+        self._recorder.report(encode_entries([entry]))
 
     def written(self) -> Awaitable[None]:
         """Wait until what was recorded is on disk: before the client sees the end of its answer."""
@@ -156,8 +159,8 @@ class Books:
         body = call_body(call, attempt, end_us=now, failure=failure, logged=logged, error_logged=self._log_failures)
         return ended(call_id=call.id, at_us=now, body=body)
 
-    def _report(self, entries: list[Entry]) -> None:
-        self._recorder.report(encode_entries(entries))
+    def _record_end(self, entries: list[Entry]) -> None:
+        self._recorder.end(encode_entries(entries))
 
 
 def _settle_entry(call: Call, attempt: Attempt, charge: Charge, now: int) -> Entry:

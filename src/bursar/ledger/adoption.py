@@ -7,9 +7,7 @@ dead one is never appended to.
 
 import asyncio
 import logging
-import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -19,17 +17,10 @@ from bursar.domain.errors import JournalError, JournalTaken, StoreUnavailable
 from bursar.domain.ids import AttemptId, CallId, JournalId
 from bursar.domain.money import NanoUsd
 from bursar.domain.windows import WindowId
-from bursar.ledger.journal import (
-    Journal,
-    JournalLock,
-    JournalReader,
-    done_journals,
-    put_by,
-    segment_numbers,
-    segment_path,
-    waiting_journals,
-)
+from bursar.ledger.places import JournalLock, put_by, segment_numbers, waiting_journals
 from bursar.ledger.poster import Poster
+from bursar.ledger.reader import JournalReader
+from bursar.ledger.retention import remove_old, take_up_forgotten
 from bursar.ports import BudgetStore, LedgerStore
 
 log = logging.getLogger(__name__)
@@ -60,32 +51,54 @@ class Adopter:
         *,
         root: Path,
         own: JournalId,
-        recorder: Journal,
-        appended: Callable[[], None],
+        record: Callable[[bytes], Awaitable[None]],
         host: str,
+        keep_bytes: int,
         keep_s: float,
         clock_us: Callable[[], int],
+        went_back: asyncio.Event,
     ) -> None:
-        """`own`: the journal that `recorder` writes; `appended` is called after each record, for its poster to look."""
+        """`record` writes into our `own` journal, or raises JournalError; `keep_bytes`, `keep_s`: see `remove_old`.
+
+        `went_back` is set when the database has forgotten something: then it may lack what was put by as well.
+        """
         self._store = store
         self._budgets = budgets
         self._root = root
         self._own = own
-        self._recorder = recorder
-        self._appended = appended
+        self._record = record
         self._host = host
+        self._keep_bytes = keep_bytes
         self._keep_s = keep_s
         self._clock_us = clock_us
+        self._went_back = went_back
         self._told: set[Path] = set()
         """Journals that could not be adopted, of which we have said so: they are tried again, in silence."""
 
     async def run(self) -> None:
         """Until cancelled."""
+        forgotten = True  # it may have gone back while nobody was here
         while True:
+            if forgotten or self._went_back.is_set():
+                self._went_back.clear()
+                forgotten = not await self._took_up_forgotten()
             for directory in self._orphans():
                 await self._try_to_adopt(directory)
-            self._remove_old()
-            await asyncio.sleep(_SCAN_S)
+            try:
+                remove_old(self._root, keep_bytes=self._keep_bytes, keep_s=self._keep_s)
+            except OSError as error:  # another process removes the same, or the disk is not well
+                log.info("journal.not_removed reason=%s", error)
+            try:
+                await asyncio.wait_for(self._went_back.wait(), _SCAN_S)
+            except TimeoutError:
+                pass
+
+    async def _took_up_forgotten(self) -> bool:
+        try:
+            await take_up_forgotten(self._root, self._store, host=self._host)
+        except StoreUnavailable:
+            return False
+        return True
 
     async def _try_to_adopt(self, directory: Path) -> None:
         """One journal that cannot be read, or is not ours to read, must not keep the others from the books."""
@@ -115,7 +128,10 @@ class Adopter:
                 marked = await self._mark_open(directory)
                 assert poster.epoch is not None
                 await self._budgets.release(journal_id, poster.epoch)
-                log.warning("journal.adopted id=%s posted=%d open=%d", directory.name, poster.posted_sequence, marked)
+                log.warning(
+                    "journal.adopted id=%s posted=%d open=%d missing=%d torn_bytes=%d",
+                    *(directory.name, poster.posted_sequence, marked, reader.missing, reader.left_over),
+                )
             put_by(directory)
         finally:
             reader.close()
@@ -126,16 +142,8 @@ class Adopter:
         dangling = await open_attempts(directory)
         journal_id = JournalId(directory.name)
         for attempt in dangling.values():
-            self._recorder.append(encode_entries(_ends_of(attempt, journal_id)))
-        if dangling:
-            self._appended()
+            await self._record(encode_entries(_ends_of(attempt, journal_id)))
         return len(dangling)
-
-    def _remove_old(self) -> None:
-        limit = time.time() - self._keep_s
-        for path in done_journals(self._root):
-            if path.stat().st_mtime < limit:
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def _ends_of(opened: Opened, journal_id: JournalId) -> list[Entry]:
@@ -150,13 +158,18 @@ def _ends_of(opened: Opened, journal_id: JournalId) -> list[Entry]:
 
 
 async def open_attempts(directory: Path) -> dict[AttemptId, Opened]:
-    """Attempts that a journal opened and did not end. Long journals are read in pieces, with calls served between."""
+    """Attempts that a journal opened and did not end, as far as it can be read. Long journals are read in pieces, with
+    calls served between."""
     reader = JournalReader(directory, JournalId(directory.name))
     decode = msgspec.json.Decoder(list[Opened]).decode
     found: dict[AttemptId, Opened] = {}
     while batch := reader.read():
         for record in batch:
-            for entry in decode(record):
+            try:
+                entries = decode(record)
+            except msgspec.MsgspecError:  # the poster has set it aside
+                continue
+            for entry in entries:
                 if entry.kind == "open":
                     found[entry.attempt_id] = entry
                 elif entry.kind in _TERMINAL:
@@ -164,18 +177,3 @@ async def open_attempts(directory: Path) -> dict[AttemptId, Opened]:
         await asyncio.sleep(0)
     reader.close()
     return found
-
-
-def remove_posted_segments(directory: Path, *, before: int, keep_bytes: int, keep_s: float) -> None:
-    """Delete segments of a live journal that are posted whole: the oldest beyond `keep_bytes`, and those too old.
-
-    `before`: the first segment that is still needed.
-    """
-    limit = time.time() - keep_s
-    kept = 0
-    for number in reversed([n for n in segment_numbers(directory) if n < before]):
-        path = segment_path(directory, number)
-        found = path.stat()
-        kept += found.st_size
-        if kept > keep_bytes or found.st_mtime < limit:
-            path.unlink()

@@ -1,118 +1,96 @@
 """The journal: what this process did, on disk before it matters.
 
 One directory for each life of a process, `<root>/<journal id>/`, held by a lock on its file `lock` for as long as the
-process lives; whoever gets that lock later owns the rest of its work (`ledger.adoption`). `append` returns when the
-operating system has the record: it survives kill -9 of the process, not a power cut.
+process lives; whoever gets that lock later owns the rest of its work (`ledger.adoption`). `append_all` returns when the
+operating system has the records: they survive kill -9 of the process. To survive a power cut as well they have to be
+synced after that (`unsynced`, `ledger.confirmation`).
+
+Before it writes, the journal has the file system keep the room that the records need, and as much more behind them as
+its owner asks for: what is set aside cannot be taken by others, and a full disk shows before anything is written.
 """
 
 import errno
-import fcntl
+import logging
 import os
-import sys
-from collections.abc import Sequence
+import stat
+import time
+import weakref
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 
-from bursar.domain.errors import JournalError
+from bursar.domain.errors import JournalError, JournalFull
 from bursar.domain.ids import JournalId
-from bursar.ledger.segment import HEADER_BYTES, check_header, encode_header, frame, payloads_in
+from bursar.ledger.file_system import give_back, mount_point, refuse_network, set_aside, write_in_place
+from bursar.ledger.places import JournalLock, put_by, segment_path
+from bursar.ledger.segment import FRAME_BYTES, encode_header, frame, seed_of
+
+log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 16 * 1024 * 1024
-_READ_BYTES = 1024 * 1024
-_SUFFIX = ".seg"
-_DONE = ".done"
-"""Ends the name of a directory in which nothing is left to do."""
-
-
-def segment_path(directory: Path, number: int) -> Path:
-    """Where segment `number` of the journal in `directory` lives."""
-    return directory / f"{number:010d}{_SUFFIX}"
-
-
-def segment_numbers(directory: Path) -> list[int]:
-    """The segments that exist, oldest first."""
-    return sorted(int(path.stem) for path in directory.glob(f"*{_SUFFIX}") if path.stem.isdigit())
-
-
-def waiting_journals(root: Path) -> list[Path]:
-    """Directories of journals that live or wait for an heir, oldest first: the names are time-ordered."""
-    return sorted(path for path in root.iterdir() if path.is_dir() and path.suffix != _DONE)
-
-
-def done_journals(root: Path) -> list[Path]:
-    """Directories of journals that are kept though all is posted."""
-    return list(root.glob(f"*{_DONE}"))
-
-
-def put_by(directory: Path) -> None:
-    """Nothing is left to do in the journal; whoever says so holds its lock."""
-    directory.rename(directory.with_name(directory.name + _DONE))
-
-
-class JournalLock:
-    """Ownership of one journal directory. Ends with `release` or with the process, however that ends."""
-
-    def __init__(self, directory: Path) -> None:
-        self._fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._fd)
-            raise
-
-    @classmethod
-    def attempt(cls, directory: Path) -> "JournalLock | None":
-        """The lock, or None while another process lives on this journal."""
-        try:
-            return cls(directory)
-        except BlockingIOError:
-            return None
-
-    def release(self) -> None:
-        """Give the journal up. Safe to repeat."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+_SET_ASIDE_BYTES = 256 * 1024
+"""So much more than needed is set aside at a time, if the disk has it: a system call for a hundred calls."""
+_LOOK_S = 0.1
+"""How often to make sure that what is written is still where others look for it."""
+_OF_THE_MOMENT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class Journal:
-    """The journal this process writes."""
+    """The journal this process writes. A forked process does not: it makes its own."""
 
-    def __init__(self, root: Path, journal_id: JournalId, *, segment_bytes: int = SEGMENT_BYTES) -> None:
-        """Make the directory `root`/`journal_id` and its first segment.
+    def __init__(
+        self, root: Path, journal_id: JournalId, *, segment_bytes: int = SEGMENT_BYTES, synced: bool = False
+    ) -> None:
+        """Make the directory `root`/`journal_id` and its first segment. `synced`: somebody syncs what is `unsynced`.
 
-        Raises JournalError: the disk does not take it.
+        Where the disk is full or read-only at the moment, the first append tries again. Raises ConfigError: `root` is
+        on a network file system; JournalError: the journal cannot be made there.
         """
+        refuse_network(root)
         self.id = journal_id
         self.directory = root / journal_id
         self.last_sequence = 0
         """Of the record appended last; 0 before the first."""
+        self._mount = mount_point(root)
         self._segment_bytes = segment_bytes
+        self._synced = synced
+        self._lock: JournalLock | None = None
         self._number = 0
+        self._seed = 0
         self._fd = -1
+        self._path = self.directory
+        self._file: os.stat_result | None = None
         self._size = 0
+        self._room_end = 0
+        """Up to where there is room for the segment."""
+        self._unsynced: list[int] = []
+        self._look_at_s = 0.0
+        self._forked = False
+        self._told_soft = False
+        _alive.add(self)
         try:
-            self.directory.mkdir(mode=0o700, parents=True)
-            self._lock = JournalLock(self.directory)
-        except OSError as error:
-            raise JournalError(f"cannot make the journal {self.directory}: {error.strerror}") from error
-        self._next_segment()
+            self._next_segment(0)
+        except JournalError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in _OF_THE_MOMENT:
+                raise
+            log.critical("journal.not_made reason=%s", error)
 
     def append(self, payload: bytes) -> int:
         """Write one record; its sequence. Raises as `append_all` does."""
         self.append_all([payload])
         return self.last_sequence
 
-    def append_all(self, payloads: Sequence[bytes]) -> None:
-        """Write records, all at once. When this returns, kill -9 no longer loses them.
+    def append_all(self, payloads: Sequence[bytes], *, room: int = 0) -> None:
+        """Write records, all at once, and have room for `room` bytes more behind them. When this returns, kill -9 no
+        longer loses them.
 
-        Raises JournalError, which says how many of them are on record; nothing that depends on the others may happen.
-        The segment is sealed, so what a short write left behind is never appended to; the next call tries a new one.
+        Raises JournalFull: there is no such room, and nothing was written; JournalError: it says how many of them are
+        on record, and nothing that depends on the others may happen. In the latter case the segment is sealed, so that
+        what a short write left behind is never appended to; the next call tries a new one.
         """
-        if self._fd < 0 or self._size >= self._segment_bytes:
-            self._next_segment()
-        frames = [frame(self._number, sequence, p) for sequence, p in enumerate(payloads, self.last_sequence + 1)]
+        self._make_room(sum(map(len, payloads)) + FRAME_BYTES * len(payloads) + room)
+        frames = [frame(self._seed, sequence, p) for sequence, p in enumerate(payloads, self.last_sequence + 1)]
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         written = 0
         try:
@@ -120,7 +98,7 @@ class Journal:
             if written != len(data):
                 raise OSError(errno.ENOSPC, "short write")
         except OSError as error:
-            self._seal()
+            self.seal()
             refusal = JournalError(f"cannot write the journal {self.directory}: {error.strerror}")
             ends = accumulate(map(len, frames))
             refusal.recorded = sum(end <= written for end in ends)
@@ -129,145 +107,171 @@ class Journal:
         self._size += written
         self.last_sequence += len(payloads)
 
-    def close(self) -> None:
-        """No more appends. The directory stays locked until `release`."""
-        self._seal()
-
-    def release(self, *, done: bool = False) -> None:
-        """Let another process take what is left; `done`: there is nothing left."""
-        self._seal()
-        if done:
-            with suppress(OSError):  # then an heir finds out
-                put_by(self.directory)
-        self._lock.release()
-
-    def _seal(self) -> None:
+    def unsynced(self) -> list[int]:
+        """Descriptors of the files and directories changed since this was called last, for `sync`: they are the
+        caller's, and the segment that is written is always among them."""
+        found, self._unsynced = self._unsynced, []
         if self._fd >= 0:
-            os.close(self._fd)
+            found.append(os.dup(self._fd))
+        return found
+
+    def seal(self) -> None:
+        """Write no more into this segment: the next append begins a new one."""
+        if self._fd >= 0:
+            give_back(self._fd)
+            if self._synced:
+                self._unsynced.append(self._fd)
+            else:
+                os.close(self._fd)
             self._fd = -1
 
-    def _next_segment(self) -> None:
-        self._seal()
+    def release(self, *, done: bool = False) -> None:
+        """Write no more, and let another process take what is left; `done`: there is nothing left."""
+        self.seal()
+        with suppress(OSError):
+            sync(self.unsynced())
+        if done and not self._forked:
+            with suppress(OSError):  # then an heir finds out
+                put_by(self.directory)
+        if self._lock is not None:
+            self._lock.release()
+
+    def leave_to_parent(self) -> None:
+        """In a process that was forked from the owner: let go of everything, and refuse to write."""
+        self._forked = True
+        for fd in (self._fd, *self._unsynced):
+            if fd >= 0:
+                os.close(fd)
+        self._fd, self._unsynced = -1, []
+        if self._lock is not None:
+            self._lock.release()
+
+    def _make_room(self, needed: int) -> None:
+        if self._fd >= 0 and (now := time.monotonic()) >= self._look_at_s:
+            self._look_at_s = now + _LOOK_S
+            if not self._is_there():
+                log.critical("journal.gone segment=%s", self._path)
+                self.seal()
+        if self._fd < 0:
+            self._next_segment(needed)
+        elif self._size >= self._segment_bytes:
+            try:
+                self._next_segment(needed)
+            except JournalFull:
+                self._extend(needed)  # the room for what is under way is here
+        elif self._size + needed > self._room_end:
+            self._extend(needed)
+
+    def _is_there(self) -> bool:
+        """Whether the segment's path leads to the segment. It does not when somebody has deleted it, or the file
+        system is no longer mounted."""
+        assert self._file is not None
+        try:
+            return os.path.samestat(self._path.stat(), self._file)
+        except OSError:
+            return False
+
+    def _extend(self, needed: int) -> None:
+        if self._size + needed <= self._room_end:
+            return
+        try:
+            self._room_end = self._set_aside(self._fd, self._size, needed)
+        except OSError as error:
+            raise JournalFull(f"no room in the journal {self.directory}: {error.strerror}") from error
+
+    def _next_segment(self, needed: int) -> None:
+        """Begin a segment with room for `needed` bytes. The present one is sealed once the new one is there."""
+        if self._forked:
+            raise JournalError(f"the journal {self.directory} belongs to the process this one was forked from")
         self._number += 1
         path = segment_path(self.directory, self._number)
         header = encode_header(self.id, self._number, self.last_sequence + 1)
+        fd = -1
         try:
+            self._hold_directory()
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise JournalError(f"cannot make the journal segment {path}: {error.strerror}") from error
-        try:
+            write_in_place(fd)
+            room_end = self._set_aside(fd, 0, len(header) + needed)
             if os.write(fd, header) != len(header):
                 raise OSError(errno.ENOSPC, "short write")
+            file = os.fstat(fd)
+            if self._synced:
+                self._changed(self.directory)
         except OSError as error:
-            os.close(fd)
-            with suppress(OSError):
-                path.unlink()
-            raise JournalError(f"cannot write the journal segment {path}: {error.strerror}") from error
-        self._fd = fd
-        self._size = len(header)
+            if fd >= 0:
+                os.close(fd)
+                with suppress(OSError):
+                    path.unlink()
+            raise JournalFull(f"cannot make the journal segment {path}: {error.strerror}") from error
+        self.seal()
+        self._seed = seed_of(self.id, self._number)
+        self._fd, self._path, self._file = fd, path, file
+        self._size, self._room_end = len(header), room_end
+        self._look_at_s = time.monotonic() + _LOOK_S
 
+    def _hold_directory(self) -> None:
+        """Make sure of the directory and its lock: made the first time, and again after somebody has deleted it.
 
-class JournalReader:
-    """Reads a journal's records in order, from any sequence on: the live one behind its writer, or an orphan."""
-
-    def __init__(self, directory: Path, journal_id: JournalId) -> None:
-        self._directory = directory
-        self._id = journal_id
-        self._number = 0
-        self._fd = -1
-        self._offset = 0
-        self.next_sequence = 1
-
-    def seek(self, sequence: int) -> None:
-        """Go to the record `sequence`.
-
-        Raises JournalError: it is older than what is still kept.
+        Raises OSError, also when the file system is not mounted: what lies under it is another disk.
         """
-        self.close()
-        kept = False
-        for number in reversed(segment_numbers(self._directory)):
-            first = self._first_sequence(number)
-            if first is None:
-                continue  # its process died while it made the segment: nothing was acknowledged in it
-            if first <= sequence:
-                self._enter(number)
-                self._skip_to(sequence)
-                return
-            kept = True
-        if kept:
-            raise JournalError(f"{self._directory}: record {sequence} is no longer kept")
-        self.next_sequence = sequence
+        if self._lock is not None and self._lock.holds(self.directory):
+            return
+        if not self._mount.is_mount():
+            raise OSError(errno.ENOENT, f"nothing is mounted at {self._mount}")
+        made = not self.directory.is_dir()
+        lock = JournalLock.on_new(self.directory) if made else JournalLock(self.directory)
+        if self._lock is not None:
+            self._lock.release()
+        self._lock = lock
+        if self._synced:
+            self._changed(self.directory.parent)
 
-    def read(self, max_bytes: int = _READ_BYTES) -> list[memoryview]:
-        """The payloads of the next records, about `max_bytes` of them; empty at the end of what is written so far."""
-        while True:
-            if self._fd < 0 and not self._enter_next():
-                return []
-            data = os.pread(self._fd, max_bytes, self._offset)
-            batch = self._parse(data)
-            if not batch and len(data) == max_bytes:
-                batch = self._read_large(max_bytes)
-            if batch or not self._enter_next():
-                return batch
+    def _changed(self, directory: Path) -> None:
+        self._unsynced.append(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
-    def close(self) -> None:
-        """Let go of the open segment."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    @property
-    def segment(self) -> int:
-        """Number of the segment being read; those below it have been read to their end."""
-        return self._number
-
-    def _parse(self, data: bytes, *, at_most: int = sys.maxsize) -> list[memoryview]:
-        payloads, used = payloads_in(data, number=self._number, sequence=self.next_sequence, at_most=at_most)
-        self._offset += used
-        self.next_sequence += len(payloads)
-        return payloads
-
-    def _read_large(self, tried: int) -> list[memoryview]:
-        """A record larger than one read: read on until it is whole, or the file's end shows that it never will be."""
-        size = os.fstat(self._fd).st_size - self._offset
-        while tried < size:
-            tried = min(size, tried * 4)
-            if batch := self._parse(os.pread(self._fd, tried, self._offset)):
-                return batch
-        return []
-
-    def _skip_to(self, sequence: int) -> None:
-        """Pass over the segment's records before `sequence`."""
-        data = os.pread(self._fd, os.fstat(self._fd).st_size, self._offset)
-        self._parse(data, at_most=sequence - self.next_sequence)
-
-    def _enter_next(self) -> bool:
-        """Go on to the following segment, if there is one and it carries on where this one ends."""
-        following = [n for n in segment_numbers(self._directory) if n > self._number]
-        for number in following:
-            first = self._first_sequence(number)
-            if first is not None and (first == self.next_sequence or self._number == 0):
-                self._enter(number)
-                return True
-        return False
-
-    def _enter(self, number: int) -> None:
-        self.close()
-        path = segment_path(self._directory, number)
+    def _set_aside(self, fd: int, offset: int, needed: int) -> int:
+        """Up to where there is room now: rather more than needed, if the disk has it. Raises OSError."""
+        size = needed + _SET_ASIDE_BYTES
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            head = os.pread(self._fd, HEADER_BYTES, 0)
+            kept = set_aside(fd, offset, size)
         except OSError as error:
-            raise JournalError(f"cannot read the journal segment {path}: {error.strerror}") from error
-        self.next_sequence = check_header(head, journal=self._id, number=number, where=str(path))
-        self._number = number
-        self._offset = HEADER_BYTES
+            if error.errno not in _OF_THE_MOMENT:
+                raise
+            size = needed
+            kept = set_aside(fd, offset, size)
+        if not kept and not self._told_soft:
+            self._told_soft = True
+            log.warning("journal.cannot_set_aside directory=%s", self.directory)
+        return offset + size
 
-    def _first_sequence(self, number: int) -> int | None:
-        """What segment `number` begins with; None while its header is not (completely) written."""
-        path = segment_path(self._directory, number)
-        with path.open("rb") as file:
-            head = file.read(HEADER_BYTES)
-        return (
-            check_header(head, journal=self._id, number=number, where=str(path)) if len(head) == HEADER_BYTES else None
-        )
+
+def sync(descriptors: Iterable[int]) -> None:
+    """Have everything in these files and directories survive a power cut, and close them. Blocks. Raises OSError."""
+    failure: OSError | None = None
+    for fd in descriptors:
+        try:
+            if stat.S_ISDIR(os.fstat(fd).st_mode):
+                os.fsync(fd)
+            else:
+                _sync_file(fd)
+        except OSError as error:
+            failure = error
+        finally:
+            os.close(fd)
+    if failure is not None:
+        raise failure
+
+
+_sync_file = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
+
+_alive: "weakref.WeakSet[Journal]" = weakref.WeakSet()
+"""The one thing here that belongs to the module: a hook that runs at each fork cannot be taken back, so that there is
+one for all journals."""
+
+
+def _leave_all_to_parent() -> None:
+    for journal in list(_alive):
+        journal.leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_leave_all_to_parent)

@@ -7,12 +7,13 @@ are carried by the same code.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from bursar.domain.errors import JournalTaken, StoreRefused, StoreTooSlow, StoreUnavailable
 from bursar.domain.ids import JournalId
-from bursar.ledger.journal import JournalReader
+from bursar.ledger.reader import JournalReader
 from bursar.ports import Batch, JournalPosition, LedgerStore, SetAside
 
 log = logging.getLogger(__name__)
@@ -30,13 +31,28 @@ _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 5.0
 
 
+class _Waiter(NamedTuple):
+    """Somebody who waits for a record to be in the database."""
+
+    sequence: int
+    posted: asyncio.Future[None]
+
+
 class Poster:
     """Carries one journal. The owner of the journal runs it; one at a time."""
 
     def __init__(
-        self, store: LedgerStore, reader: JournalReader, *, journal_id: JournalId, host: str, heir: bool = False
+        self,
+        store: LedgerStore,
+        reader: JournalReader,
+        *,
+        journal_id: JournalId,
+        host: str,
+        heir: bool = False,
+        went_back: Callable[[], None] = lambda: None,
     ) -> None:
-        """`heir`: the journal's process is dead, and must not commit any more."""
+        """`heir`: the journal's process is dead, and must not commit any more. `went_back` is called when the database
+        has forgotten what it had acknowledged."""
         self._store = store
         self._heir = heir
         self._reader = reader
@@ -48,9 +64,14 @@ class Poster:
         """Less while the database does not manage so much in time."""
         self._waiting: list[memoryview] = []
         """Records read and not posted yet, which follow `posted_sequence`: at most one batch."""
+        self._before = 0
+        """The sequence before the first of them. More than `posted_sequence` where records between are gone."""
         self._wake = asyncio.Event()
         self._stopping = False
         self._away = False
+        self._went_back = went_back
+        self._doubt: JournalTaken | None = None
+        self._waiters: list[_Waiter] = []
         self.posted_sequence = 0
 
     @property
@@ -58,9 +79,27 @@ class Poster:
         """Under which the journal is posted; None: the database has not said yet."""
         return self._epoch
 
+    @property
+    def away(self) -> bool:
+        """The database did not answer when it was last asked."""
+        return self._away
+
     def notify(self) -> None:
         """There is something new in the journal."""
         self._wake.set()
+
+    def posted(self, sequence: int) -> asyncio.Future[None]:
+        """Done when the database has all records up to `sequence`, which are posted without waiting for company.
+
+        Fails with StoreUnavailable when the database does not answer, and with whatever ends `run`.
+        """
+        posted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if sequence <= self.posted_sequence:
+            posted.set_result(None)
+        else:
+            self._waiters.append(_Waiter(sequence, posted))
+            self._wake.set()
+        return posted
 
     def stop(self) -> None:
         """Have `run` return when it has posted what is there, or when the database does not answer."""
@@ -94,15 +133,21 @@ class Poster:
                 delay = _RETRY_FIRST_S
             except StoreUnavailable as error:
                 self._went_away(error)
-                if isinstance(error, StoreTooSlow):
-                    self._batch_bytes = max(self._batch_bytes // 2, _LEAST_BYTES)
                 if self._stopping:
                     return False
                 await self._pause(delay)
                 delay = min(delay * 2, _RETRY_MAX_S)
                 continue
-            except BaseException:
+            except JournalTaken as error:
                 self._lose_place()
+                if self._doubt is not None:
+                    self._fail_waiters(error)
+                    raise
+                self._doubt = error  # or the database went back: where it is now will tell
+                continue
+            except BaseException as error:
+                self._lose_place()
+                self._fail_waiters(error)
                 raise
             if batch:
                 if follow and sum(map(len, batch)) < _FULL_BYTES:
@@ -115,11 +160,11 @@ class Poster:
             await self._pause(_GATHER_S)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but not when asked to stop."""
+        """Wait, but not when asked to stop, nor while somebody waits for a record."""
         self._wake.clear()
         try:
             async with asyncio.timeout(seconds):
-                while not self._stopping:
+                while not self._stopping and not self._waiters:
                     await self._wake.wait()
                     self._wake.clear()
         except TimeoutError:
@@ -133,13 +178,26 @@ class Poster:
                     sequence=position.sequence, epoch=await self._store.take_over(self._journal_id, position.epoch)
                 )
                 self._heir = False
-            if self._epoch not in (None, position.epoch):
-                raise JournalTaken(f"journal {self._journal_id} is under epoch {position.epoch}, not {self._epoch}")
-            self._position, self._epoch = position, position.epoch
-            self.posted_sequence = self._position.sequence
-            self._reader.seek(self._position.sequence + 1)
+            if self._epoch is not None and position.epoch > self._epoch:
+                taken = f"journal {self._journal_id} is under epoch {position.epoch}, not {self._epoch}"
+                raise self._doubt or JournalTaken(taken)
+            if position.sequence < self.posted_sequence:
+                log.critical(
+                    "ledger.database_went_back journal=%s acknowledged=%d posted=%d",
+                    *(self._journal_id, self.posted_sequence, position.sequence),
+                )
+                self._went_back()
+            self._reader.seek(position.sequence + 1)
+            self._position, self.posted_sequence = position, position.sequence
+            self._epoch, self._doubt = position.epoch, None
         if not self._waiting:
             self._waiting = self._reader.read(self._batch_bytes)
+            self._before = self._reader.next_sequence - len(self._waiting) - 1
+            if self._waiting and self._before > self.posted_sequence:
+                log.critical(
+                    "ledger.records_gone journal=%s first=%d last=%d",
+                    *(self._journal_id, self.posted_sequence + 1, self._before),
+                )
         return self._waiting
 
     async def _post(self, batch: Sequence[memoryview]) -> None:
@@ -156,7 +214,7 @@ class Poster:
 
     async def _post_remains(self, record: memoryview, reason: str) -> None:
         """The money of a record that is refused, without what the caller said; the whole of it is set aside."""
-        sequence = self.posted_sequence + 1
+        sequence = max(self.posted_sequence, self._before) + 1
         log.error("ledger.record_refused journal=%s sequence=%d reason=%s", self._journal_id, sequence, reason)
         payload = record.tobytes()
         aside = SetAside(reason, payload)
@@ -167,7 +225,7 @@ class Poster:
 
     async def _post_as(self, batch: Sequence[memoryview], entries: bytes, set_aside: SetAside | None = None) -> None:
         assert self._position is not None
-        upto = self.posted_sequence + len(batch)
+        upto = max(self.posted_sequence, self._before) + len(batch)
         await self._store.post(
             Batch(
                 journal_id=self._journal_id,
@@ -179,9 +237,30 @@ class Poster:
             )
         )
         self.posted_sequence = upto
+        if self._waiters:
+            self._tell_waiters()
+
+    def _tell_waiters(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if waiter.posted.done():
+                continue  # given up
+            if waiter.sequence > self.posted_sequence:
+                self._waiters.append(waiter)
+            else:
+                waiter.posted.set_result(None)
+
+    def _fail_waiters(self, error: BaseException) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.posted.done():
+                waiter.posted.set_exception(StoreUnavailable(f"posting has ended: {error}"))
 
     def _went_away(self, error: StoreUnavailable) -> None:
+        if isinstance(error, StoreTooSlow):
+            self._batch_bytes = max(self._batch_bytes // 2, _LEAST_BYTES)
         self._lose_place()
+        self._fail_waiters(error)
         if not self._away:
             self._away = True
             log.warning("ledger.store_away journal=%s reason=%s", self._journal_id, error)
