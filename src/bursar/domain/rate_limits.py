@@ -250,7 +250,8 @@ class RateBook:
     def touch(self, bucket: Bucket) -> None:
         """Its use has passed its mark."""
         bucket.mark = NEVER
-        self.touched[bucket] = None
+        if not bucket.gone:
+            self.touched[bucket] = None
 
     def lacking(self, plan: Plan, need: Need) -> Bucket | None:
         """The first bucket that has no room for the call; None: it fits. Nothing is taken."""

@@ -3,8 +3,8 @@
 The store has a row for each worker and limit: its *share*, and its *demand*, what it needs in the next seconds. A
 worker changes its own rows only, by numbered *statements*, one at a time:
 
-- It **gives up** before it tells: the share in memory shrinks first, then the row. What was used in the current
-  window is never given up within it.
+- It **gives up** before it tells: the share in memory shrinks first, then the row. The row stays above what was used
+  in the current window until that has ended.
 - It **grows** only by an answer: the store grants what the other rows leave of the limit, under a lock for that limit.
 
 So a share in memory is never above its row, rows never sum to more than the limit, and use stays within shares. A lost
@@ -40,7 +40,8 @@ _SMALL = 10
 """Of a limit below so many times the workers nobody keeps for later what is not used now."""
 _SWEPT_IN = 30
 """Statements in which every bucket is looked at."""
-_SHORT_EVERY = 5
+_LATER = 5
+"""After so many statements they are thought about again."""
 _PACE_S = 0.5
 """Use over a shorter time says nothing about its pace."""
 
@@ -66,6 +67,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     claim: str | None
     """The epoch under which the asks claim what is held."""
     window: int
+    """What was given up may be used by others from this window on. 0: nothing was."""
     sent_s: float
     """By the worker's clock."""
     asks: tuple[Ask, ...]
@@ -76,7 +78,7 @@ class Outcome(StrEnum):
 
     OK = "ok"
     WAIT = "wait"
-    """The rows of an earlier incarnation still count. Try again later."""
+    """What an earlier incarnation used of this minute still counts. Try again later."""
     LAPSED = "lapsed"
     """The lease is over: whatever was held may be others' by now."""
     CLAIM = "claim"
@@ -140,8 +142,9 @@ class WorkerShares:
         self._claim: str | None = None
         self._told_window = 0
         self._sent: list[Bucket] = []
-        self._short: dict[Bucket, None] = {}
-        """Buckets with less than they need, about which nothing new is to be expected in the next second."""
+        self._later: dict[Bucket, None] = {}
+        """Buckets about which nothing new is to be expected in the next second: those with less than they need, and
+        those that give up what they have used, when the window has ended."""
         self._to_sweep: list[Bucket] = []
 
     # Calls
@@ -177,7 +180,7 @@ class WorkerShares:
         for bucket in plan.buckets:
             amount = need.of(bucket)
             bucket.waiting += amount
-            if bucket.used + amount > bucket.share:
+            if bucket.used + amount > bucket.share and not bucket.gone:
                 self.book.touched[bucket] = None
         return plan.buckets
 
@@ -198,8 +201,9 @@ class WorkerShares:
             chosen = list(book.buckets.values())
         else:
             self._look_at_some()
-            if self._number % _SHORT_EVERY == 0 or self._told_window != book.window:
-                touched.update(self._short)
+            if self._number % _LATER == 0 or self._told_window != book.window:
+                touched.update(self._later)
+                self._later.clear()
             chosen = list(touched)[:ROWS_MAX]
         self._told_window = book.window
         self._sent, asks = [], []
@@ -214,7 +218,7 @@ class WorkerShares:
             incarnation=self._incarnation,
             fresh=self._fresh,
             claim=self._claim,
-            window=book.window,
+            window=0 if self._fresh else book.window,
             sent_s=now_s,
             asks=tuple(asks),
         )
@@ -234,7 +238,7 @@ class WorkerShares:
                 bucket.gone = True
                 del book.buckets[bucket.key]
                 book.touched.pop(bucket, None)
-                self._short.pop(bucket, None)
+                self._later.pop(bucket, None)
 
     def _idle(self, bucket: Bucket) -> bool:
         """Not used in this window, nor in the one before."""
@@ -257,7 +261,9 @@ class WorkerShares:
         else:
             demand = self._demand(bucket, used, now_s)
             want = self._target(bucket, demand)
-        self._give_up(bucket, used=used, keep=0 if last else before, want=want, demand=demand)
+            if demand <= bucket.share // 2:
+                want = min(want, bucket.share)  # no more yet: it is hardly used
+        self._give_up(bucket, keep=0 if last else before, want=want, demand=demand)
         held = max(bucket.share, min(used, bucket.share_there))
         short = demand > bucket.share
         told = bucket.demand_there > bucket.share_there  # that it was short
@@ -268,6 +274,8 @@ class WorkerShares:
             and (demand == bucket.demand_there or (demand > 0 and not told and not bucket.recalled))
         ):
             self._set_mark(bucket, used)
+            if bucket.share < bucket.share_there:
+                self._later[bucket] = None
             return None
         bucket.recalled = False
         return Ask(key=bucket.key, limit=bucket.limit, held=held, want=want, demand=demand)
@@ -290,21 +298,19 @@ class WorkerShares:
             bucket.refused = 0
         return min(bucket.limit, used + bucket.waiting + ahead)
 
-    def _give_up(self, bucket: Bucket, *, used: int, keep: int, want: int, demand: int) -> bool:
+    def _give_up(self, bucket: Bucket, *, keep: int, want: int, demand: int) -> bool:
         """Shrink the share to what is right, where somebody needs the rest; else only what is much too much, and not
         what the window before has used."""
         over = bucket.share - want
         if over <= 0:
             return False
-        least = max(want, min(used, bucket.share))
         if not bucket.recalled:
             if demand and over * 4 <= bucket.share:
                 return False
             if bucket.limit >= _SMALL * self.workers:
-                least = max(least, min(keep, bucket.share))
-        given = least < bucket.share
-        bucket.share = min(least, bucket.share)
-        return given
+                want = max(want, keep)
+        bucket.share = min(want, bucket.share)
+        return True
 
     def _set_mark(self, bucket: Bucket, used: int) -> None:
         bucket.mark = NEVER if bucket.share >= bucket.limit else max(used, (used + bucket.share) // 2)
@@ -321,13 +327,13 @@ class WorkerShares:
     def answered(self, statement: Statement, answer: Answer, now_s: float) -> None:
         """Bring an answer into the book."""
         self.away = False
-        self.book.turn(answer.window)
         until_s = statement.sent_s + self._lease_s
         # An answer that comes when the lease is over does not renew it: by then the store may have counted it as over.
         late = now_s > until_s or not (statement.fresh or self.usable(now_s))
         if late or answer.outcome is not Outcome.OK or statement.incarnation != self._incarnation:
             self._not_taken(answer, now_s)
             return
+        self.book.turn(answer.window)
         self.until_s, self._fresh, self._claim = until_s, False, None
         if answer.workers > self.workers:
             self.book.touched.update(dict.fromkeys(self.book.buckets.values()))
@@ -350,25 +356,29 @@ class WorkerShares:
 
     def _take(self, bucket: Bucket, ask: Ask, share: Share, now_s: float) -> None:
         granted = bucket.share_there = share.share
+        if granted <= ask.held:  # what is held for its use alone may be more than the share
+            granted = min(granted, bucket.share)
+        elif ask.limit > bucket.limit:  # lowered meanwhile
+            granted = granted * bucket.limit // ask.limit
         bucket.demand_there = ask.demand
         bucket.others_share, bucket.others_demand = share.others_share, share.others_demand
-        if ask.limit > bucket.limit:  # lowered meanwhile
-            granted = granted * bucket.limit // ask.limit
         bucket.share = granted
         self._fit(bucket)
         self._set_mark(bucket, self._used(bucket)[0])
         if ask.demand <= granted:
             bucket.short_since_s = None
-            self._short.pop(bucket, None)
+            self._later.pop(bucket, None)
+            if granted < bucket.share_there:
+                self._later[bucket] = None
             return
         if bucket.short_since_s is None:
             bucket.short_since_s = now_s
         if now_s - bucket.short_since_s < 2 * PATIENCE_S:
             self.book.touched[bucket] = None
         else:
-            self._short[bucket] = None
+            self._later[bucket] = None
         left = bucket.limit - granted - share.others_share
-        if left > 0 and self._target(bucket, ask.demand) > granted:  # the others need less than when we asked
+        if left > 0 and self._target(bucket, ask.demand) > ask.want:  # the others need less than we thought
             self.book.touched[bucket] = None
             self.urgent = True
 
@@ -376,7 +386,7 @@ class WorkerShares:
         """Where the limit was lowered, shares may sum to more than it: every worker makes room."""
         most = max(0, bucket.limit - bucket.others_share)
         if bucket.share > most:
-            bucket.share = max(most, min(self._used(bucket)[0], bucket.share))
+            bucket.share = most
             self.book.touched[bucket] = None
 
     def _recall(self, bucket: Bucket, share: Share, now_s: float) -> None:
@@ -385,7 +395,6 @@ class WorkerShares:
         bucket.others_share, bucket.others_demand = share.others_share, share.others_demand
         bucket.recalled = True
         self._fit(bucket)
-        used, _ = self._used(bucket)
-        demand = 0 if self._idle(bucket) else self._demand(bucket, used, now_s)
-        self.urgent |= self._give_up(bucket, used=used, keep=0, want=self._target(bucket, demand), demand=demand)
+        demand = 0 if self._idle(bucket) else self._demand(bucket, self._used(bucket)[0], now_s)
+        self.urgent |= self._give_up(bucket, keep=0, want=self._target(bucket, demand), demand=demand)
         self.book.touched[bucket] = None
