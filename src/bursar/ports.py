@@ -13,6 +13,8 @@ from bursar.domain.holds import HoldPlan
 from bursar.domain.ids import CallId, JournalId, KeyHash
 from bursar.domain.limits import Budget, Limits, Scope
 from bursar.domain.principals import Principal
+from bursar.domain.rate_shares import Answer as RateAnswer
+from bursar.domain.rate_shares import Statement
 from bursar.domain.windows import Answer, Ask, WindowId
 from bursar.wire.http import FieldLines, Origin, RawHeaders, Request
 from bursar.wire.openai_answer import AnswerRules
@@ -334,6 +336,16 @@ class KeyStore(Protocol):
 
     async def find(self, key: KeyHash) -> Principal | None:
         """The key's principal; None: there is no such key. Raises StoreUnavailable."""
+
+
+class RateStore(Protocol):
+    """Where workers share rate limits: PostgreSQL (`store.rate_shares`)."""
+
+    async def share(self, instance: JournalId, statement: Statement, *, lease_s: float) -> RateAnswer:
+        """Take one statement of a worker; all of it, or nothing. Raises StoreUnavailable: nobody knows which."""
+
+    async def end(self, instance: JournalId) -> None:
+        """The worker has ended: it uses none of its shares any more. Raises StoreUnavailable."""
 
 
 KeyRow = dict[str, object]

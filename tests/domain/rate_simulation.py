@@ -8,7 +8,7 @@ beyond it, no more calls run at a time than may.
 import heapq
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bursar.domain.ids import JournalId
@@ -20,6 +20,10 @@ from tests.domain.rate_store_model import RateStoreModel
 
 LEASE_S = 20.0
 START_S = 1_800_000_000.0
+_LIMITS = {"busy": 300, "small": 3, "other": 40}
+"""Requests a minute, and calls at a time, by scope; tokens fifty times that."""
+_BUSIEST = {"busy": 15.0, "small": 0.2, "other": 3.0}
+"""Calls a second at one worker."""
 KINDS = (LimitKind.REQUESTS, LimitKind.TOKENS, LimitKind.PARALLEL)
 
 
@@ -53,6 +57,7 @@ class Simulation:
     store_of: Callable[[Callable[[], float]], RateStoreModel] = RateStoreModel
     workers_max: int = 4
     faults: bool = True
+    kinds: Sequence[LimitKind] = KINDS
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -65,16 +70,18 @@ class Simulation:
         self.steps = 0
         self.made = 0
         self.used: dict[RateKey, Counter[int]] = defaultdict(Counter)
+        """What was admitted, by window."""
+        self.charged: dict[RateKey, Counter[int]] = defaultdict(Counter)
+        """The same, with tokens that were used beyond what was expected."""
         self.limits: dict[RateKey, int] = {}
         self.highest: dict[RateKey, dict[int, int]] = defaultdict(dict)
         """By window, the highest limit that was in force during it."""
         self.running: dict[RateKey, Counter[tuple[JournalId, int]]] = defaultdict(Counter)
         self.loosened_s: dict[RateKey, float] = {}
         """When a limit of calls at a time was last lowered: those running go on."""
-        for name in ("busy", "small", "other"):
-            for kind in KINDS:
-                limit = {"busy": 300, "small": 3, "other": 40}[name] * (50 if kind is LimitKind.TOKENS else 1)
-                self.limits[self.key(name, kind)] = limit
+        for name, limit in _LIMITS.items():
+            for kind in self.kinds:
+                self.limits[self.key(name, kind)] = limit * (50 if kind is LimitKind.TOKENS else 1)
         self.workers: list[SimWorker] = []
         for _ in range(self.workers_max):
             self.start_worker()
@@ -118,7 +125,7 @@ class Simulation:
                 lambda: born + self.now * (1 + drift), lambda: self.store_time() + self.random.uniform(-2, 2)
             ),
         )
-        worker.load = dict.fromkeys(("busy", "small", "other"), 0.0)
+        worker.load = dict.fromkeys(_LIMITS, 0.0)
         self.workers.append(worker)
         self.after(self.random.uniform(0, 1), lambda: self.tick(worker))
         for name in worker.load:
@@ -187,22 +194,30 @@ class Simulation:
     # Calls
 
     def change_load(self) -> None:
-        """Uneven, and another one after a while."""
+        """Uneven, and another one after a while. Without faults, there is always enough to use up every limit."""
+        if not self.faults:
+            share = [self.random.choice((0.0, 0.05, 1.0)) for _ in self.workers]
+            share[self.random.randrange(len(share))] = 2.0
+            for worker, part in zip(self.workers, share, strict=True):
+                for name, limit in _LIMITS.items():
+                    worker.load[name] = 2 * limit / WINDOW_S * part / sum(share)
+            self.after(self.random.uniform(5, 60), self.change_load)
+            return
         for worker in self.workers:
-            for name, most in (("busy", 15.0), ("small", 0.2), ("other", 3.0)):
+            for name, most in _BUSIEST.items():
                 worker.load[name] = self.random.choice((0.0, 0.05, 0.3, 1.0)) * most
         self.after(self.random.uniform(5, 120), self.change_load)
 
     def next_call(self, worker: SimWorker, name: str) -> None:
         if not self.runs(worker, lambda: self.next_call(worker, name)):
             return
-        rate = worker.load[name]
-        if rate:
+        highest = _BUSIEST[name]
+        if self.random.random() * highest < worker.load[name]:
             self.call(worker, name)
-        self.after(self.random.expovariate(rate) if rate else 1.0, lambda: self.next_call(worker, name))
+        self.after(self.random.expovariate(highest), lambda: self.next_call(worker, name))
 
     def call(self, worker: SimWorker, name: str) -> None:
-        stated = [(self.key(name, kind), self.limits[self.key(name, kind)]) for kind in KINDS]
+        stated = [(self.key(name, kind), self.limits[self.key(name, kind)]) for kind in self.kinds]
         plan = Plan(stated).fill(worker.book)
         need = Need(self.random.randint(1, 60), 20)
         self.try_call(worker, plan, need, since_s=self.now, buckets=None)
@@ -234,6 +249,7 @@ class Simulation:
         for bucket in plan.buckets:
             if bucket.windowed:
                 self.used[bucket.key][window] += need.of(bucket)
+                self.charged[bucket.key][window] += need.of(bucket)
                 self.check_window(bucket.key, window)
             else:
                 self.running[bucket.key][worker.id, worker.shares._incarnation] += 1
@@ -256,10 +272,13 @@ class Simulation:
         for bucket in plan.buckets:
             if bucket.key.kind is LimitKind.PARALLEL:
                 self.running[bucket.key][worker.id, incarnation] -= 1
-            elif same and bucket.key.kind is LimitKind.TOKENS:
-                self.used[bucket.key][window] -= max(0, need.of(bucket) - tokens)
+            elif bucket.key.kind is LimitKind.TOKENS:
+                more = tokens - need.of(bucket)
+                self.charged[bucket.key][worker.book.window] += more if same else max(0, more)
+                self.used[bucket.key][window] += min(0, more) if same else 0
             elif same and fate < 0.1:
                 self.used[bucket.key][window] -= 1
+                self.charged[bucket.key][window] -= 1
 
     # What must hold
 
@@ -324,7 +343,7 @@ class Simulation:
             for name in [name for name in running if name[0] == victim.id]:
                 del running[name]
         if self.random.random() < 0.7:  # else its machine is gone with it
-            self.after(self.random.uniform(0, 10), lambda: self.store.end(victim.id))
+            self.after(self.random.uniform(0, 10), lambda: self.store.ended(victim.id))
         self.after(self.random.uniform(0, 5), self.start_another)
 
     def start_another(self) -> None:
@@ -343,7 +362,7 @@ class Simulation:
         statement = victim.shares.statement(self.steady(victim), last=True)
         if not self.store_away:
             self.store.take(victim.id, statement, lease_s=LEASE_S)
-            self.store.end(victim.id)
+            self.store.ended(victim.id)
         self.start_worker()
 
     def freeze(self) -> None:

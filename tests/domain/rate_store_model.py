@@ -45,12 +45,12 @@ class RateStoreModel:
         await asyncio.sleep(0)
         return self.take(instance, statement, lease_s=lease_s)
 
-    async def leave(self, instance: JournalId) -> None:
+    async def end(self, instance: JournalId) -> None:
         """See `ports.RateStore`."""
         await asyncio.sleep(0)
-        self.end(instance)
+        self.ended(instance)
 
-    def end(self, instance: JournalId) -> None:
+    def ended(self, instance: JournalId) -> None:
         if (worker := self.workers.get(instance)) is not None:
             worker.ended = True
             worker.lease_until_s = min(worker.lease_until_s, minute_end(self.clock()))
