@@ -13,6 +13,7 @@ from bursar.domain.holds import HoldPlan
 from bursar.domain.ids import CallId, JournalId, KeyHash
 from bursar.domain.limits import Budget, Limits, Scope
 from bursar.domain.principals import Principal
+from bursar.domain.rate_limits import Hold, LimitKind, Need, Plan
 from bursar.domain.rate_shares import Answer as RateAnswer
 from bursar.domain.rate_shares import Statement
 from bursar.domain.windows import Answer, Ask, WindowId
@@ -336,6 +337,44 @@ class KeyStore(Protocol):
 
     async def find(self, key: KeyHash) -> Principal | None:
         """The key's principal; None: there is no such key. Raises StoreUnavailable."""
+
+
+class RateLimitReached(Exception):
+    """A rate limit has no room for a call."""
+
+    def __init__(
+        self, *, scope: Scope, kind: LimitKind, limit: int, remaining: int, reset_at_s: float, retry_after_s: int
+    ) -> None:
+        super().__init__(f"{scope.kind} {kind}")
+        self.scope = scope
+        self.kind = kind
+        self.limit = limit
+        self.remaining = remaining
+        self.reset_at_s = reset_at_s
+        """Seconds since 1970."""
+        self.retry_after_s = retry_after_s
+
+
+class RateLimits(Protocol):
+    """Admits calls to rate limits (`quotas.rate_limits`)."""
+
+    def plan(self, limits: Sequence[Limits]) -> Plan | None:
+        """What calls under these limits have to fit into, to be kept for them; None: no rate is limited."""
+
+    def admit(self, plan: Plan, need: Need) -> Hold | None:
+        """Take what a call needs from all its limits, or nothing; None: there is no room here and now."""
+
+    async def admit_in_turn(self, plan: Plan, need: Need) -> Hold:
+        """The same, and wait a moment where other processes may have room to give.
+
+        Raises RateLimitReached; StoreUnavailable: this process has no share of a limit, and nobody to ask.
+        """
+
+    def reset_at_s(self) -> float:
+        """When the current window ends, in seconds since 1970."""
+
+    def until_reset_s(self) -> int:
+        """Whole seconds until then, at least 1."""
 
 
 class RateStore(Protocol):

@@ -30,6 +30,10 @@ class StoreClock:
         """The store's time now."""
         return self._steady() + self._offset_s
 
+    def at(self, steady_s: float) -> float:
+        """The store's time at a moment of our steady clock."""
+        return steady_s + self._offset_s
+
     def learn(self, at_s: float, *, sent_s: float, received_s: float) -> None:
         """The store said `at_s` at some moment between the two, which are by our steady clock.
 

@@ -113,6 +113,11 @@ BEGIN
         WHERE w.instance_id = me;
     END IF;
 
+    IF NOT fresh THEN
+        -- A crash may lose a renewal, for which leases are long enough, but no worker.
+        PERFORM set_config('synchronous_commit', 'off', true);
+    END IF;
+
     -- One lock for some of the limits, not one for each: a transaction may not hold many. In order, so that two
     -- statements never wait for each other.
     FOR slot IN
