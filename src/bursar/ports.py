@@ -339,6 +339,43 @@ class KeyStore(Protocol):
         """The key's principal; None: there is no such key. Raises StoreUnavailable."""
 
 
+class NamedLimits(msgspec.Struct, frozen=True):
+    """What is known of an end user or a tag."""
+
+    limits: Limits | None
+    blocked: bool = False
+
+
+class AnyLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether looking anybody up can tell anything."""
+
+    end_users: bool
+    """Some end user has a budget of their own, or is blocked."""
+    tags: bool
+    default: Limits | None
+    """Of end users without a budget of their own, known or not; whose id is to be put in."""
+
+
+class LimitStore(Protocol):
+    """Where limits of end users and tags are kept: PostgreSQL (`store.limits`)."""
+
+    async def any(self) -> AnyLimits:
+        """Whether there are any. Raises StoreUnavailable."""
+
+    async def find(self, end_users: Sequence[str], tags: Sequence[str]) -> dict[Scope, NamedLimits]:
+        """Those of them that are known. Raises StoreUnavailable."""
+
+
+class LimitLookup(Protocol):
+    """Limits of whom a request names, from memory where possible (`access.limit_directory`)."""
+
+    def recall(self, end_user: str, tags: Sequence[str]) -> tuple[Limits, ...] | None:
+        """Theirs, if memory knows: costs no I/O. `end_user` may be empty. Raises Unauthenticated: blocked."""
+
+    async def find(self, end_user: str, tags: Sequence[str]) -> tuple[Limits, ...]:
+        """Theirs. Raises Unauthenticated: blocked; StoreUnavailable."""
+
+
 class RateLimitReached(Exception):
     """A rate limit has no room for a call."""
 
@@ -359,7 +396,8 @@ class RateLimits(Protocol):
     """Admits calls to rate limits (`quotas.rate_limits`)."""
 
     def plan(self, limits: Sequence[Limits]) -> Plan | None:
-        """What calls under these limits have to fit into, to be kept for them; None: no rate is limited."""
+        """What calls under these limits have to fit into, to be kept for them until it is outdated; None: no rate is
+        limited."""
 
     def admit(self, plan: Plan, need: Need) -> Hold | None:
         """Take what a call needs from all its limits, or nothing; None: there is no room here and now."""
@@ -369,6 +407,9 @@ class RateLimits(Protocol):
 
         Raises RateLimitReached; StoreUnavailable: this process has no share of a limit, and nobody to ask.
         """
+
+    def has_room(self, plan: Plan) -> bool:
+        """Whether none of its limits is used up, as far as this process knows."""
 
     def reset_at_s(self) -> float:
         """When the current window ends, in seconds since 1970."""

@@ -218,7 +218,7 @@ class Simulation:
 
     def call(self, worker: SimWorker, name: str) -> None:
         stated = [(self.key(name, kind), self.limits[self.key(name, kind)]) for kind in self.kinds]
-        plan = Plan(stated).fill(worker.book)
+        plan = worker.book.plan(stated)
         need = Need(self.random.randint(1, 60), 20)
         self.try_call(worker, plan, need, since_s=self.now, buckets=None)
 

@@ -118,29 +118,20 @@ class Bucket:
 
 
 class Plan:
-    """The buckets that one kind of call meets, in the order in which refusals name them."""
+    """The buckets that one kind of call meets, each sort in the order in which refusals name them."""
 
-    __slots__ = ("_stated", "counted", "slots", "tokens")
+    __slots__ = ("buckets", "counted", "slots", "tokens")
 
-    def __init__(self, stated: Sequence[tuple[RateKey, int]]) -> None:
-        """`stated`: the limits, from which the buckets are made."""
-        self._stated = stated
-        self.counted: tuple[Bucket, ...] = ()
-        self.slots: tuple[Bucket, ...] = ()
-        self.tokens: tuple[Bucket, ...] = ()
-
-    def fill(self, book: "RateBook") -> "Plan":
-        """Take the buckets from `book`: at first, and again when some of them are gone."""
-        made = [book.bucket(key, limit) for key, limit in self._stated]
-        self.counted = tuple(b for b in made if b.key.kind is LimitKind.REQUESTS)
-        self.slots = tuple(b for b in made if b.key.kind is LimitKind.PARALLEL)
-        self.tokens = tuple(b for b in made if b.key.kind is LimitKind.TOKENS)
-        return self
+    def __init__(self, buckets: Sequence[Bucket]) -> None:
+        self.counted = tuple(b for b in buckets if b.key.kind is LimitKind.REQUESTS)
+        self.slots = tuple(b for b in buckets if b.key.kind is LimitKind.PARALLEL)
+        self.tokens = tuple(b for b in buckets if b.key.kind is LimitKind.TOKENS)
+        self.buckets = (*self.counted, *self.slots, *self.tokens)
 
     @property
-    def buckets(self) -> tuple[Bucket, ...]:
-        """All of them."""
-        return (*self.counted, *self.slots, *self.tokens)
+    def outdated(self) -> bool:
+        """Some of its buckets have been forgotten: another plan is needed."""
+        return any(bucket.gone for bucket in self.buckets)
 
 
 def stated_limits(limits: Iterable[Limits]) -> list[tuple[RateKey, int]]:
@@ -241,6 +232,10 @@ class RateBook:
             bucket.mark = 0
             self.touched[bucket] = None
         return bucket
+
+    def plan(self, stated: Iterable[tuple[RateKey, int]]) -> Plan:
+        """The buckets of some limits."""
+        return Plan([self.bucket(key, limit) for key, limit in stated])
 
     def turn(self, window: int) -> None:
         """It is `window` now. Windows do not go back, unless the clock was set back by more than one."""

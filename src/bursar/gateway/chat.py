@@ -25,6 +25,7 @@ from bursar.domain.permissions import LLM_ROUTES, check_route
 from bursar.domain.principals import Principal
 from bursar.domain.routing import shuffle
 from bursar.gateway.access import check_model
+from bursar.gateway.admit import Admission
 from bursar.gateway.attribution import AttributionRules, attribute
 from bursar.gateway.books import Books
 from bursar.gateway.call import Attempt, Call, Charge, Estimate
@@ -99,6 +100,7 @@ class ChatCompletions:
         *,
         authenticator: Authenticator,
         models: ModelTable,
+        admission: Admission,
         transport: Transport,
         books: Books,
         budgets: BudgetKeeper,
@@ -111,6 +113,7 @@ class ChatCompletions:
         """`texts`: where prompts are stored; None: they are not."""
         self._authenticator = authenticator
         self._models = models
+        self._admission = admission
         self._transport = transport
         self._books = books
         self._budgets = budgets
@@ -132,7 +135,12 @@ class ChatCompletions:
             chat = self._read(request, model)
             call = self._begin(request, reply, principal, chat, call_id)
             deployment = self._route(call)
-            await self._serve(call, deployment)
+            call.admitted = self._admission.at_once(call, deployment) or await self._admission.in_turn(call, deployment)
+            # Budgets come second, here: what they refuse is withdrawn from the rates first (`call.admitted.withdraw`).
+            try:
+                await self._serve(call, deployment)
+            finally:
+                call.admitted.end()
         except Refusal as refusal:
             if isinstance(refusal, BudgetExceeded):
                 refusal.status = self._settings.budget_exceeded_status
@@ -168,7 +176,10 @@ class ChatCompletions:
         """The deployment that serves the call. Raises Refusal."""
         group = self._models.find(call.group)
         check_model(call.principal, call.group, group)
-        deployment = shuffle(group.serving, draw=random.random())
+        serving = group.serving
+        if len(serving) > 1:
+            serving = self._admission.with_room(serving)
+        deployment = shuffle(serving, draw=random.random())
         if deployment.upstream is None:
             raise NotBuilt(f"Models of the provider {deployment.provider} are not served by this release yet.")
         if self._settings.refuse_unpriced and deployment.prices.at(self._books.now_us() / 1e6) is None:
@@ -397,6 +408,7 @@ class ChatCompletions:
 
     def _settle(self, call: Call, attempt: Attempt, charge: Charge, failure: LoggedFailure | None = None) -> None:
         self._books.settle(call, attempt, charge, failure=failure)
+        call.admitted.settle(call.chat, charge.usage, charge.evidence)
         self._key_spend.add(call.principal, charge.cost)
 
     async def _on_disk(self) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -65,8 +65,10 @@ class Adopter:
         host: str,
         keep_s: float,
         clock_us: Callable[[], int],
+        adopted: Callable[[JournalId], Awaitable[None]] | None = None,
     ) -> None:
-        """`own`: the journal that `recorder` writes; `appended` is called after each record, for its poster to look."""
+        """`own`: the journal that `recorder` writes; `appended` is called after each record, for its poster to look.
+        `adopted` is called with each journal whose process is certain to have ended."""
         self._store = store
         self._budgets = budgets
         self._root = root
@@ -76,6 +78,7 @@ class Adopter:
         self._host = host
         self._keep_s = keep_s
         self._clock_us = clock_us
+        self._adopted = adopted
         self._told: set[Path] = set()
         """Journals that could not be adopted, of which we have said so: they are tried again, in silence."""
 
@@ -117,6 +120,8 @@ class Adopter:
                 await self._budgets.release(journal_id, poster.epoch)
                 log.warning("journal.adopted id=%s posted=%d open=%d", directory.name, poster.posted_sequence, marked)
             put_by(directory)
+            if self._adopted is not None:
+                await self._adopted(JournalId(directory.name))
         finally:
             reader.close()
             lock.release()

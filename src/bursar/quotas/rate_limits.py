@@ -1,8 +1,8 @@
-"""The rate limiter of one worker: admits from memory, and keeps its shares of the limits in step with the other workers'.
+"""The rate limiter of one worker: admits from memory, and keeps its shares of the limits in step with the others'.
 
 One statement a second goes to the store (`_PACE_S`), whatever the number of limits. A call that finds no share for it,
-where one may be had, waits for the next statement, which then goes at once: for that there is a credit, small enough that
-it hardly adds to their number.
+where one may be had, waits for the next statement, which then goes at once: for that there is a credit, small enough
+that it hardly adds to their number.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from bursar.quotas.store_clock import StoreClock, steady_s
 log = logging.getLogger(__name__)
 
 _PACE_S = 1.0
-_IDLE_PACE_S = 60.0
-"""Without any limit in use: only to be known as a worker."""
+_IDLE_PACE_S = 5.0
+"""Without any limit in use: to be known as a worker, and to know of others."""
 _AGAIN_S = 0.2
 """Between statements while calls wait."""
 _GAP_S = 0.005
@@ -63,7 +63,7 @@ class RateLimiter:
         stated = stated_limits(limits)
         if not stated:
             return None
-        plan = Plan(stated).fill(self._book)
+        plan = self._book.plan(stated)
         self._wake.set()
         return plan
 
@@ -78,9 +78,8 @@ class RateLimiter:
     async def admit_in_turn(self, plan: Plan, need: Need) -> Hold:
         """See `ports.RateLimits.admit_in_turn`."""
         deadline_s = steady_s() + PATIENCE_S
+        waited = False
         while True:
-            if any(bucket.gone for bucket in plan.buckets):
-                plan.fill(self._book)
             now_s = steady_s()
             self._turn(now_s)
             if self._shares.usable(now_s) and (hold := self._book.admit(plan, need)) is not None:
@@ -89,12 +88,13 @@ class RateLimiter:
             assert lacking is not None, "without a lease there are no shares"
             if now_s >= deadline_s or self._shares.hopeless(lacking, need.of(lacking), now_s):
                 raise self._refusal(lacking, need.of(lacking), now_s)
+            self._asked |= not waited
+            waited = True
             await self._until_answered(plan, need, deadline_s - now_s)
 
     async def _until_answered(self, plan: Plan, need: Need, timeout_s: float) -> None:
         buckets = self._shares.wait(plan, need)
         self._waiting += 1
-        self._asked = True
         self._wake.set()
         try:
             await asyncio.wait({self._answered}, timeout=timeout_s)
@@ -118,6 +118,17 @@ class RateLimiter:
             reset_at_s=reset_at_s,
             retry_after_s=max(1, math.ceil(reset_at_s - at_s)),
         )
+
+    def has_room(self, plan: Plan) -> bool:
+        """See `ports.RateLimits.has_room`."""
+        self._turn(steady_s())
+        window = self._book.window
+        for bucket in plan.buckets:
+            if bucket.windowed and bucket.window != window:
+                bucket.turn(window)
+            if bucket.remaining <= 0:
+                return False
+        return True
 
     def reset_at_s(self) -> float:
         """See `ports.RateLimits.reset_at_s`."""
@@ -149,7 +160,7 @@ class RateLimiter:
                 async with asyncio.timeout(left_s):
                     await self._wake.wait()
             except TimeoutError:
-                return
+                pass  # and look again: those who waited may have been served
 
     def _due_s(self) -> float:
         """When the next statement is to be sent."""
@@ -176,7 +187,7 @@ class RateLimiter:
                 answer = await self._store.share(self._instance, statement, lease_s=self._lease_s)
         except (StoreError, TimeoutError) as error:
             if not self._shares.away:
-                log.warning("rates.store_away reason=%s", error or "no answer in time")
+                log.warning("rates.store_away reason=%s", _reason(error))
             self._shares.unanswered(statement)
         except BaseException:
             self._shares.unanswered(statement)
@@ -202,4 +213,8 @@ class RateLimiter:
                     await self._store.share(self._instance, statement, lease_s=self._lease_s)
                 await self._store.end(self._instance)
         except (StoreError, TimeoutError) as error:
-            log.warning("rates.not_left reason=%s", error or "no answer in time")
+            log.warning("rates.not_left reason=%s", _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or "no answer in time"
