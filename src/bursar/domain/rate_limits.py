@@ -113,8 +113,11 @@ class Bucket:
     @property
     def remaining(self) -> int:
         """What may still be used, as far as this worker knows: of its own share, and of what nobody had."""
-        free = max(0, self.limit - self.share_there - self.others_share)
-        return max(0, min(self.share + free, self.limit) - self.used)
+        room = self.limit
+        if self.share < room:
+            free = max(0, room - self.share_there - self.others_share)
+            room = min(self.share + free, room)
+        return max(0, room - self.used)
 
 
 class Plan:
@@ -268,7 +271,8 @@ class RateBook:
 
     def admit(self, plan: Plan, need: Need) -> Hold | None:
         """Take what the call needs from all buckets, or nothing from any."""
-        if self.lacking(plan, need) is not None:
+        held = self._held_by(plan, need)
+        if held is None:
             return None
         for bucket in plan.counted:
             bucket.used += 1
@@ -279,11 +283,31 @@ class RateBook:
             bucket.window = self.window
             if bucket.used > bucket.mark:
                 self.touch(bucket)
-        held = []
-        for bucket in plan.tokens:
-            amount = need.of(bucket)
+        for bucket, amount in held:
             bucket.used += amount
-            held.append((bucket, amount))
             if bucket.used > bucket.mark:
                 self.touch(bucket)
         return Hold(self, plan, held)
+
+    def _held_by(self, plan: Plan, need: Need) -> list[tuple[Bucket, int]] | None:
+        """The tokens to be held, if there is room for all. What `lacking` and `Need.of` say in other words stands here
+        again, because this is done for every call."""
+        window = self.window
+        for bucket in plan.counted:
+            if bucket.window != window:
+                bucket.turn(window)
+            if bucket.used >= bucket.share:
+                return None
+        for bucket in plan.slots:
+            if bucket.used >= bucket.share:
+                return None
+        held = []
+        prompt, guess = need
+        for bucket in plan.tokens:
+            if bucket.window != window:
+                bucket.turn(window)
+            amount = prompt + min(guess, bucket.limit // 4) or 1
+            if bucket.used + amount > bucket.share:
+                return None
+            held.append((bucket, amount))
+        return held

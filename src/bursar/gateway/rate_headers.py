@@ -31,13 +31,12 @@ _RESETS = {LimitKind.REQUESTS: b"x-ratelimit-reset-requests", LimitKind.TOKENS: 
 class RateLines:
     """The fields that tell of one plan's buckets; all but the numbers is made once."""
 
-    __slots__ = ("_named", "_plain", "_resets", "_until_reset_s")
+    __slots__ = ("_buckets", "_plain", "_resets", "_template", "_until_reset_s")
 
     def __init__(self, buckets: Iterable[Bucket], *, model: str, until_reset_s: Callable[[], int]) -> None:
         """`model`: the public name of the model that is asked for. `until_reset_s`: seconds left of the window."""
         self._until_reset_s = until_reset_s
-        self._named: list[tuple[bytes, Bucket]] = []
-        """Fields up to the number that changes, and whose it is."""
+        named: list[tuple[bytes, Bucket]] = []  # fields up to the number that changes, and whose it is
         self._plain: list[tuple[bytes, bytes, Bucket]] = []
         """Fields that the provider's own of the same name go before."""
         kinds: dict[LimitKind, None] = {}
@@ -54,14 +53,16 @@ class RateLines:
             if known is not bucket:  # of several tags the tightest
                 if known.limit <= bucket.limit:
                     continue
-                self._named = [one for one in self._named if one[1] is not known]
+                named = [one for one in named if one[1] is not known]
                 first[scope, kind] = bucket
-            self._named += _fields(bucket, model)
+            named += _fields(bucket, model)
+        self._template: bytes = b"".join(field.replace(b"%", b"%%") + b"%d\r\n" for field, _ in named)
+        self._buckets = [bucket for _, bucket in named]
         self._resets = [_RESETS[kind] for kind in kinds if kind in _RESETS]
 
     def lines(self, upstream: RawHeaders) -> FieldLines:
         """As things stand now. `upstream`: the provider's headers."""
-        found = [b"%b%d\r\n" % (field, bucket.remaining) for field, bucket in self._named]
+        found = [self._template % tuple([bucket.remaining for bucket in self._buckets])]
         theirs = {name for name, _ in upstream if name.startswith(b"x-ratelimit-")}
         for name, limit, bucket in self._plain:
             if name not in theirs:
