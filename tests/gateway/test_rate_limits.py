@@ -438,7 +438,8 @@ async def test_four_gateways_under_uneven_load(start_gateway: StartGateway) -> N
 
     async def call(number: int, times: int, pause_s: float) -> None:
         for _ in range(times):
-            served[number] += (await gateways[number].chat("at/tokens=1", key=key)).status == 200
+            answer = await gateways[number].chat("at/tokens=1", key=key)
+            served[number] += answer.status == 200
             await asyncio.sleep(pause_s)
 
     await asyncio.gather(*(call(number, 5, 0.2) for number in range(1, 4)), *(call(0, 60, 0.2) for _ in range(3)))

@@ -57,8 +57,8 @@ class Bucket:
         "others_share",
         "planned_s",
         "planned_used",
-        "rate",
         "recalled",
+        "recent",
         "refused",
         "share",
         "share_there",
@@ -97,8 +97,8 @@ class Bucket:
         """Another worker needs more than it has."""
         self.short_since_s: float | None = None
         """Since when the store knows that we need more than we have."""
-        self.rate = 0.0
-        """Of use, tried or made, a second."""
+        self.recent = 0.0
+        """What was wanted of late, used or refused; fades with time."""
         self.planned_s = 0.0
         self.planned_used = 0
 

@@ -34,16 +34,14 @@ ROWS_MAX = 2000
 """In one statement; what is left waits for the next."""
 PATIENCE_S = 1.5
 """After so long a shortage everybody has given up what they could."""
-_AHEAD_S = 10.0
-"""For how long the use of the last seconds is expected to go on."""
+_HALF_LIFE_S = 5.0
+"""How soon what was wanted is half forgotten: as much is expected to be wanted in as many seconds."""
 _SMALL = 10
-"""Of a limit below so many times the workers nobody keeps for later what is not used now."""
+"""Of a limit below so many times the workers nobody keeps for later what somebody else needs now."""
 _SWEPT_IN = 30
 """Statements in which every bucket is looked at."""
 _LATER = 5
 """After so many statements they are thought about again."""
-_PACE_S = 0.5
-"""Use over a shorter time says nothing about its pace."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,19 +282,21 @@ class WorkerShares:
         return target(limit=bucket.limit, demand=demand, others_demand=bucket.others_demand, workers=self.workers)
 
     def _demand(self, bucket: Bucket, used: int, now_s: float) -> int:
-        """What it needs: what is used and waited for, and of windows what the next seconds will use at this pace."""
-        ahead = bucket.refused
+        """What it needs: what is used and waited for, and of windows as much as was wanted in the last seconds."""
+        wanted, bucket.refused = bucket.refused, 0
         if bucket.windowed:
-            passed_s = now_s - bucket.planned_s
-            if passed_s >= _PACE_S:
-                pace = (max(0, used - bucket.planned_used) + bucket.refused) / passed_s
-                bucket.rate = pace if passed_s > _AHEAD_S / 2 else (bucket.rate + pace) / 2
-                bucket.planned_s, bucket.planned_used, bucket.refused = now_s, used, 0
-            ahead = int(bucket.rate * _AHEAD_S)
+            wanted += max(0, used - bucket.planned_used)
+            bucket.recent = bucket.recent * 0.5 ** ((now_s - bucket.planned_s) / _HALF_LIFE_S) + wanted
+            bucket.planned_s, bucket.planned_used = now_s, used
+            wanted = int(bucket.recent)
         else:
-            ahead += bucket.used // 4
-            bucket.refused = 0
-        return min(bucket.limit, used + bucket.waiting + ahead)
+            wanted += used // 4
+        if bucket.recalled and self._small(bucket):
+            wanted = 0
+        return min(bucket.limit, used + bucket.waiting + wanted)
+
+    def _small(self, bucket: Bucket) -> bool:
+        return bucket.limit < _SMALL * self.workers
 
     def _give_up(self, bucket: Bucket, *, keep: int, want: int, demand: int) -> bool:
         """Shrink the share to what is right, where somebody needs the rest; else only what is much too much, and not
@@ -307,7 +307,7 @@ class WorkerShares:
         if not bucket.recalled:
             if demand and over * 4 <= bucket.share:
                 return False
-            if bucket.limit >= _SMALL * self.workers:
+            if not self._small(bucket):
                 want = max(want, keep)
         bucket.share = min(want, bucket.share)
         return True
