@@ -133,7 +133,8 @@ class WorkerShares:
         self.away = False
         """The last statement was not answered."""
         self.urgent = False
-        """Something was given up that others wait for, or is to be claimed: the next statement should not wait."""
+        """Something was given up that others wait for, is to be claimed, or did not fit into the last statement: the
+        next one should not wait."""
         self._number = 0
         self._incarnation = 1
         self._fresh = True
@@ -210,7 +211,7 @@ class WorkerShares:
             if (ask := self._ask(bucket, now_s, last=last)) is not None:
                 asks.append(ask)
                 self._sent.append(bucket)
-        self.urgent = False
+        self.urgent = self._claim is None and not last and len(touched) > 0  # more than fits into one statement
         return Statement(
             number=self._number,
             incarnation=self._incarnation,

@@ -103,9 +103,9 @@ class RateLimiter:
             self._shares.wait_no_more(buckets, need)
 
     def _refusal(self, bucket: Bucket, amount: int, now_s: float) -> RateLimitReached | StoreUnavailable:
-        """Why there is no room in `bucket`: the limit, or that its share cannot be had."""
-        out_of_touch = self._shares.away or now_s > self._shares.until_s
-        if out_of_touch and bucket.share < amount <= bucket.limit:
+        """Why there is no room in `bucket`: the limit, or that nobody could be asked for a share of it."""
+        unasked = self._shares.away or now_s > self._shares.until_s or bucket.short_since_s is None
+        if unasked and bucket.share < amount <= bucket.limit - bucket.used:
             return StoreUnavailable("this process has no share of a rate limit, and cannot ask for one")
         bucket.refused += amount
         at_s = self._clock.now_s()
