@@ -450,3 +450,32 @@ async def test_four_gateways_under_uneven_load(start_gateway: StartGateway) -> N
 
 async def test_the_master_key_is_not_limited(gateway: Gateway) -> None:
     assert limits_in(await gateway.chat("at/tokens=1", key=MASTER_KEY)) == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("limit", ["rpm_limit", "tpm_limit"])
+async def test_four_gateways_under_load_that_moves_for_three_minutes(start_gateway: StartGateway, limit: str) -> None:
+    """Twice what is allowed, at one gateway, then at another: each whole minute uses nearly all of its limit."""
+    gateways = [await start_gateway() for _ in range(4)]
+    each = PROMPT_TOKENS + 4
+    key = await gateways[0].new_key(**{limit: 120 if limit == "rpm_limit" else 120 * each})
+    left_s = 60 - time.time() % 60
+    await asyncio.sleep(left_s + 0.2)
+    begun = time.time() // 60
+    served: Counter[float] = Counter()
+    hot = 0
+
+    async def client(number: int) -> None:
+        nonlocal hot
+        while (minute := time.time() // 60) < begun + 3:
+            if time.time() % 60 < 59.5:  # else it is not certain in which minute it counts
+                target = hot if number else (hot + 1) % 4
+                answer = await gateways[target].chat("at/tokens=4", key=key)
+                served[minute] += answer.status == 200
+            await asyncio.sleep(0.25 if number else 3)
+            hot = int(time.time() // 25) % 4
+
+    await asyncio.gather(*(client(number) for number in range(2)))
+    counts = [served[begun + minute] for minute in range(3)]
+    assert max(counts) <= 120
+    assert min(counts) >= 0.95 * 120, counts
