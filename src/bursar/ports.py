@@ -250,7 +250,7 @@ class BudgetHold(Protocol):
 
 
 class BudgetAccount(Protocol):
-    """The budgets that apply to one call."""
+    """The budgets that apply to calls of one kind, each in the period of the moment."""
 
     def hold_now(self, plan: HoldPlan) -> BudgetHold | None:
         """Hold what the call may cost at most, if that is at hand and nobody waits for it."""
@@ -266,7 +266,7 @@ class BudgetKeeper(Protocol):
     """Holds money for calls (`quotas.budgets`)."""
 
     def account(self, limits: Sequence[Limits]) -> BudgetAccount | None:
-        """The budgets among `limits`, in the periods of this moment; None: there are none."""
+        """The budgets among `limits`, for all calls of their kind; None: there are none."""
 
 
 class BudgetStore(Protocol):

@@ -141,9 +141,6 @@ class Worker:
         )
         rate_shares = PostgresRateShares(database)
         rates = RateLimiter(rate_shares, journal.id, lease_s=plan.config.bursar.rate_lease_s)
-        admission = Admission(
-            rates, limit_directory, TokenMeter(general.token_rate_limit_type), gateway=_gateway_limits(plan.config)
-        )
         books = Books(
             GroupCommit(journal, appended=poster.notify),
             log_rows=not general.disable_spend_logs,
@@ -156,6 +153,13 @@ class Worker:
             epoch=lambda: poster.epoch,
             calendar=_calendar(plan.config),
             wait_s=plan.config.bursar.budget_wait_s,
+        )
+        admission = Admission(
+            rates,
+            budgets,
+            limit_directory,
+            TokenMeter(general.token_rate_limit_type),
+            gateway=_gateway_limits(plan.config),
         )
 
         def missed() -> None:
@@ -179,7 +183,7 @@ class Worker:
         )
         texts = Texts(PostgresTexts(database)) if general.store_prompts_in_spend_logs else None
         keeper = None if texts is None or general.disable_spend_logs else TextKeeper(texts.keep)
-        handler = _handler(plan, books, budgets, directory, keys, admission, transport, state, keeper)
+        handler = _handler(plan, books, directory, keys, admission, transport, state, keeper)
         server = HttpServer(handler, _limits(plan.config))
 
         posting = self._tasks.start(self._post(poster, texts))
@@ -304,7 +308,6 @@ class _State:
 def _handler(
     plan: WorkerPlan,
     books: Books,
-    budgets: Budgets,
     directory: Directory,
     keys: PostgresKeys,
     admission: Admission,
@@ -329,7 +332,6 @@ def _handler(
         admission=admission,
         transport=transport,
         books=books,
-        budgets=budgets,
         headers=HeaderWriter(key_spend, hide_organization=config.bursar.forward_upstream_headers == "safe"),
         key_spend=key_spend,
         deadlines=state.deadlines,
@@ -400,7 +402,6 @@ def _chat_settings(config: Config) -> ChatSettings:
         drain_s=own.drain_s if own.on_disconnect == "drain" else 0.0,
         max_response_bytes=own.max_response_bytes,
         refuse_unpriced=own.unknown_price == "refuse",
-        limits=() if (gateway := _gateway_limits(config)) is None else (gateway,),
         budget_exceeded_status=litellm.budget_exceeded_status_code,
         default_model=general.completion_model,
         usage_for_all=general.always_include_stream_usage is True,

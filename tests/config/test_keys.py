@@ -108,6 +108,8 @@ ACTIVE_THIS_RELEASE: Mapping[str, set[str]] = {
         "tpm",
         "request_timeout",
         "max_budget",
+        "max_end_user_budget",
+        "max_end_user_budget_id",
         "budget_duration",
         "budget_exceeded_status_code",
         "budget_reset_time",

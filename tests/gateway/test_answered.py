@@ -32,7 +32,6 @@ async def test_ended_while_its_record_is_written(tmp_path: Path, end: str) -> No
         admission=nothing,
         transport=nothing,
         books=Books(commit),
-        budgets=nothing,
         headers=nothing,
         key_spend=nothing,
         deadlines=deadlines,

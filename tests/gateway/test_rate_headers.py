@@ -94,6 +94,7 @@ def test_which_the_providers_own_go_before() -> None:
     [
         (Scope(ScopeKind.KEY, "0f"), "api_key: 0f"),
         (member_scope("t", "u/1"), "team_member: t:u/1"),
+        (member_scope("t/1%", "u"), "team_member: t/1%:u"),
         (key_model_scope("0f", "openai/gpt"), "model_per_key: 0f:openai/gpt"),
         (Scope(ScopeKind.GATEWAY, ""), "global: gateway"),
         (Scope(ScopeKind.END_USER, "a/b"), "end_user: a/b"),

@@ -1,7 +1,8 @@
 """Whether a call may be made now: the limits that apply to it, and what it takes of them until it has ended.
 
-Rate limits come first: they are decided at once, from memory, all or none. A call for which nothing is limited passes
-in a fraction of a microsecond.
+This is the one place that knows who is limited. Rate limits come first: a call takes of them once, whatever becomes of
+it. Then each of its attempts holds money (`hold`). Both are decided from memory, all or none; a call for which nothing
+is limited passes in a fraction of a microsecond.
 """
 
 from collections import OrderedDict
@@ -11,14 +12,16 @@ from dataclasses import dataclass, field
 from bursar.domain.errors import StoreUnavailable, Unavailable
 from bursar.domain.ids import DeploymentId, KeyHash
 from bursar.domain.limits import Limits
+from bursar.domain.prices import Price
 from bursar.domain.principals import Principal
 from bursar.domain.rate_limits import Need, Plan
 from bursar.gateway.admitted import UNLIMITED, Admitted, Applied, HeldTokens
 from bursar.gateway.call import Call
+from bursar.gateway.hold_plan import hold_plan
 from bursar.gateway.models import Deployment
 from bursar.gateway.rate_headers import RateLines, refusal
 from bursar.gateway.token_meter import TokenMeter
-from bursar.ports import LimitLookup, RateLimitReached, RateLimits
+from bursar.ports import BudgetHold, BudgetKeeper, LimitLookup, RateLimitReached, RateLimits
 
 _CALLERS_MAX = 100_000
 _WAYS_MAX = 1000
@@ -37,10 +40,17 @@ class Admission:
     """Admits calls."""
 
     def __init__(
-        self, rates: RateLimits, named: LimitLookup, meter: TokenMeter, *, gateway: Limits | None = None
+        self,
+        rates: RateLimits,
+        budgets: BudgetKeeper,
+        named: LimitLookup,
+        meter: TokenMeter,
+        *,
+        gateway: Limits | None = None,
     ) -> None:
         """`named`: the limits of end users and tags. `gateway`: those of everything that goes through."""
         self._rates = rates
+        self._budgets = budgets
         self._named = named
         self._meter = meter
         self._gateway = gateway
@@ -101,6 +111,20 @@ class Admission:
             raise _unavailable("A rate limit cannot be shared with other processes of the gateway") from None
         return Admitted(applied, hold, tokens)
 
+    async def hold(self, call: Call, deployment: Deployment, price: Price | None) -> BudgetHold | None:
+        """Hold the most that an attempt of an admitted call can cost; None: no budget applies to it, or it is free.
+
+        Raises BudgetExceeded; InvalidRequest, UnboundedCost: it is not known what it can cost; Unavailable: the
+        database is needed.
+        """
+        account = call.admitted.account
+        if account is None:
+            return None
+        plan = hold_plan(call.request, call.chat, deployment, price)
+        if plan is None:
+            return None
+        return account.hold_now(plan) or await account.hold(plan)
+
     def _need(self, call: Call, deployment: Deployment, plan: Plan) -> tuple[Need, HeldTokens | None]:
         if not plan.tokens:
             return _ONE, None
@@ -154,6 +178,7 @@ class Admission:
             limits,
             plan,
             None if plan is None else RateLines(plan.buckets, model=model, until_reset_s=self._rates.until_reset_s),
+            self._budgets.account(limits),
         )
 
 

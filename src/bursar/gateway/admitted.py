@@ -8,6 +8,7 @@ from bursar.domain.rate_limits import Hold, Plan
 from bursar.domain.usage import Usage
 from bursar.gateway.rate_headers import RateLines
 from bursar.gateway.token_meter import TokenMeter
+from bursar.ports import BudgetAccount
 from bursar.wire.http import FieldLines, RawHeaders
 from bursar.wire.openai_chat import ChatRequest
 
@@ -17,10 +18,12 @@ class Applied:
     """What applies to one kind of call: a caller, a model, a deployment, an end user, tags."""
 
     limits: tuple[Limits, ...] = ()
-    """All of them, money included."""
+    """All of them, of rates and money."""
     plan: Plan | None = None
     """Of rates; None: none is limited."""
     lines: RateLines | None = None
+    account: BudgetAccount | None = None
+    """Of money; None: there is no budget."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -45,8 +48,13 @@ class Admitted:
 
     @property
     def limits(self) -> tuple[Limits, ...]:
-        """All limits that apply to the call, money included."""
+        """All limits that apply to the call, of rates and money."""
         return self._applied.limits
+
+    @property
+    def account(self) -> BudgetAccount | None:
+        """The budgets that apply to the call; None: there are none."""
+        return self._applied.account
 
     def settle(self, chat: ChatRequest, usage: Usage, evidence: Evidence) -> None:
         """The call has used this: the tokens held for it are exchanged for these."""
@@ -61,7 +69,7 @@ class Admitted:
             self._hold.end()
 
     def withdraw(self) -> None:
-        """The call is not made after all, for a reason that is no limit of rates: its request does not count either."""
+        """Nothing was sent, for a reason that is no limit of rates: the call's request does not count either."""
         if self._hold is not None:
             self._hold.withdraw()
 

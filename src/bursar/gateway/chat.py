@@ -18,7 +18,6 @@ from bursar.domain.accounting import Evidence
 from bursar.domain.accounting import Failure as LoggedFailure
 from bursar.domain.errors import BudgetExceeded, InvalidRequest, JournalError, NotBuilt, Refusal, Unavailable
 from bursar.domain.ids import CallId
-from bursar.domain.limits import Limits
 from bursar.domain.money import NanoUsd, usd_float
 from bursar.domain.outcomes import Outcome
 from bursar.domain.permissions import LLM_ROUTES, check_route
@@ -40,7 +39,6 @@ from bursar.gateway.failures import (
     upstream_failure,
 )
 from bursar.gateway.headers import HeaderWriter
-from bursar.gateway.hold_plan import hold_plan
 from bursar.gateway.kept_text import TextKeeper
 from bursar.gateway.key_spend import KeySpend
 from bursar.gateway.models import Deployment, ModelTable
@@ -48,7 +46,6 @@ from bursar.gateway.stream import StreamRelay
 from bursar.ports import (
     Authenticator,
     BudgetHold,
-    BudgetKeeper,
     FailureKind,
     Reply,
     Timeouts,
@@ -81,8 +78,6 @@ class ChatSettings:
     """How long an answer whose client has left is read on; 0: not at all (`on_disconnect: cancel`)."""
     max_response_bytes: int = 256 * 1024 * 1024
     refuse_unpriced: bool = False
-    limits: tuple[Limits, ...] = ()
-    """Of the whole gateway."""
     budget_exceeded_status: int = 422
     default_model: str | None = None
     """`general_settings.completion_model`: wins over what the request says."""
@@ -103,7 +98,6 @@ class ChatCompletions:
         admission: Admission,
         transport: Transport,
         books: Books,
-        budgets: BudgetKeeper,
         headers: HeaderWriter,
         key_spend: KeySpend,
         deadlines: Deadlines,
@@ -116,7 +110,6 @@ class ChatCompletions:
         self._admission = admission
         self._transport = transport
         self._books = books
-        self._budgets = budgets
         self._headers = headers
         self._key_spend = key_spend
         self._deadlines = deadlines
@@ -136,10 +129,11 @@ class ChatCompletions:
             call = self._begin(request, reply, principal, chat, call_id)
             deployment = self._route(call)
             call.admitted = self._admission.at_once(call, deployment) or await self._admission.in_turn(call, deployment)
-            # Budgets come second, here: what they refuse is withdrawn from the rates first (`call.admitted.withdraw`).
             try:
                 await self._serve(call, deployment)
             finally:
+                if call.attempt is None:
+                    call.admitted.withdraw()
                 call.admitted.end()
         except Refusal as refusal:
             if isinstance(refusal, BudgetExceeded):
@@ -238,7 +232,7 @@ class ChatCompletions:
     async def _open(self, call: Call, deployment: Deployment, timeouts: Timeouts) -> tuple[Attempt, UpstreamRequest]:
         """Hold what the attempt may cost and put it on record: from here on it may be sent. Raises Refusal."""
         assert deployment.upstream is not None
-        hold = await self._hold(call, deployment)
+        hold = await self._admission.hold(call, deployment, deployment.prices.at(self._books.now_us() / 1e6))
         try:
             if hold is not None and hold.bound is not None:
                 call.chat = deployment.upstream.bounded(call.chat, hold.bound)
@@ -264,19 +258,6 @@ class ChatCompletions:
         if hold is None:
             return estimate
         return Estimate(NanoUsd(hold.amount), estimate.prompt_tokens)
-
-    async def _hold(self, call: Call, deployment: Deployment) -> BudgetHold | None:
-        """What the call holds of its budgets; None: it has none, or is free. Raises Refusal."""
-        principal = call.principal
-        if not principal.limits and not principal.model_limits and not self._settings.limits:
-            return None
-        account = self._budgets.account((*_limits(call), *self._settings.limits))
-        if account is None:
-            return None
-        plan = hold_plan(call.request, call.chat, deployment, deployment.prices.at(self._books.now_us() / 1e6))
-        if plan is None:
-            return None
-        return account.hold_now(plan) or await account.hold(plan)
 
     def _relay(self, call: Call, attempt: Attempt) -> StreamRelay:
         assembly = None if self._texts is None else StreamAssembly()
@@ -478,17 +459,6 @@ class ChatCompletions:
         if not reply.gone and not reply.started:
             status, fields, body = refusal_answer(refusal)
             reply.send(status, fields + self._headers.refusal(call_id, principal), body)
-
-
-def _limits(call: Call) -> tuple[Limits, ...]:
-    """All limits that apply to the call."""
-    principal = call.principal
-    limits = principal.limits
-    if principal.model_limits:
-        name = call.group if call.group in principal.model_limits else call.group.rpartition("/")[2]
-        if (own := principal.model_limits.get(name)) is not None:
-            limits = (*limits, own)
-    return limits
 
 
 def _complaint(attempt: Attempt, error: UpstreamError, *, output: bool = False) -> AttemptFailure:

@@ -34,6 +34,7 @@ def hold_plan(request: Request, chat: ChatRequest, deployment: Deployment, price
     if price.free:
         return None
     members = chat.members
+    messages = bytes(members["messages"])
     if paid := _PAID_TOOLS & members.keys():
         name = min(paid)
         raise UnboundedCost(
@@ -41,11 +42,11 @@ def hold_plan(request: Request, chat: ChatRequest, deployment: Deployment, price
             "key without a budget.",
             param=name,
         )
-    only_text = _REFERRING.isdisjoint(members) and _is_text(members["messages"])
+    only_text = _REFERRING.isdisjoint(members) and _is_text(messages)
     prompt_tokens = most_prompt_tokens(
         Extent(
             body_bytes=len(request.body),
-            messages=bytes(members["messages"]).count(b'"role"'),
+            messages=messages.count(b'"role"'),
             tools="tools" in members or "functions" in members,
             only_text=only_text,
         ),
@@ -66,12 +67,11 @@ def hold_plan(request: Request, chat: ChatRequest, deployment: Deployment, price
     )
 
 
-def _is_text(messages: object) -> bool:
+def _is_text(messages: bytes) -> bool:
     """Whether all parts of the messages are text. An unknown kind of part is not."""
-    raw = bytes(messages)  # type: ignore[call-overload]  # msgspec.Raw
-    if b'"type"' not in raw:
+    if b'"type"' not in messages:
         return True
-    return all(kind in _TEXT_TYPES for kind in _TYPE.findall(raw))
+    return all(kind in _TEXT_TYPES for kind in _TYPE.findall(messages))
 
 
 def _count(deployment: Deployment, name: str) -> int | None:

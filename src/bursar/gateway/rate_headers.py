@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from bursar.domain.errors import RateLimited
-from bursar.domain.limits import Scope, ScopeKind
+from bursar.domain.limits import Scope, ScopeKind, parts_of
 from bursar.domain.rate_limits import Bucket, LimitKind
 from bursar.ports import RateLimitReached
 from bursar.wire.http import FieldLines, RawHeaders
@@ -22,7 +22,6 @@ _WORDS = {
     ScopeKind.TAG: "tag",
     ScopeKind.DEPLOYMENT: "deployment",
 }
-_PAIRS = frozenset({ScopeKind.KEY_MODEL, ScopeKind.TEAM_MEMBER})
 _NO_TOKEN = re.compile(r"[^A-Za-z0-9!#$%&'*+.^_`|~-]")
 """What the name of a header field cannot hold."""
 _RESETS = {LimitKind.REQUESTS: b"x-ratelimit-reset-requests", LimitKind.TOKENS: b"x-ratelimit-reset-tokens"}
@@ -100,4 +99,4 @@ def _value(scope: Scope) -> str:
     """Whom it is about. Pairs are written with a colon."""
     if scope.kind is ScopeKind.GATEWAY:
         return "gateway"
-    return scope.id.replace("/", ":", 1) if scope.kind in _PAIRS else scope.id
+    return ":".join(filter(None, parts_of(scope)))

@@ -159,7 +159,7 @@ def _limit(asked: BudgetAsk, found: _InForce | None) -> int:
 
 def _opening(asked: BudgetAsk, found: _InForce | None) -> int:
     """What was spent of a period before it had a window: the table's figure, if it is about this period."""
-    if found is None:
-        return 0
+    if found is None or (found.limit is None and asked.ends_at_s is not None):
+        return 0  # the table knows the spender and not the budget, so its figure is of all time
     same = asked.ends_at_s is None or found.reset_at_s is None or int(found.reset_at_s) == int(asked.ends_at_s)
     return found.spent if same else 0

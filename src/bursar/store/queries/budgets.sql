@@ -75,7 +75,7 @@ CROSS JOIN LATERAL (
     WHERE s.kind = 'organization' AND o.organization_id = s.first
     UNION ALL
     SELECT b.max_budget, e.spend, b.budget_reset_at
-    FROM "LiteLLM_EndUserTable" AS e JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = e.budget_id
+    FROM "LiteLLM_EndUserTable" AS e LEFT JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = e.budget_id
     WHERE s.kind = 'end_user' AND e.user_id = s.first
     UNION ALL
     SELECT b.max_budget, t.spend, b.budget_reset_at
