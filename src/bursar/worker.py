@@ -211,7 +211,7 @@ class Worker:
         background.start(self._watch_supervisor(), "watch")
         for sock in plan.sockets:
             await server.listen(sock, tls=plan.tls)
-        _quieten_collector()
+        quieten_collector()
         ready()
 
         await self._stopping.wait()
@@ -494,7 +494,7 @@ def _calendar(config: Config) -> Calendar:
         ) from error
 
 
-def _quieten_collector() -> None:
+def quieten_collector() -> None:
     """What was made at start stays, and calls leave hardly a cycle: the collector need not look so often, nor at all
     of it. Its usual pace costs a thirtieth of a call."""
     gc.collect()

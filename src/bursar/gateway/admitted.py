@@ -1,6 +1,7 @@
 """What a call has been given of the limits that apply to it, and how it gives it back."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bursar.domain.accounting import Evidence
 from bursar.domain.limits import Limits
@@ -26,8 +27,7 @@ class Applied:
     """Of money; None: there is no budget."""
 
 
-@dataclass(slots=True, frozen=True)
-class HeldTokens:
+class HeldTokens(NamedTuple):
     """What tokens are counted by."""
 
     meter: TokenMeter
