@@ -17,9 +17,9 @@ _DESCRIPTION = """\
 What a call costs, beside nginx as a plain proxy: CPU seconds from the operating system, added latency, memory, start.
 
 Four ways to the same provider (`bursar upstream`) get the same calls from the same load generator in turns: the
-direct one, nginx, Bursar with everything on (virtual key, journal, embedded PostgreSQL, prices, log rows), and the
-floor, which is Bursar's own HTTP server and client with nothing in between. At the end the ledger is compared with the
-provider's bill. docs/benchmarks.md explains the method and how to read the table.
+direct one, nginx, Bursar with everything on (virtual key with budget and limits, journal, embedded PostgreSQL, prices,
+log rows), and the floor, which is Bursar's own HTTP server and client with nothing in between. At the end the ledger is
+compared with the provider's bill. docs/benchmarks.md explains the method and how to read the table.
 """
 _EPILOG = """\
 Read the ratios, not the microseconds: those belong to the machine. Run it on a machine that does nothing else.

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from bench.admission import Cost
 from bench.figures import Figures, LatencyMetric, Load
 from bench.memory import MEGABYTE, Memory
 from bench.spread import Spread
@@ -15,6 +16,8 @@ RESIDENT_MAX_MB = 130.0
 GROWTH_MAX_MB = 2.0
 """What counts as no growth: 25 bytes a call over 80,000 of them. Less is the allocator's, which moves by pages."""
 SECOND_START_MAX_S = 1.5
+ADMISSION_MAX_US = 15.0
+"""Taking what a call needs of rates and budgets in eight scopes."""
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -31,7 +34,7 @@ class Gate(msgspec.Struct, frozen=True):
         return self.value <= self.limit
 
 
-def gates_of(figures: Figures, memory: Memory, second_start_s: Spread) -> list[Gate]:
+def gates_of(figures: Figures, memory: Memory, second_start_s: Spread, admission: Cost) -> list[Gate]:
     """All of them, on the medians of the run's rounds."""
     alone = figures.ratio("bursar", "nginx", Load.ALONE).median
     together = figures.ratio("bursar", "nginx", Load.TOGETHER).median
@@ -45,4 +48,5 @@ def gates_of(figures: Figures, memory: Memory, second_start_s: Spread) -> list[G
         Gate("memory of a worker, at most", memory.most / MEGABYTE, RESIDENT_MAX_MB, "MB"),
         Gate("memory of a worker, growth", memory.growth / MEGABYTE, GROWTH_MAX_MB, "MB"),
         Gate("second start", second_start_s.median, SECOND_START_MAX_S, "s"),
+        Gate("admission over 8 scopes", admission.taken.median, ADMISSION_MAX_US, "µs"),
     ]

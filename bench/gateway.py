@@ -1,4 +1,5 @@
-"""Bursar with everything on: `bursar serve` with a virtual key, journal, embedded PostgreSQL, prices and log rows."""
+"""Bursar with everything on: `bursar serve` with a virtual key that has a budget and limits, journal, embedded
+PostgreSQL, prices and log rows."""
 
 import http.client
 import socket
@@ -19,6 +20,14 @@ from bursar.store.embedded import EmbeddedPostgres
 PROVIDER_KEY = "sk-provider-key-of-the-gateway"
 """What it shows the provider: its part of the bill."""
 _MASTER_KEY = "sk-master-of-the-benchmark"
+_LIMITS = {
+    "max_budget": 1_000_000.0,
+    "budget_duration": "30d",
+    "rpm_limit": 10**9,
+    "tpm_limit": 10**12,
+    "max_parallel_requests": 10**6,
+}
+"""Of the virtual key: never reached, and checked for each call."""
 _POLL_S = 0.001
 _READY_S = 60.0
 _CLOCK_MARGIN = timedelta(milliseconds=2)
@@ -133,7 +142,9 @@ class Gateway:
             connection.request(
                 "POST",
                 "/key/generate",
-                body=msgspec.json.encode({"key_alias": f"bench-{time.time_ns()}", "models": [ANSWERS, STREAMS]}),
+                body=msgspec.json.encode(
+                    {"key_alias": f"bench-{time.time_ns()}", "models": [ANSWERS, STREAMS], **_LIMITS}
+                ),
                 headers={"authorization": f"Bearer {_MASTER_KEY}", "content-type": "application/json"},
             )
             answer = connection.getresponse()

@@ -14,6 +14,7 @@ _MODEL = """\
       input_cost_per_token: 0.000001
       cache_read_input_token_cost: 0.00000025
       output_cost_per_token: 0.000004
+    model_info: {{max_output_tokens: 4096}}
 """
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bench.admission import told
 from bench.figures import Figures, LatencyMetric, Load, Metric
 from bench.gates import Gate
 from bench.litellm import NAME as LITELLM
@@ -32,7 +33,16 @@ class _Row:
 
 def render(report: Report, figures: Figures) -> str:
     """The whole report."""
-    lines = [*_head(report), "", *_table(report, figures), "", *_memory(report), *_starts(report), ""]
+    lines = [
+        *_head(report),
+        "",
+        *_table(report, figures),
+        "",
+        *_memory(report),
+        *_starts(report),
+        *_admission(report),
+        "",
+    ]
     return "\n".join([*lines, *_books(report), "", *_gates(report)])
 
 
@@ -149,6 +159,13 @@ def _starts(report: Report) -> list[str]:
     return [
         f"Start to first answer, s: first {starts.first_s:.2f}, which makes the database; second {second};",
         f"  with this run's calls in the database {starts.full_s:.2f}",
+    ]
+
+
+def _admission(report: Report) -> list[str]:
+    return [
+        "Admission, CPU a call, with a budget and limits of requests, tokens and calls in each:",
+        *told(report.admission),
     ]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench import admission
 from bench.books import Agreement, BooksReader, compare
 from bench.figures import Figures
 from bench.gates import Gate, gates_of
@@ -46,6 +47,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """CPU of Bursar over nginx's, by load, round by round."""
     memory: Memory
     starts: Starts
+    admission: admission.Cost
     books: Agreement
     gates: list[Gate]
 
@@ -86,6 +88,8 @@ def run(sizes: Sizes, *, nginx: Path, litellm: Path | None, say: Say) -> tuple[R
         if litellm is not None:
             other = start_litellm(litellm, place, upstream, stack)
             measure_once(figures, Meter(upstream, once(sizes)), other, base, say)
+    say("admission")
+    admitting = admission.measure()
     starts = Starts(first_s, second_s, full_s)
     return (
         Report(
@@ -97,8 +101,9 @@ def run(sizes: Sizes, *, nginx: Path, litellm: Path | None, say: Say) -> tuple[R
             ratios=figures.ratios("bursar", "nginx"),
             memory=memory,
             starts=starts,
+            admission=admitting,
             books=books,
-            gates=gates_of(figures, memory, second_s),
+            gates=gates_of(figures, memory, second_s, admitting),
         ),
         figures,
     )

@@ -8,6 +8,7 @@ import msgspec
 
 from bursar.config.schema import DEFAULT_REQUEST_TIMEOUT_S, Config, DeploymentConfig
 from bursar.domain.errors import ConfigError
+from bursar.domain.limits import Limits, Scope, ScopeKind
 from bursar.domain.price_book import PriceBook
 from bursar.domain.prices import Price, overlay
 from bursar.domain.routing import wildcard_target
@@ -108,6 +109,7 @@ class ModelBuilder:
             prices=prices,
             timeouts=self._limits(total_s),
             stream_timeouts=self._limits(stream_s),
+            limits=self._limits_of(config),
             weight=config.weight,
             rpm=config.rpm,
             tpm=config.tpm,
@@ -115,6 +117,18 @@ class ModelBuilder:
             access_groups=config.model_info.access_groups,
             info=self._info(config, provider, resolved.upstream_model),
         )
+
+    def _limits_of(self, config: DeploymentConfig) -> Limits | None:
+        """What it may be asked for. `rpm` and `tpm` are weights, as for LiteLLM, unless a setting makes them limits."""
+        router = self._config.router
+        enforced = "enforce_model_rate_limits" in router.optional_pre_call_checks
+        limits = Limits(
+            scope=Scope(ScopeKind.DEPLOYMENT, config.id),
+            requests_per_minute=config.rpm if enforced else None,
+            tokens_per_minute=config.tpm if enforced else None,
+            parallel_calls=config.max_parallel_requests or router.default_max_parallel_requests,
+        )
+        return limits if limits.limiting else None
 
     def _upstream(self, config: DeploymentConfig, resolved: Resolved) -> ProviderChat:
         litellm = self._config.litellm

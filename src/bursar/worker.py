@@ -20,12 +20,14 @@ import uvloop
 
 from bursar.access.directory import Directory
 from bursar.access.keys import LitellmKeyForms
+from bursar.access.limit_directory import LimitDirectory
 from bursar.config.schema import Config
 from bursar.domain.errors import ConfigError, JournalTaken, StoreError
 from bursar.domain.ids import JournalId, KeyHash, uuid7
 from bursar.domain.limits import GATEWAY, Budget, Limits
 from bursar.domain.periods import Calendar
 from bursar.domain.price_book import PriceBook
+from bursar.gateway.admit import Admission
 from bursar.gateway.attribution import END_USER_HEADERS, AttributionRules
 from bursar.gateway.authenticate import KeyAuthenticator
 from bursar.gateway.books import Books, wall_us
@@ -38,6 +40,7 @@ from bursar.gateway.key_spend import KeySpend
 from bursar.gateway.metrics import Metrics
 from bursar.gateway.model_list import ModelList
 from bursar.gateway.paths import Paths
+from bursar.gateway.token_meter import TokenMeter
 from bursar.ledger.adoption import Adopter
 from bursar.ledger.confirmation import Confirmation, Posted, Synced
 from bursar.ledger.group_commit import GroupCommit
@@ -52,6 +55,7 @@ from bursar.model_setup import ModelBuilder
 from bursar.ports import BooksState, Transport
 from bursar.providers.native import NativeTransport
 from bursar.quotas.budgets import Budgets
+from bursar.quotas.rate_limits import RateLimiter
 from bursar.server import limits as server_limits
 from bursar.server.listener import HttpServer
 from bursar.store.auditor import Auditor, books_state
@@ -60,6 +64,8 @@ from bursar.store.changes import ChangeListener
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.keys import PostgresKeys
 from bursar.store.ledger import PostgresLedger
+from bursar.store.limits import PostgresLimits
+from bursar.store.rate_shares import PostgresRateShares
 from bursar.store.resets import PeriodSweeper
 from bursar.store.texts import PostgresTexts
 from bursar.tasks import TaskOwner
@@ -126,7 +132,12 @@ class Worker:
         ledger = PostgresLedger(database)
         reader = JournalReader(journal.directory, journal.id)
         went_back = asyncio.Event()
-        poster = Poster(ledger, reader, journal_id=journal.id, host=host, went_back=went_back.set)
+
+        def remember() -> None:
+            went_back.set()
+            budgets.remind()
+
+        poster = Poster(ledger, reader, journal_id=journal.id, host=host, went_back=remember)
         commit = GroupCommit(
             journal, appended=poster.notify, confirmation=_confirmation(own.durability, journal, poster)
         )
@@ -135,7 +146,15 @@ class Worker:
             keys, self._tasks, clock=time.monotonic, fresh_s=plan.config.general.user_api_key_cache_ttl_s
         )
         transport = _transport(plan.config)
-        general = plan.config.general
+        general, litellm = plan.config.general, plan.config.litellm
+        limit_directory = LimitDirectory(
+            PostgresLimits(database, default_budget_id=litellm.max_end_user_budget_id),
+            self._tasks,
+            clock=time.monotonic,
+            default_budget=litellm.max_end_user_budget_nano_usd,
+        )
+        rate_shares = PostgresRateShares(database)
+        rates = RateLimiter(rate_shares, journal.id, lease_s=plan.config.bursar.rate_lease_s)
         books = Books(
             commit,
             log_rows=not general.disable_spend_logs,
@@ -149,13 +168,26 @@ class Worker:
             calendar=_calendar(plan.config),
             wait_s=plan.config.bursar.budget_wait_s,
         )
+        admission = Admission(
+            rates,
+            budgets,
+            limit_directory,
+            TokenMeter(general.token_rate_limit_type),
+            gateway=_gateway_limits(plan.config),
+        )
+
+        def missed() -> None:
+            directory.forget_all()
+            limit_directory.forget_all()
+
         listener = ChangeListener(
             plan.listen_database,
             {
                 "bursar_keys": lambda payload: directory.forget(KeyHash(payload)),
                 "bursar_windows": budgets.told,
+                "bursar_limits": limit_directory.told,
             },
-            missed=directory.forget_all,
+            missed=missed,
         )
         state = _State(
             database_connected=lambda: listener.connected,
@@ -165,7 +197,7 @@ class Worker:
         )
         texts = Texts(PostgresTexts(database)) if general.store_prompts_in_spend_logs else None
         keeper = None if texts is None or general.disable_spend_logs else TextKeeper(texts.keep)
-        handler = _handler(plan, books, budgets, directory, keys, transport, state, keeper)
+        handler = _handler(plan, books, directory, keys, admission, transport, state, keeper)
         server = HttpServer(handler, _limits(plan.config))
 
         posting = self._tasks.start(self._post(poster, texts))
@@ -180,8 +212,10 @@ class Worker:
             keep_s=own.journal_keep_hours * 3600,
             clock_us=wall_us,
             went_back=went_back,
+            adopted=lambda dead: _end_shares(rate_shares, dead),
         )
         background = TaskOwner("background")
+        background.start(rates.run(), "rates")
         background.start(adopter.run(), "adopter")
         background.start(listener.run(), "listener")
         background.start(self._lease(budgets), "budgets")
@@ -192,7 +226,7 @@ class Worker:
         background.start(self._watch_supervisor(), "watch")
         for sock in plan.sockets:
             await server.listen(sock, tls=plan.tls)
-        _quieten_collector()
+        quieten_collector()
         ready()
 
         await self._stopping.wait()
@@ -202,11 +236,12 @@ class Worker:
         await background.cancel()
         ended = books.close()
         closed = commit.close() and ended
+        await self._unless_hurried(rates.leave())
         poster.stop()
         await self._unless_hurried(self._tasks.finish(_DRAIN_LEDGER_S))
         drained = await self._tasks.finish(_DRAIN_HURRIED_S) and poster.posted_sequence == journal.last_sequence
         if drained and closed and poster.epoch is not None:
-            await _release(budget_store, journal.id, poster.epoch)
+            await _release(budget_store, journal.id, poster.epoch, poster.posted_sequence)
         if not drained:
             log.warning("ledger.not_drained posted=%d last=%d", poster.posted_sequence, journal.last_sequence)
         posting.cancel()
@@ -300,9 +335,9 @@ class _State:
 def _handler(
     plan: WorkerPlan,
     books: Books,
-    budgets: Budgets,
     directory: Directory,
     keys: PostgresKeys,
+    admission: Admission,
     transport: Transport,
     state: _State,
     texts: TextKeeper | None,
@@ -321,9 +356,9 @@ def _handler(
     chat = ChatCompletions(
         authenticator=authenticator,
         models=models,
+        admission=admission,
         transport=transport,
         books=books,
-        budgets=budgets,
         headers=HeaderWriter(key_spend, hide_organization=config.bursar.forward_upstream_headers == "safe"),
         key_spend=key_spend,
         deadlines=state.deadlines,
@@ -355,6 +390,29 @@ def _on_loopback(sockets: Sequence[socket]) -> bool:
     return all(ip_address(sock.getsockname()[0]).is_loopback for sock in sockets)
 
 
+async def _end_shares(shares: PostgresRateShares, instance: JournalId) -> None:
+    """Free what a dead process had of rate limits; if that fails, its lease ends by itself."""
+    try:
+        await shares.end(instance)
+    except StoreError as error:
+        log.warning("rates.not_freed instance=%s reason=%s", instance, error)
+
+
+def _gateway_limits(config: Config) -> Limits | None:
+    """Of everything that goes through."""
+    general, litellm = config.general, config.litellm
+    amount = litellm.max_budget_nano_usd
+    at_a_time = [n for n in (general.global_max_parallel_requests, general.max_parallel_requests) if n is not None]
+    limits = Limits(
+        scope=GATEWAY,
+        budget=Budget(amount, litellm.budget_duration) if amount else None,  # LiteLLM's 0 means none here
+        requests_per_minute=litellm.rpm,
+        tokens_per_minute=litellm.tpm,
+        parallel_calls=min(at_a_time, default=None),
+    )
+    return limits if limits.limiting else None
+
+
 def _chat_settings(config: Config) -> ChatSettings:
     general, litellm, own = config.general, config.litellm, config.bursar
     mapped = tuple(h.header_name for h in general.user_header_mappings if h.role == "customer")
@@ -371,21 +429,11 @@ def _chat_settings(config: Config) -> ChatSettings:
         drain_s=own.drain_s if own.on_disconnect == "drain" else 0.0,
         max_response_bytes=own.max_response_bytes,
         refuse_unpriced=own.unknown_price == "refuse",
-        limits=_gateway_limits(config),
         budget_exceeded_status=litellm.budget_exceeded_status_code,
         default_model=general.completion_model,
         usage_for_all=general.always_include_stream_usage is True,
         forward_headers=_forwarded_headers(config),
     )
-
-
-def _gateway_limits(config: Config) -> tuple[Limits, ...]:
-    """Of everything that goes through."""
-    litellm = config.litellm
-    amount = litellm.max_budget_nano_usd
-    if not amount:
-        return ()  # LiteLLM's 0 means none here
-    return (Limits(scope=GATEWAY, budget=Budget(amount, litellm.budget_duration)),)
 
 
 def _forwarded_headers(config: Config) -> Callable[[RawHeaders], RawHeaders]:
@@ -448,10 +496,10 @@ def _limits(config: Config) -> server_limits.Limits:
     )
 
 
-async def _release(budgets: PostgresBudgets, instance: JournalId, epoch: int) -> None:
+async def _release(budgets: PostgresBudgets, instance: JournalId, epoch: int, posted: int) -> None:
     """Give back what was granted. If it cannot be told now, whoever finds the journal does."""
     try:
-        await budgets.release(instance, epoch)
+        await budgets.release(instance, epoch, posted)
     except (StoreError, JournalTaken) as error:
         log.warning("budgets.not_released reason=%s", error)
     except Exception:  # whatever it is, it must not keep the process from ending in order
@@ -475,7 +523,7 @@ def _calendar(config: Config) -> Calendar:
         ) from error
 
 
-def _quieten_collector() -> None:
+def quieten_collector() -> None:
     """What was made at start stays, and calls leave hardly a cycle: the collector need not look so often, nor at all
     of it. Its usual pace costs a thirtieth of a call."""
     gc.collect()

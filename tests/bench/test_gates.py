@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from bench.admission import Cost
 from bench.books import Agreement
 from bench.figures import Figures, LatencyMetric, Load, Metric
 from bench.gates import Gate, gates_of
@@ -33,6 +34,8 @@ GOOD_BOOKS = Agreement(
     answered=9, billed=9, booked=9, missing=0, unbilled=0, duplicate=0, apart=0, apart_nano_usd=0, other=[], examples=[]
 )
 MEMORY = Memory(idle=40_000_000, warm=50_000_000, after_calls={20: 51_000_000, 100: 52_000_000})
+ADMISSION = Cost(taken=spread_of([15.0]), given_back=spread_of([9.0]), unlimited=spread_of([1.0]))
+SLOW_ADMISSION = msgspec.structs.replace(ADMISSION, taken=spread_of([9.0, 15.1, 16.0]))
 
 
 def measured(cpu_s: float, result: Result = RESULT) -> Measured:
@@ -73,8 +76,9 @@ def report_of(
         ratios=figures.ratios("bursar", "nginx"),
         memory=memory,
         starts=Starts(2.0, spread_of([0.5]), 0.6),
+        admission=ADMISSION,
         books=books,
-        gates=gates_of(figures, memory, spread_of([0.5])),
+        gates=gates_of(figures, memory, spread_of([0.5]), ADMISSION),
     )
 
 
@@ -112,26 +116,37 @@ def test_a_limit_itself_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("gates", "expected"),
     [
-        (gates_of(figures_of([(0.01, 0.03)]), MEMORY, spread_of([1.5])), []),
-        (gates_of(figures_of([(0.01, 0.036)]), MEMORY, spread_of([0.5])), ["CPU per chunk, 200 streams"]),
+        (gates_of(figures_of([(0.01, 0.03)]), MEMORY, spread_of([1.5]), ADMISSION), []),
+        (gates_of(figures_of([(0.01, 0.036)]), MEMORY, spread_of([0.5]), ADMISSION), ["CPU per chunk, 200 streams"]),
         (
-            gates_of(figures_of([(0.01, 0.071)]), MEMORY, spread_of([0.5])),
+            gates_of(figures_of([(0.01, 0.071)]), MEMORY, spread_of([0.5]), ADMISSION),
             ["CPU per call, one connection", "CPU per call, 64 connections", "CPU per chunk, 200 streams"],
         ),
-        (gates_of(figures_of([(0.01, 0.03)], added_ms=2.1), MEMORY, spread_of([0.5])), ["latency added, p50"]),
-        (gates_of(figures_of([(0.01, 0.03)]), MEMORY, spread_of([1.6])), ["second start"]),
         (
-            gates_of(figures_of([(0.01, 0.03)]), Memory(40, 131_000_000, {20: 50, 100: 50}), spread_of([0.5])),
+            gates_of(figures_of([(0.01, 0.03)], added_ms=2.1), MEMORY, spread_of([0.5]), ADMISSION),
+            ["latency added, p50"],
+        ),
+        (gates_of(figures_of([(0.01, 0.03)]), MEMORY, spread_of([1.6]), ADMISSION), ["second start"]),
+        (
+            gates_of(
+                figures_of([(0.01, 0.03)]), Memory(40, 131_000_000, {20: 50, 100: 50}), spread_of([0.5]), ADMISSION
+            ),
             ["memory of a worker, at most"],
         ),
         (
-            gates_of(figures_of([(0.01, 0.03)]), Memory(40, 50, {20: 50, 60: 9, 100: 2_000_051}), spread_of([0.5])),
+            gates_of(
+                figures_of([(0.01, 0.03)]), Memory(40, 50, {20: 50, 60: 9, 100: 2_000_051}), spread_of([0.5]), ADMISSION
+            ),
             ["memory of a worker, growth"],
+        ),
+        (
+            gates_of(figures_of([(0.01, 0.03)]), MEMORY, spread_of([0.5]), SLOW_ADMISSION),
+            ["admission over 8 scopes"],
         ),
     ],
 )
 def test_each_bound(gates: list[Gate], expected: list[str]) -> None:
-    assert len(gates) == 7
+    assert len(gates) == 8
     assert failed(gates) == expected
 
 

@@ -99,7 +99,6 @@ for users there are max_internal_user_budget and max_end_user_budget
 
 Not active yet
   config.yaml: model_list[1].litellm_params.order: calls are spread over a group by simple-shuffle
-  config.yaml: litellm_settings.rpm: it will be a limit of the whole gateway, and limits nothing today
   config.yaml: router_settings.fallbacks: no other group is tried after a failure
   config.yaml: router_settings.default_fallbacks: no other group is tried after a failure
   config.yaml: router_settings.context_window_fallbacks: no other group is tried after a failure

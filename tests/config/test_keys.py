@@ -101,11 +101,15 @@ def test_a_pattern_finds_what_begins_like_it() -> None:
 
 
 ACTIVE_THIS_RELEASE: Mapping[str, set[str]] = {
-    "router_settings": {"timeout", "stream_timeout", "model_group_alias"},
+    "router_settings": {"timeout", "stream_timeout", "model_group_alias", "default_max_parallel_requests"},
     "litellm_settings": {
         "drop_params",
+        "rpm",
+        "tpm",
         "request_timeout",
         "max_budget",
+        "max_end_user_budget",
+        "max_end_user_budget_id",
         "budget_duration",
         "budget_exceeded_status_code",
         "budget_reset_time",
@@ -138,6 +142,10 @@ ACTIVE_THIS_RELEASE: Mapping[str, set[str]] = {
         "disable_spend_logs",
         "store_prompts_in_spend_logs",
         "model_group_alias",
+        "max_parallel_requests",
+        "global_max_parallel_requests",
+        "token_rate_limit_type",
+        "fail_closed_rate_limit_enforcement",
         "completion_model",
         "disable_error_logs",
     },

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bursar.domain.estimates import TokenRatios
+from bursar.domain.estimates import TokenForecast, TokenRatios
 
 
 def test_before_anything_is_known_three_bytes_are_a_token() -> None:
@@ -50,3 +50,38 @@ def test_an_estimate_stays_within_reason(reports: list[tuple[int, int]], size: i
         ratios.learn("m", text_bytes=text_bytes, tokens=tokens)
     assert size / 6.01 <= ratios.tokens("m", size) <= size / 1.29 + 1
     assert (ratios.tokens("m", size) == 0) == (size == 0)
+
+
+# --- what a call will probably use ---
+
+
+def test_before_anything_is_known_a_token_is_four_bytes_and_an_answer_256() -> None:
+    forecast = TokenForecast()
+    assert forecast.input("m", 400) == 100
+    assert forecast.output("m", choices=1, max_tokens=None) == 256
+    assert forecast.output("m", choices=3, max_tokens=None) == 768
+
+
+def test_the_callers_bound_counts_where_it_is_small() -> None:
+    forecast = TokenForecast()
+    assert forecast.output("m", choices=2, max_tokens=10) == 20
+    assert forecast.output("m", choices=1, max_tokens=100_000) == 256
+
+
+def test_a_forecast_follows_what_is_used() -> None:
+    forecast = TokenForecast()
+    for _ in range(3):
+        forecast.learn("m", encoded_bytes=600, prompt_tokens=100, completion_tokens=2000, choices=2)
+    assert forecast.input("m", 600) == 100
+    assert forecast.output("m", choices=1, max_tokens=None) == 1000
+    forecast.learn("m", encoded_bytes=600, prompt_tokens=100, completion_tokens=0, choices=1)
+    assert forecast.output("m", choices=1, max_tokens=None) == 900
+    assert forecast.output("other", choices=1, max_tokens=None) == 256
+
+
+def test_forecasts_of_very_many_models_forget_the_oldest() -> None:
+    forecast = TokenForecast()
+    for number in range(1001):
+        forecast.learn(str(number), encoded_bytes=100, prompt_tokens=100, completion_tokens=5, choices=1)
+    assert forecast.output("0", choices=1, max_tokens=None) == 256
+    assert forecast.output("1000", choices=1, max_tokens=None) == 5

@@ -30,9 +30,9 @@ async def test_ended_while_its_record_is_written(tmp_path: Path, end: str) -> No
     chat = ChatCompletions(
         authenticator=nothing,
         models=nothing,
+        admission=nothing,
         transport=nothing,
         books=Books(commit),
-        budgets=nothing,
         headers=nothing,
         key_spend=nothing,
         deadlines=deadlines,

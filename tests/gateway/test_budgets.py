@@ -11,7 +11,8 @@ import pytest
 
 from bursar.oracle.serving import RunningOracle
 from tests.gateway.conftest import StartGateway
-from tests.gateway.running import Books, Gateway, config_text, running_gateway
+from tests.gateway.running import MASTER_KEY, Books, Gateway, config_text, running_gateway
+from tests.gateway.windows import within_one_minute
 from tests.oracle.raw_client import Answer
 
 CENT = """
@@ -145,6 +146,109 @@ async def test_a_team_a_user_and_a_member_have_budgets_of_their_own(start_gatewa
     assert statuses == [200, 200, 422]
     answer = await cent(gateway, second)
     assert "Team=t Current cost: 0.02, Max budget: 0.02" in answer.json["error"]["message"]
+
+
+SCOPES = """
+INSERT INTO "LiteLLM_BudgetTable" (budget_id, max_budget, created_by, updated_by) VALUES ('b', 0.02, 'x', 'x');
+INSERT INTO "LiteLLM_OrganizationTable" (organization_id, organization_alias, budget_id, created_by, updated_by)
+    VALUES ('org', 'Org', 'b', 'x', 'x');
+INSERT INTO "LiteLLM_TeamTable" (team_id, max_budget, updated_at) VALUES ('limited', 0.02, now());
+INSERT INTO "LiteLLM_TeamTable" (team_id, updated_at) VALUES ('free', now());
+INSERT INTO "LiteLLM_TeamTable" (team_id, organization_id, updated_at) VALUES ('of-org', 'org', now());
+INSERT INTO "LiteLLM_UserTable" (user_id, max_budget) VALUES ('owner', 0.02);
+INSERT INTO "LiteLLM_UserTable" (user_id) VALUES ('member');
+INSERT INTO "LiteLLM_TeamMembership" (user_id, team_id, budget_id) VALUES ('member', 'free', 'b');
+INSERT INTO "LiteLLM_EndUserTable" (user_id, blocked, budget_id) VALUES ('customer', false, 'b');
+INSERT INTO "LiteLLM_TagTable" (tag_name, models, budget_id, created_by, updated_at)
+    VALUES ('tagged', '{}', 'b', 'x', now())
+"""
+MODEL_BUDGET = """
+UPDATE "LiteLLM_VerificationToken" SET model_max_budget = '{"cent": {"budget_limit": 0.02, "time_period": "1d"}}'
+WHERE key_alias = 'with models'
+"""
+
+
+@pytest.mark.parametrize(
+    ("key_settings", "call", "scope", "said"),
+    [
+        ({"user_id": "owner"}, {}, "user", "ExceededBudget: User=owner over budget."),
+        ({"team_id": "limited"}, {}, "team", "Team=limited "),
+        ({"team_id": "free", "user_id": "member"}, {}, "team_member", "User=member in Team=free "),
+        ({"team_id": "of-org"}, {}, "organization", "Organization=org "),
+        ({"key_alias": "with models"}, {}, "key_model", ", exceeded budget for model=cent"),
+        ({}, {"user": "customer"}, "end_user", "ExceededBudget: End User=customer over budget."),
+        ({}, {"metadata": {"tags": ["other", "tagged"]}}, "tag", "Tag=tagged "),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)
+async def test_each_scope(
+    start_gateway: StartGateway,
+    books: Books,
+    key_settings: dict[str, Any],
+    call: dict[str, Any],
+    scope: str,
+    said: str,
+) -> None:
+    for statement in SCOPES.split(";"):
+        await books.fetch(statement)
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(**key_settings)
+    await books.fetch(MODEL_BUDGET)
+    for _ in range(2):
+        answer = await cent(gateway, key, **call)
+        assert answer.status == 200, answer.body
+    await books.posted()  # so that it is known at once that nothing comes back
+    answer = await cent(gateway, key, **call)
+    assert answer.status == 422, answer.body
+    assert said in answer.json["error"]["message"]
+    [window] = await books.fetch("SELECT * FROM bursar.windows")
+    assert (window["scope_kind"], window["leased_nano_usd"]) == (scope, 20_000_000)
+    assert (await cent(gateway, await gateway.new_key())).status == 200, "whoever is in none of this is not limited"
+
+
+@pytest.mark.parametrize("settings", ["max_end_user_budget: 0.01", "max_end_user_budget_id: d"])
+async def test_end_users_without_a_budget_have_the_default_one(
+    start_gateway: StartGateway, books: Books, settings: str
+) -> None:
+    """Whether they are known or not; what they spent before counts where the budget is for ever."""
+    await books.fetch(
+        'INSERT INTO "LiteLLM_BudgetTable" (budget_id, max_budget, created_by, updated_by)'
+        " VALUES ('d', 0.01, 'x', 'x'), ('more', 0.02, 'x', 'x')"
+    )
+    await books.fetch(
+        'INSERT INTO "LiteLLM_EndUserTable" (user_id, blocked, spend, budget_id)'
+        " VALUES ('known', false, 0, NULL), ('poor', false, 0.01, NULL), ('rich', false, 0, 'more')"
+    )
+    gateway = await start_gateway(models=CENT, settings=f"litellm_settings: {{{settings}}}")
+    for user, served in (("new", 1), ("known", 1), ("poor", 0), ("rich", 2)):
+        for _ in range(served):
+            answer = await cent(gateway, MASTER_KEY, user=user)
+            assert answer.status == 200, (user, answer.body)
+        await books.posted()  # so that it is known at once that nothing comes back
+        answer = await cent(gateway, MASTER_KEY, user=user)
+        assert answer.status == 422, (user, answer.body)
+    assert (await cent(gateway, MASTER_KEY)).status == 200
+
+
+async def test_a_call_that_does_not_fit_takes_nothing_of_rates(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(max_budget=0.01, rpm_limit=10, tpm_limit=10_000, max_parallel_requests=2)
+    await within_one_minute(5)
+    for _ in range(3):
+        assert (await gateway.chat("cent", key=key, max_tokens=200)).status == 422
+    assert (await gateway.chat("unpriced", key=key)).status == 400
+    answer = await cent(gateway, key)
+    assert answer.status == 200
+    assert answer.headers["x-ratelimit-api_key-remaining-requests"] == "9"
+    assert answer.headers["x-ratelimit-api_key-remaining-max_parallel_requests"] == "1"
+    assert int(answer.headers["x-ratelimit-api_key-remaining-tokens"]) > 9000
+
+
+async def test_a_call_that_no_rate_has_room_for_holds_no_money(start_gateway: StartGateway, books: Books) -> None:
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(max_budget=1.0, rpm_limit=0)
+    assert (await cent(gateway, key)).status == 429
+    assert await books.fetch("SELECT FROM bursar.windows") == []
 
 
 async def test_a_period_says_when_it_ends(start_gateway: StartGateway) -> None:

@@ -75,6 +75,7 @@ async def test_of_a_whole_answer(gateway: Gateway, oracle: RunningOracle, books:
         *("x-litellm-response-cost-cache-read", "x-litellm-response-cost-reasoning"),
         "x-bursar-max-tokens",
         *("x-litellm-key-max-budget", "x-litellm-key-tpm-limit", "x-litellm-key-rpm-limit"),
+        *(f"x-ratelimit-api_key-{what}-{of}" for what in ("limit", "remaining") for of in ("requests", "tokens")),
     }
     row = await books.row()
     assert headers["content-type"] == "application/json"

@@ -50,7 +50,7 @@ class Releasing:
     async def exchange(self, instance: JournalId, epoch: int, asks: Sequence[BudgetAsk]) -> list[Answer]:
         raise AssertionError
 
-    async def release(self, instance: JournalId, epoch: int) -> None:
+    async def release(self, instance: JournalId, epoch: int, posted: int) -> None:
         self.released.append(instance)
 
 

@@ -64,7 +64,7 @@ class MemoryBudgets:
             raise StoreUnavailable("the answer is lost")
         return answers
 
-    async def release(self, instance: JournalId, epoch: int) -> None:
+    async def release(self, instance: JournalId, epoch: int, posted: int) -> None:
         if self.instances.get(instance) != epoch:
             raise JournalTaken("taken over")
         self.alive.discard(instance)

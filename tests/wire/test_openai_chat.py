@@ -15,6 +15,7 @@ from bursar.wire.openai_chat import (
     ChatRequest,
     decode_request,
     encode_upstream,
+    encoded_prompt_bytes,
     prompt_text_bytes,
 )
 
@@ -304,3 +305,38 @@ def test_the_estimate_counts_text_and_no_pictures() -> None:
         ).encode()
     )
     assert 20 + 3 <= prompt_text_bytes(request) < 50
+
+
+# --- the size of a prompt, without decoding it ---
+
+
+def prompt_size(**members: object) -> tuple[int, bool]:
+    body = {"model": "m", "messages": [{"role": "user", "content": "hello"}]} | members
+    return encoded_prompt_bytes(decode_request(json.dumps(body, separators=(",", ":")).encode()))
+
+
+def test_messages_and_tools_are_measured() -> None:
+    plain, media = prompt_size()
+    assert (plain, media) == (len('[{"role":"user","content":"hello"}]'), False)
+    assert prompt_size(tools=[1, 2, 3])[0] == plain + len("[1,2,3]")
+    assert prompt_size(user="u" * 1000)[0] == plain
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000_000}},
+        {"type": "input_audio", "input_audio": {"data": "A" * 1_000_000, "format": "wav"}},
+        {"type": "file", "file": {"file_data": "A" * 1_000_000}},
+    ],
+)
+def test_media_are_left_out(part: dict[str, object]) -> None:
+    size, media = prompt_size(messages=[{"role": "user", "content": [part, part, {"type": "text", "text": "x" * 100}]}])
+    assert media
+    assert 100 < size < 500
+
+
+def test_a_long_text_is_no_media() -> None:
+    size, media = prompt_size(messages=[{"role": "user", "content": 'the "data":"' + "A" * 100_000}])
+    assert not media
+    assert size > 100_000

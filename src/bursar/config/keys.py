@@ -56,7 +56,6 @@ class Room(StrEnum):
     FALLBACKS = "no other group is tried after a failure"
     COOLDOWNS = "a failing deployment stays in use"
     LIMITS = "this limit is not enforced"
-    GATEWAY_LIMITS = "it will be a limit of the whole gateway, and limits nothing today"
     BUDGETS = "spend is booked, and this budget is not enforced"
     DEFAULTS = "these defaults are not given to new keys, users and teams"
     CACHE = "answers are not cached"
@@ -150,7 +149,7 @@ LITELLM_PARAMS = _section(
     Key("tpm", COUNT),
     Key("weight", NUMBER),
     Key("order", COUNT, room=Room.ROUTING),
-    Key("max_parallel_requests", POSITIVE, room=Room.LIMITS),
+    Key("max_parallel_requests", POSITIVE),
     Key("timeout", SECONDS),
     Key("stream_timeout", SECONDS),
     Key("num_retries", COUNT, room=Room.RETRIES, fine=(0,)),
@@ -314,7 +313,8 @@ ROUTER_SETTINGS = _section(
     Key("max_fallbacks", COUNT, 5, Room.FALLBACKS, fine=(0,)),
     Key("model_group_alias", ALIASES, {}),
     Key("enable_pre_call_checks", BOOLEAN, False, Room.ROUTING),
-    Key("default_max_parallel_requests", POSITIVE, room=Room.LIMITS),
+    Key("optional_pre_call_checks", NAMES, (), Room.ROUTING, fine=(("enforce_model_rate_limits",),)),
+    Key("default_max_parallel_requests", POSITIVE),
     Key("redis_host", TEXT, room=Room.REDIS),
     Key("redis_port", count(least=1, most=65535), room=Room.REDIS),
     Key("redis_password", SECRET, room=Room.REDIS),
@@ -327,7 +327,7 @@ ROUTER_SETTINGS = _section(
     Key("provider_budget_config", PROVIDER_BUDGETS, {}, Room.BUDGETS),
     *_accepted(Room.RETRIES, "model_group_retry_policy"),
     *_accepted(Room.COOLDOWNS, "allowed_fails_policy"),
-    *_accepted(Room.ROUTING, "optional_pre_call_checks", "enable_weighted_failover", "routing_groups"),
+    *_accepted(Room.ROUTING, "enable_weighted_failover", "routing_groups"),
     *_accepted(Room.ROUTING, "model_group_affinity_config", "deployment_affinity_ttl_seconds", "default_priority"),
     *_accepted(Room.ROUTING, "enable_health_check_routing", "router_general_settings"),
     *_accepted(Room.CACHE, "caching_groups", "cache_kwargs"),
@@ -374,8 +374,8 @@ LITELLM_SETTINGS = _section(
     Key("max_fallbacks", COUNT, 5, Room.FALLBACKS, fine=(0,), into="router.max_fallbacks"),
     Key("model_group_alias", ALIASES, {}, into="router.model_group_alias", belongs="router_settings"),
     Key("model_alias_map", TEXTS, {}, Room.ALIASES),
-    Key("rpm", COUNT, room=Room.GATEWAY_LIMITS),
-    Key("tpm", COUNT, room=Room.GATEWAY_LIMITS),
+    Key("rpm", COUNT),
+    Key("tpm", COUNT),
     Key("ssl_verify", BOOLEAN_OR_PATH, True),
     Key("ssl_certificate", TEXT, room=Room.OTHER),
     Key("success_callback", NAMES, (), Room.CALLBACKS),
@@ -402,8 +402,8 @@ LITELLM_SETTINGS = _section(
     Key("budget_exceeded_status_code", count(least=400, most=499), 422),
     Key("max_internal_user_budget", USD, room=Room.DEFAULTS),
     Key("internal_user_budget_duration", DURATION, room=Room.DEFAULTS),
-    Key("max_end_user_budget", USD, room=Room.BUDGETS),
-    Key("max_end_user_budget_id", TEXT, room=Room.BUDGETS),
+    Key("max_end_user_budget", USD),
+    Key("max_end_user_budget_id", TEXT),
     Key("tag_budget_config", MAPPING, {}, Room.BUDGETS),
     Key("timezone", TEXT, "UTC"),
     Key("budget_reset_time", TEXT, "00:00"),
@@ -461,8 +461,8 @@ GENERAL_SETTINGS = _section(
     Key("ui_access_mode", TEXT, room=Room.SIGN_IN),
     Key("max_request_size_mb", NUMBER),
     Key("max_response_size_mb", NUMBER),
-    Key("max_parallel_requests", POSITIVE, room=Room.LIMITS),
-    Key("global_max_parallel_requests", POSITIVE, room=Room.LIMITS),
+    Key("max_parallel_requests", POSITIVE),
+    Key("global_max_parallel_requests", POSITIVE),
     Key("completion_model", TEXT),
     Key("infer_model_from_keys", BOOLEAN, False, Room.OTHER),
     Key("forward_client_headers_to_llm_api", BOOLEAN, False),
@@ -478,11 +478,11 @@ GENERAL_SETTINGS = _section(
     Key("proxy_batch_write_at", SECONDS, 10.0, Room.OTHER),
     Key("proxy_budget_rescheduler_min_time", SECONDS, 597.0, Room.BUDGETS),
     Key("proxy_budget_rescheduler_max_time", SECONDS, 605.0, Room.BUDGETS),
-    Key("token_rate_limit_type", choice("total", "input", "output"), "total", Room.LIMITS),
+    Key("token_rate_limit_type", choice("total", "input", "output"), "total"),
     Key("apply_user_budget_to_team_keys", BOOLEAN, False, Room.BUDGETS),
     Key("disable_budget_reservation", BOOLEAN, False, Room.BUDGETS),
     Key("coordination_redis", MAPPING, {}, Room.REDIS),
-    Key("fail_closed_rate_limit_enforcement", BOOLEAN, False, Room.LIMITS),
+    Key("fail_closed_rate_limit_enforcement", BOOLEAN, False),
     Key("enforce_fallback_model_access", BOOLEAN, False, Room.FALLBACKS),
     Key("background_health_checks", BOOLEAN, False, Room.HEALTH),
     Key("health_check_interval", SECONDS, 300.0, Room.HEALTH),
@@ -508,7 +508,7 @@ GENERAL_SETTINGS = _section(
     *_accepted(Room.OTHER, "disable_adding_master_key_hash_to_db", "mcp_*", "user_mcp_management_mode"),
     *_accepted(Room.OTHER, "max_file_size_mb", "max_batch_*", "batch_*", "moderation_model", "image_generation_model"),
     *_accepted(Room.BUDGETS, "disable_reset_budget", "fail_closed_budget_enforcement", "proxy_budget_*"),
-    *_accepted(Room.LIMITS, "disable_retry_on_max_parallel_request_limit_error"),
+    *_accepted(Room.RETRIES, "disable_retry_on_max_parallel_request_limit_error"),
     *_accepted(Room.REDIS, "use_redis_transaction_buffer"),
     *_accepted(Room.HEALTH, "health_check_concurrency", "enable_health_check_routing"),
 )
@@ -537,6 +537,7 @@ BURSAR_SETTINGS = _section(
     Key("durability", choice("process", "power", "database"), "process"),
     Key("journal_keep_bytes", COUNT, 1073741824),
     Key("journal_keep_hours", NUMBER, 24.0),
+    Key("rate_lease_s", SECONDS, 600.0),
 )
 
 TOP_LEVEL = _section(

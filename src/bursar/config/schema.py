@@ -180,6 +180,8 @@ class RouterSettings(Record, frozen=True, kw_only=True):
     max_fallbacks: int = 5
     model_group_alias: Mapping[str, ModelAlias] = {}
     enable_pre_call_checks: bool = False
+    optional_pre_call_checks: tuple[str, ...] = ()
+    """`enforce_model_rate_limits`: a deployment's `rpm` and `tpm` are limits, and not only weights."""
     default_max_parallel_requests: int | None = None
     redis_host: str | None = None
     redis_port: int | None = None
@@ -396,6 +398,8 @@ class BursarSettings(Record, frozen=True, kw_only=True):
     durability: Literal["process", "power", "database"] = "process"
     journal_keep_bytes: int = 1024 * MIB
     journal_keep_hours: float = 24.0
+    rate_lease_s: float = 600.0
+    """How long a worker uses its shares of rate limits without news from the database."""
 
 
 class Credential(Record, frozen=True, kw_only=True):

@@ -159,6 +159,20 @@ class TooLarge(Refusal):
     code = "request_too_large"
 
 
+class RateLimited(Refusal):
+    """A rate limit has no room for the call. `limit_type`: which, by LiteLLM's words; `reset_at`: when it has, as
+    text."""
+
+    code = "rate_limited"
+    kind = "throttling_error"
+
+    def __init__(self, message: str, *, limit_type: str, reset_at: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.limit_type = limit_type
+        self.reset_at = reset_at
+        self.retry_after_s = retry_after_s
+
+
 class Unavailable(Refusal):
     """Cannot be served at the moment, for no fault of the request's. `retry_after_s`: when trying again may help."""
 

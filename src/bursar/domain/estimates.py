@@ -1,4 +1,7 @@
-"""Tokens from bytes, for charges whose usage the provider did not report: a ratio per model, learnt as it reports."""
+"""Tokens from bytes: a ratio per model, learnt as its provider reports.
+
+For charges whose usage nobody reported, and for what a call will probably use, before it is made.
+"""
 
 import math
 from collections import OrderedDict
@@ -16,7 +19,9 @@ _USUAL_ANSWER_TOKENS = 300.0
 class TokenRatios:
     """UTF-8 bytes per token, an exponentially weighted average for each model."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: float = _START) -> None:
+        """`start`: bytes per token before anything is learnt."""
+        self._start = start
         self._ratios: OrderedDict[str, float] = OrderedDict()
         self._answers: OrderedDict[str, float] = OrderedDict()
 
@@ -43,4 +48,38 @@ class TokenRatios:
 
     def tokens(self, model: str, text_bytes: int) -> int:
         """About how many tokens `text_bytes` of text are, rounded up; at least one for any text."""
-        return math.ceil(text_bytes / self._ratios.get(model, _START))
+        return math.ceil(text_bytes / self._ratios.get(model, self._start))
+
+
+_TYPICAL_START = 256
+_TYPICAL_WEIGHT = 0.1
+_JSON_START = 4.0
+"""Bytes of encoded messages for a token: text, and the JSON around it."""
+
+
+class TokenForecast:
+    """What calls of a model will probably use: not the most they could, which nearly none does."""
+
+    def __init__(self) -> None:
+        self._ratios = TokenRatios(_JSON_START)
+        self._typical: OrderedDict[str, float] = OrderedDict()
+
+    def input(self, model: str, encoded_bytes: int) -> int:
+        """Prompt tokens of so many bytes of messages and tools."""
+        return self._ratios.tokens(model, encoded_bytes)
+
+    def output(self, model: str, *, choices: int, max_tokens: int | None) -> int:
+        """Completion tokens: the usual number for the model, unless the caller allows fewer."""
+        typical = math.ceil(self._typical.get(model, _TYPICAL_START))
+        return choices * (typical if max_tokens is None else min(typical, max_tokens))
+
+    def learn(
+        self, model: str, *, encoded_bytes: int, prompt_tokens: int, completion_tokens: int, choices: int
+    ) -> None:
+        """A call has used so many tokens, says the provider."""
+        self._ratios.learn(model, text_bytes=encoded_bytes, tokens=prompt_tokens)
+        each = completion_tokens / choices
+        known = self._typical.get(model, each)
+        self._typical[model] = known + _TYPICAL_WEIGHT * (each - known)
+        if len(self._typical) > _MODELS_MAX:
+            self._typical.popitem(last=False)

@@ -60,14 +60,13 @@ class Ceiling(msgspec.Struct, frozen=True):
 
 def ceiling_of(price: Price, prompt_tokens: int, *, only_text: bool = True) -> Ceiling:
     """The dearest rates of `price` for prompts of up to `prompt_tokens`, in any tier that such a prompt can reach."""
-    reachable = [price.rates]
-    if price.tiers:
-        reachable += [tier.rates for tier in price.tiers if prompt_tokens >= tier.above_prompt_tokens]
-    return Ceiling(
-        prompt=Rate(max(_dearest_prompt(rates, only_text=only_text) for rates in reachable)),
-        completion=Rate(max(_dearest_completion(rates, only_text=only_text) for rates in reachable)),
-        prompt_tokens=prompt_tokens,
-    )
+    prompt = _dearest_prompt(price.rates, only_text=only_text)
+    completion = _dearest_completion(price.rates, only_text=only_text)
+    for tier in price.tiers:
+        if prompt_tokens >= tier.above_prompt_tokens:
+            prompt = max(prompt, _dearest_prompt(tier.rates, only_text=only_text))
+            completion = max(completion, _dearest_completion(tier.rates, only_text=only_text))
+    return Ceiling(prompt=Rate(prompt), completion=Rate(completion), prompt_tokens=prompt_tokens)
 
 
 def bounded_output(

@@ -119,7 +119,9 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def free(self) -> bool:
         """Known to cost nothing: all rates are 0. Not to be confused with an unknown price, which is no Price."""
-        return not any(any(msgspec.structs.astuple(rates)) for rates in (self.rates, *(t.rates for t in self.tiers)))
+        if any(msgspec.structs.astuple(self.rates)):
+            return False
+        return not any(any(msgspec.structs.astuple(tier.rates)) for tier in self.tiers)
 
     @property
     def states_prompt(self) -> bool:

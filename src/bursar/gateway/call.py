@@ -11,6 +11,7 @@ from bursar.domain.money import NanoUsd
 from bursar.domain.prices import CostParts, Price
 from bursar.domain.principals import Principal
 from bursar.domain.usage import Usage
+from bursar.gateway.admitted import UNLIMITED, Admitted
 from bursar.gateway.models import Deployment
 from bursar.ports import BudgetHold, Reply
 from bursar.wire.http import RawHeaders, Request
@@ -101,6 +102,8 @@ class Call(msgspec.Struct, kw_only=True):
     group: str
     """The public model name the client asked for."""
     started_us: int
+    admitted: Admitted = UNLIMITED
+    """What it was given of the limits that apply to it."""
     attempt: Attempt | None = None
     first_token_us: int = 0
     attempts: int = 0

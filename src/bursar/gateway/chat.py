@@ -18,13 +18,13 @@ from bursar.domain.accounting import Evidence
 from bursar.domain.accounting import Failure as LoggedFailure
 from bursar.domain.errors import BudgetExceeded, InvalidRequest, JournalError, NotBuilt, Refusal, Unavailable
 from bursar.domain.ids import CallId
-from bursar.domain.limits import Limits
 from bursar.domain.money import NanoUsd, usd_float
 from bursar.domain.outcomes import Outcome
 from bursar.domain.permissions import LLM_ROUTES, check_route
 from bursar.domain.principals import Principal
 from bursar.domain.routing import shuffle
 from bursar.gateway.access import check_model
+from bursar.gateway.admit import Admission
 from bursar.gateway.attribution import AttributionRules, attribute
 from bursar.gateway.books import Books
 from bursar.gateway.call import Attempt, Call, Charge, Estimate
@@ -39,7 +39,6 @@ from bursar.gateway.failures import (
     upstream_failure,
 )
 from bursar.gateway.headers import HeaderWriter
-from bursar.gateway.hold_plan import hold_plan
 from bursar.gateway.kept_text import TextKeeper
 from bursar.gateway.key_spend import KeySpend
 from bursar.gateway.models import Deployment, ModelTable
@@ -47,7 +46,6 @@ from bursar.gateway.stream import StreamRelay
 from bursar.ports import (
     Authenticator,
     BudgetHold,
-    BudgetKeeper,
     FailureKind,
     Reply,
     Timeouts,
@@ -80,8 +78,6 @@ class ChatSettings:
     """How long an answer whose client has left is read on; 0: not at all (`on_disconnect: cancel`)."""
     max_response_bytes: int = 256 * 1024 * 1024
     refuse_unpriced: bool = False
-    limits: tuple[Limits, ...] = ()
-    """Of the whole gateway."""
     budget_exceeded_status: int = 422
     default_model: str | None = None
     """`general_settings.completion_model`: wins over what the request says."""
@@ -99,9 +95,9 @@ class ChatCompletions:
         *,
         authenticator: Authenticator,
         models: ModelTable,
+        admission: Admission,
         transport: Transport,
         books: Books,
-        budgets: BudgetKeeper,
         headers: HeaderWriter,
         key_spend: KeySpend,
         deadlines: Deadlines,
@@ -111,9 +107,9 @@ class ChatCompletions:
         """`texts`: where prompts are stored; None: they are not."""
         self._authenticator = authenticator
         self._models = models
+        self._admission = admission
         self._transport = transport
         self._books = books
-        self._budgets = budgets
         self._headers = headers
         self._key_spend = key_spend
         self._deadlines = deadlines
@@ -132,7 +128,13 @@ class ChatCompletions:
             chat = self._read(request, model)
             call = self._begin(request, reply, principal, chat, call_id)
             deployment = self._route(call)
-            await self._serve(call, deployment)
+            call.admitted = self._admission.at_once(call, deployment) or await self._admission.in_turn(call, deployment)
+            try:
+                await self._serve(call, deployment)
+            finally:
+                if call.attempt is None:
+                    call.admitted.withdraw()
+                call.admitted.end()
         except Refusal as refusal:
             if isinstance(refusal, BudgetExceeded):
                 refusal.status = self._settings.budget_exceeded_status
@@ -168,7 +170,10 @@ class ChatCompletions:
         """The deployment that serves the call. Raises Refusal."""
         group = self._models.find(call.group)
         check_model(call.principal, call.group, group)
-        deployment = shuffle(group.serving, draw=random.random())
+        serving = group.serving
+        if len(serving) > 1:
+            serving = self._admission.with_room(serving)
+        deployment = shuffle(serving, draw=random.random())
         if deployment.upstream is None:
             raise NotBuilt(f"Models of the provider {deployment.provider} are not served by this release yet.")
         if self._settings.refuse_unpriced and deployment.prices.at(self._books.now_us() / 1e6) is None:
@@ -227,7 +232,7 @@ class ChatCompletions:
     async def _open(self, call: Call, deployment: Deployment, timeouts: Timeouts) -> tuple[Attempt, UpstreamRequest]:
         """Hold what the attempt may cost and put it on record: from here on it may be sent. Raises Refusal."""
         assert deployment.upstream is not None
-        hold = await self._hold(call, deployment)
+        hold = await self._admission.hold(call, deployment, deployment.prices.at(self._books.now_us() / 1e6))
         try:
             if hold is not None and hold.bound is not None:
                 call.chat = deployment.upstream.bounded(call.chat, hold.bound)
@@ -253,19 +258,6 @@ class ChatCompletions:
         if hold is None:
             return estimate
         return Estimate(NanoUsd(hold.amount), estimate.prompt_tokens)
-
-    async def _hold(self, call: Call, deployment: Deployment) -> BudgetHold | None:
-        """What the call holds of its budgets; None: it has none, or is free. Raises Refusal."""
-        principal = call.principal
-        if not principal.limits and not principal.model_limits and not self._settings.limits:
-            return None
-        account = self._budgets.account((*_limits(call), *self._settings.limits))
-        if account is None:
-            return None
-        plan = hold_plan(call.request, call.chat, deployment, deployment.prices.at(self._books.now_us() / 1e6))
-        if plan is None:
-            return None
-        return account.hold_now(plan) or await account.hold(plan)
 
     def _relay(self, call: Call, attempt: Attempt) -> StreamRelay:
         assembly = None if self._texts is None else StreamAssembly()
@@ -397,6 +389,7 @@ class ChatCompletions:
 
     def _settle(self, call: Call, attempt: Attempt, charge: Charge, failure: LoggedFailure | None = None) -> None:
         self._books.settle(call, attempt, charge, failure=failure)
+        call.admitted.settle(call.chat, charge.usage, charge.evidence)
         self._key_spend.add(call.principal, charge.cost)
 
     async def _on_disk(self) -> None:
@@ -466,17 +459,6 @@ class ChatCompletions:
         if not reply.gone and not reply.started:
             status, fields, body = refusal_answer(refusal)
             reply.send(status, fields + self._headers.refusal(call_id, principal), body)
-
-
-def _limits(call: Call) -> tuple[Limits, ...]:
-    """All limits that apply to the call."""
-    principal = call.principal
-    limits = principal.limits
-    if principal.model_limits:
-        name = call.group if call.group in principal.model_limits else call.group.rpartition("/")[2]
-        if (own := principal.model_limits.get(name)) is not None:
-            limits = (*limits, own)
-    return limits
 
 
 def _complaint(attempt: Attempt, error: UpstreamError, *, output: bool = False) -> AttemptFailure:

@@ -66,6 +66,7 @@ class HeaderWriter:
                 self._common(call, attempt),
                 cost,
                 self._key(call.principal),
+                call.admitted.lines(attempt.upstream_headers),
                 durations,
                 JSON,
                 self._upstream(attempt),
@@ -79,6 +80,7 @@ class HeaderWriter:
             (
                 self._common(call, attempt),
                 self._key(call.principal),
+                call.admitted.lines(attempt.upstream_headers),
                 durations,
                 EVENT_STREAM,
                 self._upstream(attempt),

@@ -7,7 +7,7 @@ from bursar.domain.holds import Extent, HoldPlan, ceiling_of, most_prompt_tokens
 from bursar.domain.prices import Price
 from bursar.gateway.models import Deployment
 from bursar.wire.http import Request
-from bursar.wire.openai_chat import ChatRequest
+from bursar.wire.openai_chat import ChatRequest, Members
 
 _TYPE = re.compile(rb'"type"\s*:\s*"(\w+)"')
 _TEXT_TYPES = frozenset(
@@ -17,6 +17,7 @@ _REFERRING = frozenset({"audio", "prediction", "previous_response_id", "prompt",
 """Members that bring something along whose size the request does not show."""
 _PAID_TOOLS = frozenset({"web_search_options", "plugins"})
 """Members by which the provider does more than the model, at prices of their own."""
+_TELLING = _REFERRING | _PAID_TOOLS
 
 
 def hold_plan(request: Request, chat: ChatRequest, deployment: Deployment, price: Price | None) -> HoldPlan | None:
@@ -34,18 +35,12 @@ def hold_plan(request: Request, chat: ChatRequest, deployment: Deployment, price
     if price.free:
         return None
     members = chat.members
-    if paid := _PAID_TOOLS & members.keys():
-        name = min(paid)
-        raise UnboundedCost(
-            f"{name} lets the provider charge for more than tokens, which no budget can hold. Leave it out, or use a "
-            "key without a budget.",
-            param=name,
-        )
-    only_text = _REFERRING.isdisjoint(members) and _is_text(members["messages"])
+    messages = bytes(members["messages"])
+    only_text = (_TELLING.isdisjoint(members) or not _refers(members)) and _is_text(messages)
     prompt_tokens = most_prompt_tokens(
         Extent(
             body_bytes=len(request.body),
-            messages=bytes(members["messages"]).count(b'"role"'),
+            messages=messages.count(b'"role"'),
             tools="tools" in members or "functions" in members,
             only_text=only_text,
         ),
@@ -66,12 +61,26 @@ def hold_plan(request: Request, chat: ChatRequest, deployment: Deployment, price
     )
 
 
-def _is_text(messages: object) -> bool:
+def _refers(members: Members) -> bool:
+    """Whether some member brings something along that does not stand in the request.
+
+    Raises UnboundedCost: one that is paid for by itself.
+    """
+    if paid := _PAID_TOOLS & members.keys():
+        name = min(paid)
+        raise UnboundedCost(
+            f"{name} lets the provider charge for more than tokens, which no budget can hold. Leave it out, or use a "
+            "key without a budget.",
+            param=name,
+        )
+    return not _REFERRING.isdisjoint(members)
+
+
+def _is_text(messages: bytes) -> bool:
     """Whether all parts of the messages are text. An unknown kind of part is not."""
-    raw = bytes(messages)  # type: ignore[call-overload]  # msgspec.Raw
-    if b'"type"' not in raw:
+    if b'"type"' not in messages:
         return True
-    return all(kind in _TEXT_TYPES for kind in _TYPE.findall(raw))
+    return all(kind in _TEXT_TYPES for kind in _TYPE.findall(messages))
 
 
 def _count(deployment: Deployment, name: str) -> int | None:

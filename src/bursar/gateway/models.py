@@ -7,6 +7,7 @@ from typing import Protocol
 
 from bursar.domain.errors import ConfigError, InvalidRequest, Unavailable
 from bursar.domain.ids import DeploymentId
+from bursar.domain.limits import Limits
 from bursar.domain.permissions import matches_wildcard
 from bursar.domain.prices import Price
 from bursar.domain.routing import by_specificity
@@ -36,6 +37,8 @@ class Deployment:
     prices: PriceSource
     timeouts: Timeouts
     stream_timeouts: Timeouts
+    limits: Limits | None = None
+    """What it may be asked for at a time, by all callers."""
     weight: float | None = None
     rpm: int | None = None
     tpm: int | None = None

@@ -57,10 +57,12 @@ class Adopter:
         keep_s: float,
         clock_us: Callable[[], int],
         went_back: asyncio.Event,
+        adopted: Callable[[JournalId], Awaitable[None]] | None = None,
     ) -> None:
         """`record` writes into our `own` journal, or raises JournalError; `keep_bytes`, `keep_s`: see `remove_old`.
 
         `went_back` is set when the database has forgotten something: then it may lack what was put by as well.
+        `adopted` is called with each journal whose process is certain to have ended.
         """
         self._store = store
         self._budgets = budgets
@@ -72,6 +74,7 @@ class Adopter:
         self._keep_s = keep_s
         self._clock_us = clock_us
         self._went_back = went_back
+        self._adopted = adopted
         self._told: set[Path] = set()
         """Journals that could not be adopted, of which we have said so: they are tried again, in silence."""
 
@@ -127,12 +130,14 @@ class Adopter:
                 await poster.run(follow=False)
                 marked = await self._mark_open(directory)
                 assert poster.epoch is not None
-                await self._budgets.release(journal_id, poster.epoch)
+                await self._budgets.release(journal_id, poster.epoch, poster.posted_sequence)
                 log.warning(
                     "journal.adopted id=%s posted=%d open=%d missing=%d torn_bytes=%d",
                     *(directory.name, poster.posted_sequence, marked, reader.missing, reader.left_over),
                 )
             put_by(directory)
+            if self._adopted is not None:
+                await self._adopted(JournalId(directory.name))
         finally:
             reader.close()
             lock.release()

@@ -6,6 +6,7 @@ short at that moment; where the money is only held by others, it waits its turn 
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -92,21 +93,38 @@ class Hold:
 
 
 class Account:
-    """The budgets of one call. Implements `ports.BudgetAccount`."""
+    """The budgets of calls of one kind. Implements `ports.BudgetAccount`.
 
-    __slots__ = ("_budgets", "lines")
+    Remembers its lines: finding them takes as long as holding.
+    """
 
-    def __init__(self, budgets: "Budgets", lines: tuple[Line, ...]) -> None:
+    __slots__ = ("_budgets", "_dropped", "_limits", "_lines", "_until_s")
+
+    def __init__(self, budgets: "Budgets", limits: Sequence[Limits]) -> None:
         self._budgets = budgets
-        self.lines = lines
+        self._limits = limits
+        self._lines: tuple[Line, ...] = ()
+        self._until_s = -math.inf
+        """When the first of their periods ends, by the store's clock."""
+        self._dropped = 0
 
     def hold_now(self, plan: HoldPlan) -> Hold | None:
         """See `ports.BudgetAccount.hold_now`."""
-        return self._budgets.hold_now(self.lines, plan)
+        return self._budgets.hold_now(self._current(), plan)
 
     async def hold(self, plan: HoldPlan) -> Hold:
         """See `ports.BudgetAccount.hold`."""
-        return await self._budgets.hold(self.lines, plan)
+        return await self._budgets.hold(self._current(), plan)
+
+    def _current(self) -> tuple[Line, ...]:
+        """The windows of this moment."""
+        budgets = self._budgets
+        if budgets.now_s() >= self._until_s or self._dropped != budgets.dropped:
+            self._lines = budgets.lines(self._limits)
+            ends = (line.share.ends_at_s for line in self._lines)
+            self._until_s = min((end_s for end_s in ends if end_s is not None), default=math.inf)
+            self._dropped = budgets.dropped
+        return self._lines
 
 
 class _Waiter:
@@ -158,6 +176,8 @@ class Budgets:
         self._wanting: dict[WindowId, Line] = {}
         self._wake = asyncio.Event()
         self._away = False
+        self.dropped = 0
+        """How many lines have been forgotten."""
         self.overages = 0
         """Charges above their hold."""
 
@@ -165,12 +185,16 @@ class Budgets:
 
     def account(self, limits: Sequence[Limits]) -> Account | None:
         """See `ports.BudgetKeeper.account`."""
-        lines = self.lines(limits)
-        return Account(self, lines) if lines else None
+        budgeted = [one for one in limits if one.budget is not None]
+        return Account(self, budgeted) if budgeted else None
 
     def lines(self, limits: Sequence[Limits]) -> tuple[Line, ...]:
         """The windows of those of `limits` that have a budget, in the period of this moment."""
         return tuple([self._line(one, one.budget) for one in limits if one.budget is not None])
+
+    def now_s(self) -> float:
+        """The store's time, in seconds since 1970."""
+        return self._wall() + self._offset_s
 
     def hold_now(self, lines: Sequence[Line], plan: HoldPlan) -> Hold | None:
         """Hold what the call may cost at most, if that is at hand and nobody waits for it."""
@@ -277,7 +301,7 @@ class Budgets:
 
     def _line(self, limits: Limits, budget: Budget) -> Line:
         line = self._by_scope.get(limits.scope)
-        now_s = self._wall() + self._offset_s
+        now_s = self.now_s()
         if line is not None and (line.share.ends_at_s is None or now_s < line.share.ends_at_s):
             if line.budget is not budget:
                 self._changed(line, limits, budget)
@@ -310,7 +334,7 @@ class Budgets:
         """The directory has read the scope anew: usually the same; else a limit or a period was edited."""
         before = line.budget
         if (before.duration, before.reset_at_s) != (budget.duration, budget.reset_at_s) and (
-            self._end_of(budget, self._wall() + self._offset_s) != line.share.ends_at_s
+            self._end_of(budget, self.now_s()) != line.share.ends_at_s
         ):
             return  # another period: another line
         line.limits, line.budget, line.used_up = limits, budget, None
@@ -500,7 +524,7 @@ class Budgets:
             held=share.committed - share.spent_everywhere,
             needed=needed,
             ends_at_s=share.ends_at_s,
-            now_s=self._wall() + self._offset_s,
+            now_s=self.now_s(),
         )
 
     async def _show_life(self) -> None:
@@ -512,7 +536,7 @@ class Budgets:
         self._offset_s = now_s - (began_s + self._wall()) / 2
 
     def _give_back_idle(self) -> None:
-        now_s, wall_s = self._clock(), self._wall() + self._offset_s
+        now_s, wall_s = self._clock(), self.now_s()
         for window, line in list(self._by_window.items()):
             share = line.share
             if line.queue or not share.idle:
@@ -530,6 +554,7 @@ class Budgets:
                 self._drop(line.share.window, line)
 
     def _drop(self, window: WindowId, line: Line) -> None:
+        self.dropped += 1
         del self._by_window[window]
         if self._by_scope.get(line.limits.scope) is line:
             del self._by_scope[line.limits.scope]

@@ -92,15 +92,17 @@ class PostgresBudgets:
                 await connection.execute(_SQL["tell"], freed, wanted, instance)
         return answers
 
-    async def release(self, instance: JournalId, epoch: int) -> None:
+    async def release(self, instance: JournalId, epoch: int, posted: int) -> None:
         """See `ports.BudgetStore.release`."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["forget_heartbeat"], instance)
-            ended = await connection.execute(_SQL["end_instance"], instance, epoch)
+            ended = await connection.execute(_SQL["end_instance"], instance, epoch, posted)
             if ended == "UPDATE 0":
                 if await connection.fetchval(_SQL["has_ended"], instance):
                     return
-                raise JournalTaken(f"instance {instance} is not under epoch {epoch} any more")
+                raise JournalTaken(
+                    f"instance {instance} is not under epoch {epoch}, or not posted to {posted}, any more"
+                )
             freed = await connection.fetch(_SQL["release"], instance)
             if freed:
                 await connection.execute(_SQL["tell"], [row["window_id"] for row in freed], [], instance)
@@ -159,7 +161,7 @@ def _limit(asked: BudgetAsk, found: _InForce | None) -> int:
 
 def _opening(asked: BudgetAsk, found: _InForce | None) -> int:
     """What was spent of a period before it had a window: the table's figure, if it is about this period."""
-    if found is None:
-        return 0
+    if found is None or (found.limit is None and asked.ends_at_s is not None):
+        return 0  # the table knows the spender and not the budget, so its figure is of all time
     same = asked.ends_at_s is None or found.reset_at_s is None or int(found.reset_at_s) == int(asked.ends_at_s)
     return found.spent if same else 0

@@ -1,13 +1,59 @@
 """Limits as LiteLLM's tables hold them: in columns of the row itself, or in the budget that the row names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
-from bursar.domain.limits import Budget, Limits, Scope, key_model_scope
+from bursar.domain.limits import Budget, Limits, Scope, ScopeKind, key_model_scope
 from bursar.domain.money import MAX_NANO_USD, NANO_PER_USD, NanoUsd
+from bursar.ports import AnyLimits, NamedLimits
+from bursar.store.database import Database
+from bursar.store.named_sql import load_named_sql
 
 Row = Mapping[str, Any]
+_SQL = load_named_sql("limits")
+
+
+class PostgresLimits:
+    """Limits of end users and tags: implements `ports.LimitStore`."""
+
+    def __init__(self, database: Database, *, default_budget_id: str | None = None) -> None:
+        """`default_budget_id`: the budget of end users that have none of their own."""
+        self._database = database
+        self._default_budget_id = default_budget_id
+
+    async def any(self) -> AnyLimits:
+        """See `ports.LimitStore.any`."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL["any"])
+            default = None
+            if self._default_budget_id is not None:
+                default = await connection.fetchrow(_SQL["default_budget"], self._default_budget_id)
+        scope = Scope(ScopeKind.END_USER, "")
+        return AnyLimits(
+            end_users=row["end_users"],
+            tags=row["tags"],
+            default=None if default is None else limits_of(default, scope),
+        )
+
+    async def find(self, end_users: Sequence[str], tags: Sequence[str]) -> dict[Scope, NamedLimits]:
+        """See `ports.LimitStore.find`."""
+        found: dict[Scope, NamedLimits] = {}
+        async with self._database.connection() as connection:
+            if end_users:
+                rows = await connection.fetch(_SQL["end_users"], list(end_users), self._default_budget_id)
+                found |= _named(rows, ScopeKind.END_USER)
+            if tags:
+                found |= _named(await connection.fetch(_SQL["tags"], list(tags)), ScopeKind.TAG)
+        return found
+
+
+def _named(rows: Sequence[Row], kind: ScopeKind) -> dict[Scope, NamedLimits]:
+    scopes = [Scope(kind, row["id"]) for row in rows]
+    return {
+        scope: NamedLimits(limits_of(row, scope), blocked=row["blocked"])
+        for scope, row in zip(scopes, rows, strict=True)
+    }
 
 
 def limits_of(row: Row, scope: Scope, *, prefix: str = "", name: str = "") -> Limits | None:
@@ -59,12 +105,18 @@ def _model_limits(scope: Scope, entry: Mapping[str, object]) -> Limits:
     )
 
 
+_HIGHEST_COUNT = 10**15
+
+
 def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _count(value: object) -> int | None:
-    return int(value) if _is_number(value) and value == value else None
+    """A whole number; what is no number, or more than every number, is no limit."""
+    if not _is_number(value) or not -_HIGHEST_COUNT < value < _HIGHEST_COUNT:
+        return None
+    return int(value)
 
 
 def nano_of(usd: float | None) -> NanoUsd | None:

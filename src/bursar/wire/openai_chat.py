@@ -146,13 +146,47 @@ def prompt_text_bytes(request: ChatRequest) -> int:
     path.
     """
     total = 0
-    for name in ("messages", "tools", "functions", "response_format"):
+    for name in _PROMPT:
         raw = request.members.get(name)
         if raw is not None:
             try:
                 total += _text_bytes(msgspec.json.decode(raw))
             except RecursionError:
                 total += len(memoryview(raw))  # too deep for this look, though not for the first one
+    return total
+
+
+_PROMPT = ("messages", "tools", "functions", "response_format")
+_LOOK_FOR_MEDIA_BYTES = 16_384
+_MEDIA_BEGINS = (b";base64,", b'"data":"', b'"data": "', b'"file_data":"', b'"file_data": "')
+
+
+def encoded_prompt_bytes(request: ChatRequest) -> tuple[int, bool]:
+    """Bytes of messages and tools as they are encoded, without media inside them; and whether there are any.
+
+    For the guess before a call. Decodes nothing: short prompts are only measured, long ones searched as well.
+    """
+    members = request.members
+    size = media = 0
+    for name in _PROMPT:
+        raw = members.get(name)
+        if raw is not None:
+            written = memoryview(raw)
+            size += len(written)
+            if len(written) > _LOOK_FOR_MEDIA_BYTES:
+                media += _media_bytes(bytes(written))
+    return size - media, media > 0
+
+
+def _media_bytes(written: bytes) -> int:
+    total = 0
+    for mark in _MEDIA_BEGINS:
+        start = written.find(mark)
+        while start >= 0:
+            start += len(mark)
+            end = written.find(b'"', start)
+            total += max(0, end - start)
+            start = written.find(mark, max(start, end))
     return total
 
 

@@ -14,6 +14,7 @@ _STATUS: dict[type, int] = {
     errors.MethodNotAllowed: 405,
     errors.TooLarge: 413,
     errors.Unprocessable: 422,
+    errors.RateLimited: 429,
     errors.NotBuilt: 501,
     errors.BudgetExceeded: 422,
     errors.UnboundedCost: 400,
@@ -32,8 +33,11 @@ def refusal_answer(refusal: errors.Refusal) -> tuple[int, FieldLines, bytes]:
     """Status, header fields and body that tell a client of `refusal`."""
     status = status_of(refusal)
     fields = JSON
-    if isinstance(refusal, errors.Unavailable | errors.BudgetExceeded) and refusal.retry_after_s is not None:
+    retry = errors.Unavailable | errors.RateLimited | errors.BudgetExceeded
+    if isinstance(refusal, retry) and refusal.retry_after_s is not None:
         fields += b"retry-after: %d\r\n" % refusal.retry_after_s
+    if isinstance(refusal, errors.RateLimited):
+        fields += f"rate_limit_type: {refusal.limit_type}\r\nreset_at: {refusal.reset_at}\r\n".encode()
     if isinstance(refusal, errors.Unprocessable):
         return status, fields, msgspec.json.encode({"detail": refusal.details})
     return status, fields, error_body(refusal.message, refusal.type, refusal.param, str(status))

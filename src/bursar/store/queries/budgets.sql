@@ -75,7 +75,7 @@ CROSS JOIN LATERAL (
     WHERE s.kind = 'organization' AND o.organization_id = s.first
     UNION ALL
     SELECT b.max_budget, e.spend, b.budget_reset_at
-    FROM "LiteLLM_EndUserTable" AS e JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = e.budget_id
+    FROM "LiteLLM_EndUserTable" AS e LEFT JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = e.budget_id
     WHERE s.kind = 'end_user' AND e.user_id = s.first
     UNION ALL
     SELECT b.max_budget, t.spend, b.budget_reset_at
@@ -124,7 +124,10 @@ WHERE g.window_id = k.window_id AND g.instance_id = $1 AND k.before <> k.after
 RETURNING g.window_id
 
 -- name: end_instance
-UPDATE bursar.instances SET ended_at = now() WHERE instance_id = $1 AND epoch = $2 AND ended_at IS NULL
+-- $3: how far its journal goes. A database that was restored meanwhile has not got it all any more.
+UPDATE bursar.instances AS i SET ended_at = now()
+FROM bursar.journals AS j
+WHERE i.instance_id = $1 AND i.epoch = $2 AND i.ended_at IS NULL AND j.journal_id = $1 AND j.posted_sequence >= $3
 
 -- name: forget_heartbeat
 DELETE FROM bursar.heartbeats WHERE instance_id = $1 OR seen_at < now() - interval '1 day'
