@@ -8,6 +8,9 @@ from pathlib import Path
 import msgspec
 
 from bench.nginx import find_nginx
+from bench.posting import FULL as POSTING_FULL
+from bench.posting import QUICK as POSTING_QUICK
+from bench.posting import measure_posting, render_posting
 from bench.programs import BenchError
 from bench.report import render
 from bench.run import run
@@ -32,6 +35,7 @@ exit codes:
 examples:
   python -m bench
   python -m bench --quick
+  python -m bench --poster
   python -m bench --litellm ~/litellm/bin/litellm
   make bench ARGS="--nginx /opt/nginx/sbin/nginx --json before.json"
 """
@@ -48,6 +52,9 @@ def main() -> int:
     )
     parser.add_argument(
         "--quick", action="store_true", help="about a minute, without gates (a full run: five to eight)"
+    )
+    parser.add_argument(
+        "--poster", action="store_true", help="measure what posting to the database costs instead (about three minutes)"
     )
     parser.add_argument(
         "--json",
@@ -76,14 +83,24 @@ def main() -> int:
         return 2
     try:
         nginx = find_nginx(arguments.nginx, say)
+        if arguments.poster:
+            posting = measure_posting(POSTING_QUICK if arguments.quick else POSTING_FULL, nginx=nginx, say=say)
+            _keep(posting, arguments.json)
+            print(render_posting(posting))
+            print(f"\nAll figures: {arguments.json}")
+            return 0 if arguments.quick or posting.passed else 1
         report, figures = run(QUICK if arguments.quick else FULL, nginx=nginx, litellm=arguments.litellm, say=say)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    _keep(report, arguments.json)
     print(render(report, figures))
     print(f"\nAll figures: {arguments.json}")
     return 0 if report.passed else 1
+
+
+def _keep(report: msgspec.Struct, path: Path) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
 
 
 if __name__ == "__main__":

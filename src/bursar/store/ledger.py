@@ -20,6 +20,9 @@ _REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, async
 """What the content is to blame for. Not among them: errors in our own SQL, which must stop the poster loudly."""
 
 
+_ADJUST = b'"kind":"adjust"'
+"""Adjustments need a look at what they adjust."""
+
 _Charged = tuple[str, str, int, int]
 """Window, instance, what its attempts cost, what they held."""
 
@@ -52,24 +55,24 @@ class PostgresLedger:
         if not entries.isascii():  # what a provider wrote passes unread, and need not be UTF-8
             entries = entries.decode("utf-8", errors="replace").encode()
         try:
-            try:
-                return await self._post(batch, entries)
-            except asyncpg.UniqueViolationError as error:
-                if error.table_name != "entries":
-                    raise
-            return await self._post(batch, entries, some_known=True)
+            if _ADJUST not in entries:
+                try:
+                    return await self._post(batch, entries)
+                except asyncpg.UniqueViolationError:  # something in it is not new, or another worker logged such a row
+                    pass
+            return await self._post(batch, entries, sift=True)
         except asyncpg.UniqueViolationError as error:
             # Another worker has just posted the same, or logged a row under the same provider id: the next try sees it.
             raise StoreUnavailable("another worker was posting at the same moment") from error
         except _REFUSALS as error:
             raise StoreRefused(f"the database refuses an entry: {error}") from error
 
-    async def _post(self, batch: Batch, entries: bytes, *, some_known: bool = False) -> int:
-        """Post in one transaction. Entries that are there already make it fail, unless `some_known`: then they are left
-        out, and those that differ from what is there are quarantined."""
+    async def _post(self, batch: Batch, entries: bytes, *, sift: bool = False) -> int:
+        """Post in one transaction. All entries are new, or it fails; unless `sift`: then those that are not are left
+        out, and what contradicts the books is quarantined."""
         async with self._database.transaction() as connection:
             fresh = entries
-            if some_known:
+            if sift:
                 fresh = (await connection.fetchval(_SQL["new_entries"], entries)).encode()
             posted = await connection.fetchrow(
                 _SQL["post_entries"], fresh, batch.journal_id, batch.epoch, batch.after, batch.upto
@@ -88,7 +91,7 @@ class PostgresLedger:
             if posted["charged"] is not None:
                 charged = msgspec.json.decode(posted["charged"], type=list[_Charged])
                 await connection.execute(_SQL["book_grants"], *zip(*charged, strict=True))
-            if some_known:
+            if sift:
                 await self._set_contradictions_aside(connection, entries, batch.journal_id)
             if (aside := batch.set_aside) is not None:
                 await connection.execute(

@@ -1,5 +1,5 @@
--- The poster's statements. One transaction claims the journal, posts a batch of records with their log rows, and moves the
--- position; then, under a lock that all posters share, the totals (totals.sql); last the budgets.
+-- The poster's statements. One transaction claims the journal, posts a batch of records with their log rows, and moves
+-- the position; then, under a lock that all posters share, the totals (totals.sql); last the budgets.
 
 -- name: register_journal
 WITH instance AS (
@@ -41,16 +41,17 @@ claimed AS (
     RETURNING j.journal_id
 ),
 incoming AS MATERIALIZED (
-    SELECT place, kind, attempt_id,
-        CASE kind WHEN 'open' THEN 0 WHEN 'unknown' THEN 2 WHEN 'adjust' THEN 16 + coalesce(seq, 0) ELSE 1 END AS slot,
-        at_us, cost_nano_usd, evidence, hold_nano_usd, windows, coalesce(owner, $2) AS instance_id, body
-    FROM claimed CROSS JOIN ROWS FROM (
-        json_to_recordset(convert_from($1, 'UTF8')::json) AS (
-            kind text, attempt_id uuid, seq integer, at_us bigint, cost_nano_usd bigint, evidence text,
-            hold_nano_usd bigint, windows uuid[], owner uuid, body json
-        )
-    ) WITH ORDINALITY AS e (
-        kind, attempt_id, seq, at_us, cost_nano_usd, evidence, hold_nano_usd, windows, owner, body, place
+    -- The head of an entry is read without its body, which takes half the time of reading both: no head says "body".
+    SELECT h.kind, h.attempt_id,
+        CASE h.kind WHEN 'open' THEN 0 WHEN 'unknown' THEN 2 WHEN 'adjust' THEN 16 + coalesce(h.seq, 0) ELSE 1
+        END AS slot,
+        h.at_us, h.cost_nano_usd, h.evidence, h.hold_nano_usd, h.windows, coalesce(h.owner, $2) AS instance_id,
+        entry -> 'body' AS body
+    FROM claimed
+    CROSS JOIN json_array_elements(convert_from($1, 'UTF8')::json) AS entry
+    CROSS JOIN LATERAL json_to_record((split_part(entry::text, ',"body":', 1) || '}')::json) AS h (
+        kind text, attempt_id uuid, seq integer, at_us bigint, cost_nano_usd bigint, evidence text,
+        hold_nano_usd bigint, windows uuid[], owner uuid
     )
 ),
 inserted AS (
@@ -68,27 +69,22 @@ charged AS (
     GROUP BY 1, 2
 ),
 following AS (
-    SELECT place, kind, attempt_id, body,
+    SELECT kind, attempt_id, body,
         lag(kind) OVER w AS before, lag(attempt_id) OVER w AS attempt_before, lag(cost_nano_usd) OVER w AS cost,
         lag(evidence) OVER w AS evidence, lag(body) OVER w AS body_before
     FROM incoming
-    WINDOW w AS (ORDER BY place)
+    WINDOW w AS ()  -- in the order of the array; out of order, an end would be loose, and nothing worse
 ),
 calls AS MATERIALIZED (
-    SELECT f.attempt_id AS call_id, c.*, s.price_version, s.provider_usage, s.flags, s.input_cost, s.output_cost,
+    SELECT f.attempt_id AS call_id, c.*, e.price_version, e.provider_usage, e.flags, e.input_cost, e.output_cost,
         coalesce(c.litellm_call_id, f.attempt_id::text) AS shown_id,
-        coalesce(f.attempt_before = c.attempt_id AND f.before IN ('settle', 'void'), false) AS ended,
-        s.usage IS NOT NULL AS settled,
-        CASE WHEN s.usage IS NOT NULL THEN f.evidence END AS evidence,
-        CASE WHEN s.usage IS NOT NULL THEN f.cost ELSE 0 END AS cost,
-        coalesce(u.uncached_prompt_tokens, 0) + coalesce(u.cached_prompt_tokens, 0)
-            + coalesce(u.cache_write_5m_tokens, 0) + coalesce(u.cache_write_1h_tokens, 0)
-            + coalesce(u.audio_prompt_tokens, 0) AS prompt_tokens,
-        coalesce(u.answer_tokens, 0) + coalesce(u.reasoning_tokens, 0) + coalesce(u.audio_completion_tokens, 0)
-            AS completion_tokens,
-        coalesce(u.cached_prompt_tokens, 0) AS cache_read_tokens,
-        coalesce(u.cache_write_5m_tokens, 0) + coalesce(u.cache_write_1h_tokens, 0) AS cache_creation_tokens,
-        row_number() OVER (PARTITION BY c.request_id ORDER BY f.place) AS repetition
+        coalesce(c.model_id, e.deployment_id, '') AS shown_model_id,
+        n.ended, n.ended AND f.before = 'settle' AS settled,
+        CASE WHEN n.ended THEN f.evidence END AS evidence,
+        CASE WHEN n.ended THEN coalesce(f.cost, 0) ELSE 0 END AS cost,
+        coalesce(e.prompt_tokens, 0) AS prompt_tokens, coalesce(e.completion_tokens, 0) AS completion_tokens,
+        coalesce(e.cache_read_tokens, 0) AS cache_read_tokens,
+        coalesce(e.cache_creation_tokens, 0) AS cache_creation_tokens
     FROM following AS f
     CROSS JOIN LATERAL json_to_record(f.body) AS c (
         request_id text, call_type text, attempt_id uuid, attempts integer, api_key text, start_us bigint,
@@ -98,27 +94,15 @@ calls AS MATERIALIZED (
         metadata text, key_names json, spend_logs_metadata text, error_information json, client_left text,
         metadata_dropped text, logged boolean, error_logged boolean
     )
-    CROSS JOIN LATERAL json_to_record(
-        CASE WHEN f.attempt_before = c.attempt_id AND f.before = 'settle' THEN f.body_before END
-    ) AS s (
-        price_version text, usage json, provider_usage text, flags text, input_cost text, output_cost text
-    )
-    CROSS JOIN LATERAL json_to_record(s.usage) AS u (
-        uncached_prompt_tokens bigint, cached_prompt_tokens bigint, cache_write_5m_tokens bigint,
-        cache_write_1h_tokens bigint, audio_prompt_tokens bigint, answer_tokens bigint, reasoning_tokens bigint,
-        audio_completion_tokens bigint
+    CROSS JOIN LATERAL (
+        SELECT coalesce(f.attempt_before = c.attempt_id AND f.before IN ('settle', 'void'), false) AS ended
+    ) AS n
+    CROSS JOIN LATERAL json_to_record(CASE WHEN n.ended THEN f.body_before END) AS e (
+        deployment_id text, price_version text, prompt_tokens bigint, completion_tokens bigint,
+        cache_read_tokens bigint, cache_creation_tokens bigint, provider_usage text, flags text, input_cost text,
+        output_cost text
     )
     WHERE f.kind = 'call'
-),
-named AS MATERIALIZED (
-    SELECT *,
-        CASE
-            WHEN repetition > 1
-                OR EXISTS (SELECT FROM "LiteLLM_SpendLogs" AS s WHERE s.request_id = calls.request_id)
-            THEN request_id || ':' || call_id
-            ELSE request_id
-        END AS row_id
-    FROM calls
 ),
 logged AS (
     INSERT INTO "LiteLLM_SpendLogs" (
@@ -128,13 +112,26 @@ logged AS (
         cache_key, litellm_call_id, request_duration_ms, created_at, updated_at
     )
     SELECT
-        row_id, coalesce(call_type, 'acompletion'), api_key, cost / 1e9::double precision,
+        CASE
+            WHEN EXISTS (SELECT FROM "LiteLLM_SpendLogs" AS s WHERE s.request_id = calls.request_id)
+                OR call_id IN (
+                    SELECT r.call_id
+                    FROM (
+                        SELECT c.call_id, row_number() OVER (PARTITION BY c.request_id ORDER BY c.call_id) AS repetition
+                        FROM calls AS c
+                    ) AS r
+                    WHERE r.repetition > 1
+                )
+            THEN request_id || ':' || call_id
+            ELSE request_id
+        END,
+        coalesce(call_type, 'acompletion'), api_key, cost / 1e9::double precision,
         least(prompt_tokens + completion_tokens, 2147483647), least(prompt_tokens, 2147483647),
         least(completion_tokens, 2147483647),
         timestamp 'epoch' + start_us * interval '1 microsecond',
         timestamp 'epoch' + end_us * interval '1 microsecond',
         timestamp 'epoch' + coalesce(first_token_us, end_us) * interval '1 microsecond',
-        model, coalesce(model_id, ''), model_group, coalesce(custom_llm_provider, ''), coalesce(api_base, ''),
+        model, shown_model_id, model_group, coalesce(custom_llm_provider, ''), coalesce(api_base, ''),
         coalesce("user", ''),
         CASE WHEN metadata IS NULL THEN '{}' ELSE metadata::jsonb - ARRAY[
             'user_api_key', 'user_api_key_alias', 'user_api_key_user_id', 'user_api_key_team_id',
@@ -164,11 +161,12 @@ logged AS (
             ',"evidence":"' || evidence || '"', ',"flags":' || flags, ',"client_left":' || client_left,
             ',"metadata_dropped":' || metadata_dropped
         )::jsonb,
-        coalesce(request_tags, '[]')::jsonb, coalesce(team_id, ''), coalesce(organization_id, ''),
+        CASE WHEN request_tags IS NULL THEN '[]' ELSE request_tags::jsonb END, coalesce(team_id, ''),
+        coalesce(organization_id, ''),
         coalesce(end_user, ''), coalesce(requester_ip_address, ''), session_id, coalesce(status, 'success'),
         coalesce(cache_hit, 'None'), 'Cache OFF', shown_id, least((end_us - start_us) / 1000, 2147483647),
         now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
-    FROM named
+    FROM calls
     WHERE coalesce(logged, true)
 ),
 errors AS (
@@ -176,15 +174,15 @@ errors AS (
         request_id, "startTime", "endTime", api_base, model_group, litellm_model_name, model_id, request_kwargs,
         exception_type, exception_string, status_code
     )
-    SELECT row_id, timestamp 'epoch' + start_us * interval '1 microsecond',
+    SELECT request_id, timestamp 'epoch' + start_us * interval '1 microsecond',
         timestamp 'epoch' + end_us * interval '1 microsecond', coalesce(api_base, ''), model_group, model,
-        coalesce(model_id, ''),
+        shown_model_id,
         jsonb_build_object(
             'call_type', coalesce(call_type, 'acompletion'), 'litellm_call_id', shown_id, 'user_api_key', api_key
         ),
         coalesce(error_information ->> 'error_class', ''), coalesce(error_information ->> 'error_message', ''),
         coalesce(error_information ->> 'error_code', '')
-    FROM named
+    FROM calls
     WHERE status = 'failure' AND coalesce(error_logged, true)
     ON CONFLICT DO NOTHING
 ),
@@ -192,14 +190,14 @@ moves AS (
     SELECT start_us / 86400000000 AS day, api_key, "user",
         CASE WHEN coalesce(team_id, organization_id) IS NOT NULL THEN key_names ->> 'user_api_key_user_id' END AS owner,
         team_id, organization_id, end_user, request_tags AS tags, model, custom_llm_provider AS provider, call_type,
-        min(model_group) AS model_group, min(row_id) AS request_id, sum(cost) AS cost,
+        min(model_group) AS model_group, min(request_id) AS request_id, sum(cost) AS cost,
         -- Of the budget period that runs now. An attempt pinned to an earlier one belongs to lifetime totals alone.
         sum(cost) AS current_cost,
         sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
         sum(cache_read_tokens) AS cache_read_tokens, sum(cache_creation_tokens) AS cache_creation_tokens,
         count(*) AS requests, count(*) FILTER (WHERE status = 'failure') AS failures,
         coalesce(sum((end_us - start_us) / 1000) FILTER (WHERE status IS NULL), 0) AS response_ms
-    FROM named
+    FROM calls
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 )
 SELECT EXISTS (SELECT FROM claimed) AS claimed, (SELECT count(*) FROM incoming) AS inserted,
@@ -217,9 +215,10 @@ SELECT EXISTS (SELECT FROM claimed) AS claimed, (SELECT count(*) FROM incoming) 
 
 -- name: late_changes
 -- Charges and calls that did not come together: of a call with several attempts, of an attempt that was resolved after
--- its call had ended, and adjustments. $1: charges just posted, [attempt id, slot]; $2: calls just posted, [call id, the
--- attempt whose charge is counted already]. Whichever of a charge and its call comes second finds the other one here,
--- since all posters of such wait for each other before. The call's row gets its new sums; the totals' changes are returned.
+-- its call had ended, and adjustments. $1: charges just posted, [attempt id, slot]; $2: calls just posted, [call id,
+-- the attempt whose charge is counted already]. Whichever of a charge and its call comes second finds the other one here,
+-- since posters have the totals' lock when they look. The call's row gets its new sums; what the totals change by is
+-- returned.
 WITH pairs AS (
     SELECT (charge ->> 0)::uuid AS attempt_id, (charge ->> 1)::smallint AS slot,
         bursar.call_id((charge ->> 0)::uuid) AS call_id
@@ -236,26 +235,15 @@ late AS MATERIALIZED (
     SELECT p.call_id, c.body AS call_body, e.cost_nano_usd AS cost,
         CASE WHEN e.attempt_id = (c.body ->> 'attempt_id')::uuid THEN e.evidence END AS evidence,
         CASE WHEN e.attempt_id = (c.body ->> 'attempt_id')::uuid AND e.kind = 'settle' THEN e.body END AS answering,
-        coalesce(b.prompt_tokens, 0) + coalesce(u.uncached_prompt_tokens, 0) + coalesce(u.cached_prompt_tokens, 0)
-            + coalesce(u.cache_write_5m_tokens, 0) + coalesce(u.cache_write_1h_tokens, 0)
-            + coalesce(u.audio_prompt_tokens, 0) AS prompt_tokens,
-        coalesce(b.completion_tokens, 0) + coalesce(u.answer_tokens, 0) + coalesce(u.reasoning_tokens, 0)
-            + coalesce(u.audio_completion_tokens, 0) AS completion_tokens,
-        coalesce(b.cache_read_tokens, 0) + coalesce(u.cached_prompt_tokens, 0) AS cache_read_tokens,
-        coalesce(b.cache_creation_tokens, 0) + coalesce(u.cache_write_5m_tokens, 0)
-            + coalesce(u.cache_write_1h_tokens, 0) AS cache_creation_tokens,
+        coalesce(b.prompt_tokens, 0) AS prompt_tokens, coalesce(b.completion_tokens, 0) AS completion_tokens,
+        coalesce(b.cache_read_tokens, 0) AS cache_read_tokens,
+        coalesce(b.cache_creation_tokens, 0) AS cache_creation_tokens,
         e.attempt_id, e.slot
     FROM pairs AS p
     JOIN bursar.entries AS e ON e.attempt_id = p.attempt_id AND e.slot = p.slot
     JOIN bursar.entries AS c ON c.attempt_id = p.call_id AND c.slot = 1 AND c.kind = 'call'
     CROSS JOIN LATERAL json_to_record(e.body) AS b (
-        usage json, prompt_tokens bigint, completion_tokens bigint, cache_read_tokens bigint,
-        cache_creation_tokens bigint
-    )
-    CROSS JOIN LATERAL json_to_record(b.usage) AS u (
-        uncached_prompt_tokens bigint, cached_prompt_tokens bigint, cache_write_5m_tokens bigint,
-        cache_write_1h_tokens bigint, audio_prompt_tokens bigint, answer_tokens bigint, reasoning_tokens bigint,
-        audio_completion_tokens bigint
+        prompt_tokens bigint, completion_tokens bigint, cache_read_tokens bigint, cache_creation_tokens bigint
     )
 ),
 by_call AS MATERIALIZED (
@@ -357,35 +345,42 @@ FROM (
 WHERE w.window_id = s.window_id
 
 -- name: new_entries
--- $1: entries of which some are there already, or stand in it twice: the others, as a JSON array in the same order.
-SELECT coalesce(json_agg(entry ORDER BY place)::text, '[]')
-FROM (
-    SELECT DISTINCT ON (attempt_id, slot) place, attempt_id, slot, entry
-    FROM (
-        SELECT place, entry, (entry ->> 'attempt_id')::uuid AS attempt_id,
-            CASE entry ->> 'kind' WHEN 'open' THEN 0 WHEN 'unknown' THEN 2
-                WHEN 'adjust' THEN 16 + coalesce((entry ->> 'seq')::integer, 0) ELSE 1 END AS slot
-        FROM json_array_elements(convert_from($1, 'UTF8')::json) WITH ORDINALITY AS i (entry, place)
-    ) AS offered
-    ORDER BY attempt_id, slot, place
-) AS first
-WHERE NOT EXISTS (
-    SELECT FROM bursar.entries AS e WHERE e.attempt_id = first.attempt_id AND e.slot = first.slot
+-- $1: entries of which some are there already, stand in it twice, or adjust what is not settled: the others, as a JSON
+-- array in the same order.
+WITH offered AS MATERIALIZED (
+    SELECT place, entry, entry ->> 'kind' AS kind, (entry ->> 'attempt_id')::uuid AS attempt_id,
+        CASE entry ->> 'kind' WHEN 'open' THEN 0 WHEN 'unknown' THEN 2
+            WHEN 'adjust' THEN 16 + coalesce((entry ->> 'seq')::integer, 0) ELSE 1 END AS slot
+    FROM json_array_elements(convert_from($1, 'UTF8')::json) WITH ORDINALITY AS i (entry, place)
 )
+SELECT coalesce(json_agg(entry ORDER BY place)::text, '[]')
+FROM (SELECT DISTINCT ON (attempt_id, slot) * FROM offered ORDER BY attempt_id, slot, place) AS o
+WHERE NOT EXISTS (SELECT FROM bursar.entries AS e WHERE e.attempt_id = o.attempt_id AND e.slot = o.slot)
+    AND (
+        kind <> 'adjust'
+        OR EXISTS (
+            SELECT FROM bursar.entries AS e WHERE e.attempt_id = o.attempt_id AND e.slot = 1 AND e.kind = 'settle'
+        )
+        OR EXISTS (SELECT FROM offered AS e WHERE e.attempt_id = o.attempt_id AND e.kind = 'settle')
+    )
 
 -- name: quarantine_contradictions
--- Of entries offered again: those that differ from what is there, also a second terminal entry of another kind.
+-- Of entries offered, those that are not there as they were offered: something else is, also a second end of another
+-- kind, or they adjust what is not settled.
 INSERT INTO bursar.quarantine (reason, journal_id, content)
-SELECT format('contradicts the %s entry of attempt %s', e.kind, e.attempt_id), $2::uuid,
-    convert_to(i.entry::text, 'UTF8')
+SELECT CASE
+        WHEN e.kind IS NULL THEN format('adjusts attempt %s, which is not settled', i.attempt_id)
+        ELSE format('contradicts the %s entry of attempt %s', e.kind, e.attempt_id)
+    END,
+    $2::uuid, convert_to(i.entry::text, 'UTF8')
 FROM (
     SELECT entry, entry ->> 'kind' AS kind, (entry ->> 'attempt_id')::uuid AS attempt_id,
         CASE entry ->> 'kind' WHEN 'open' THEN 0 WHEN 'unknown' THEN 2
             WHEN 'adjust' THEN 16 + coalesce((entry ->> 'seq')::integer, 0) ELSE 1 END AS slot
     FROM json_array_elements(convert_from($1, 'UTF8')::json) AS i (entry)
 ) AS i
-JOIN bursar.entries AS e ON e.attempt_id = i.attempt_id AND e.slot = i.slot
-WHERE e.kind <> i.kind OR (i.entry -> 'body')::text <> e.body::text
+LEFT JOIN bursar.entries AS e ON e.attempt_id = i.attempt_id AND e.slot = i.slot
+WHERE e.kind IS DISTINCT FROM i.kind OR (i.entry -> 'body')::text <> e.body::text
     OR (i.entry ->> 'cost_nano_usd')::bigint IS DISTINCT FROM e.cost_nano_usd
     OR i.entry ->> 'evidence' IS DISTINCT FROM e.evidence
 RETURNING reason

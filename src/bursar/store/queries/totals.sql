@@ -1,16 +1,17 @@
 -- Totals: LiteLLM's running and daily sums, moved by what a batch really inserted.
 
 -- name: lock_totals
--- Posters move totals one after the other, whatever rows they share: then none can wait for one that waits for it. Taken
--- after the entries, kept until commit. The number spells "totals".
+-- Posters move totals one after the other, whatever rows they share: then none can wait for one that waits for it.
+-- Taken after the entries, kept until commit. The number spells "totals".
 SELECT pg_advisory_xact_lock(128022042733683)
 
 -- name: move_totals
--- $1: changes, a JSON array as post_entries and late_changes return it. The rows of each table are taken in key order, as
--- LiteLLM takes them, which may share the database.
+-- $1: changes, a JSON array as post_entries and late_changes return it. The rows of each table are taken in key order,
+-- as LiteLLM takes them, which may share the database.
 -- `current_cost` goes to what counts for a budget's period, `cost` to lifetime and daily totals.
 -- Unknown users, end users and tags get rows, and a member of a team its membership; keys, teams and organizations are
 -- made by people. Tags that the gateway makes of user agents are only counted.
+-- Daily rows get ids made of their keys: random ones, of which most are not needed, take five times as long.
 WITH moves AS MATERIALIZED (
     SELECT to_char(date '1970-01-01' + day, 'YYYY-MM-DD') AS date, api_key, "user", owner, team_id, organization_id,
         end_user, tags, model, coalesce(provider, '') AS provider, model_group, request_id, cost, current_cost,
@@ -44,7 +45,8 @@ keys AS (
     UPDATE "LiteLLM_VerificationToken" AS k
     SET spend = k.spend + m.current_usd, total_spend = k.total_spend + m.usd, last_active = now() AT TIME ZONE 'UTC'
     FROM (
-        SELECT api_key, sum(cost) / 1e9::double precision AS usd, sum(current_cost) / 1e9::double precision AS current_usd
+        SELECT api_key, sum(cost) / 1e9::double precision AS usd,
+            sum(current_cost) / 1e9::double precision AS current_usd
         FROM moves GROUP BY api_key ORDER BY api_key
     ) AS m
     WHERE k.token = m.api_key
@@ -132,14 +134,18 @@ daily_users AS (
         cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests
     )
     SELECT
-        gen_random_uuid(), coalesce("user", ''), date, api_key, model, min(model_group), provider, '', endpoint,
+        encode(sha256(convert_to(
+            ROW(coalesce("user", ''), date, api_key, model, provider, endpoint)::text, 'UTF8'
+        )), 'hex'),
+        coalesce("user", ''), date, api_key, model, min(model_group), provider, '', endpoint,
         sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
         sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
         sum(response_ms), sum(requests - failures)
     FROM moves
     GROUP BY 2, date, api_key, model, provider, endpoint
     ORDER BY 2, date, api_key, model, provider, endpoint
-    ON CONFLICT (user_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+    ON CONFLICT (user_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint)
+    DO UPDATE SET
         prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
         completion_tokens = t.completion_tokens + excluded.completion_tokens,
         spend = t.spend + excluded.spend,
@@ -159,14 +165,18 @@ daily_teams AS (
         cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests
     )
     SELECT
-        gen_random_uuid(), coalesce(team_id, ''), date, api_key, model, min(model_group), provider, '', endpoint,
+        encode(sha256(convert_to(
+            ROW(coalesce(team_id, ''), date, api_key, model, provider, endpoint)::text, 'UTF8'
+        )), 'hex'),
+        coalesce(team_id, ''), date, api_key, model, min(model_group), provider, '', endpoint,
         sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
         sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
         sum(response_ms), sum(requests - failures)
     FROM moves
     GROUP BY 2, date, api_key, model, provider, endpoint
     ORDER BY 2, date, api_key, model, provider, endpoint
-    ON CONFLICT (team_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+    ON CONFLICT (team_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint)
+    DO UPDATE SET
         prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
         completion_tokens = t.completion_tokens + excluded.completion_tokens,
         spend = t.spend + excluded.spend,
@@ -186,7 +196,8 @@ daily_organizations AS (
         cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests
     )
     SELECT
-        gen_random_uuid(), organization_id, date, api_key, model, min(model_group), provider, '', endpoint,
+        encode(sha256(convert_to(ROW(organization_id, date, api_key, model, provider, endpoint)::text, 'UTF8')), 'hex'),
+        organization_id, date, api_key, model, min(model_group), provider, '', endpoint,
         sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
         sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
         sum(response_ms), sum(requests - failures)
@@ -194,7 +205,8 @@ daily_organizations AS (
     WHERE organization_id IS NOT NULL
     GROUP BY 2, date, api_key, model, provider, endpoint
     ORDER BY 2, date, api_key, model, provider, endpoint
-    ON CONFLICT (organization_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+    ON CONFLICT (organization_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint)
+    DO UPDATE SET
         prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
         completion_tokens = t.completion_tokens + excluded.completion_tokens,
         spend = t.spend + excluded.spend,
@@ -214,7 +226,8 @@ daily_end_users AS (
         cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests
     )
     SELECT
-        gen_random_uuid(), end_user, date, api_key, model, min(model_group), provider, '', endpoint,
+        encode(sha256(convert_to(ROW(end_user, date, api_key, model, provider, endpoint)::text, 'UTF8')), 'hex'),
+        end_user, date, api_key, model, min(model_group), provider, '', endpoint,
         sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
         sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
         sum(response_ms), sum(requests - failures)
@@ -222,7 +235,8 @@ daily_end_users AS (
     WHERE end_user IS NOT NULL
     GROUP BY 2, date, api_key, model, provider, endpoint
     ORDER BY 2, date, api_key, model, provider, endpoint
-    ON CONFLICT (end_user_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+    ON CONFLICT (end_user_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint)
+    DO UPDATE SET
         prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
         completion_tokens = t.completion_tokens + excluded.completion_tokens,
         spend = t.spend + excluded.spend,
@@ -241,7 +255,8 @@ INSERT INTO "LiteLLM_DailyTagSpend" AS t (
     cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests, request_id
 )
 SELECT
-    gen_random_uuid(), tag, date, api_key, model, min(model_group), provider, '', endpoint,
+    encode(sha256(convert_to(ROW(tag, date, api_key, model, provider, endpoint)::text, 'UTF8')), 'hex'),
+    tag, date, api_key, model, min(model_group), provider, '', endpoint,
     sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
     sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
     sum(response_ms), sum(requests - failures), min(request_id)
