@@ -322,6 +322,7 @@ def presumed(opened: OpenBody, *, attempt_id: AttemptId, call_id: CallId, at_us:
         evidence=Evidence.ESTIMATED if opened.price_version is not None else Evidence.UNPRICED,
         body=SettleBody(
             usage=Usage(uncached_prompt_tokens=opened.estimate_prompt_tokens),
+            prompt_tokens=opened.estimate_prompt_tokens,
             flags=("process_died", "usage_estimated"),
             **sent,  # type: ignore[arg-type]
         ),
