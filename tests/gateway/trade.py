@@ -9,6 +9,7 @@ from bursar.oracle.serving import RunningOracle
 from tests.gateway.running import MASTER_KEY, Books, Gateway
 
 K = TypeVar("K")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,11 @@ async def trade(gateway: Gateway, oracle: RunningOracle, books: Books) -> list[S
     return [Sale("customer" if user == "root" else user, session, agent, lines[i]) for user, session, agent, i in told]
 
 
-def by(sales: Iterable[Sale], key: Callable[[Sale], K]) -> dict[K, list[Sale]]:
-    """The sales that have the same `key`."""
-    found: dict[K, list[Sale]] = {}
-    for sale in sales:
-        found.setdefault(key(sale), []).append(sale)
+def by(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Those together that have the same `key`."""
+    found: dict[K, list[T]] = {}
+    for thing in things:
+        found.setdefault(key(thing), []).append(thing)
     return found
 
 
