@@ -1,6 +1,7 @@
 """The books in PostgreSQL: implements `ports.LedgerStore`."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -25,6 +26,8 @@ _ADJUST = b'"kind":"adjust"'
 
 _Charged = tuple[str, str, int, int]
 """Window, instance, what its attempts cost, what they held."""
+_Forced = tuple[str, int]
+"""Window, what is booked there without a hold."""
 
 
 class PostgresLedger:
@@ -81,16 +84,16 @@ class PostgresLedger:
                 await self._explain(connection, batch)
             moves: str | None = posted["moves"]
             loose_charges, loose_calls = posted["loose_charges"], posted["loose_calls"]
+            forced: str | None = None
             if moves or loose_charges:
                 await connection.execute(_SQL["lock_totals"])
                 if loose_charges or loose_calls:
                     late = await connection.fetchval(_SQL["late_changes"], loose_charges or "[]", loose_calls or "[]")
                     moves = _both(moves, late)
                 if moves:
-                    await connection.execute(_SQL["move_totals"], moves)
-            if posted["charged"] is not None:
-                charged = msgspec.json.decode(posted["charged"], type=list[_Charged])
-                await connection.execute(_SQL["book_grants"], *zip(*charged, strict=True))
+                    forced = await connection.fetchval(_SQL["move_totals"], moves)
+            if posted["charged"] or forced:
+                await self._book_grants(connection, posted["charged"] or "[]", forced or "[]")
             if sift:
                 await self._set_contradictions_aside(connection, entries, batch.journal_id)
             if (aside := batch.set_aside) is not None:
@@ -98,6 +101,16 @@ class PostgresLedger:
                     _SQL["quarantine_record"], aside.reason, batch.journal_id, batch.upto, aside.content
                 )
         return int(posted["inserted"])
+
+    async def _book_grants(self, connection: Any, charged: str, forced: str) -> None:  # noqa: ANN401  # asyncpg
+        pinned = msgspec.json.decode(charged, type=list[_Charged])
+        unpinned = msgspec.json.decode(forced, type=list[_Forced])
+        columns = [*_columns(pinned, 4), *_columns(unpinned, 2)]
+        for row in await connection.fetch(_SQL["book_grants"], *columns):
+            log.warning(
+                "budget.limit_passed kind=%s scope=%s limit=%d spent=%d",
+                *(row["scope_kind"], row["scope_id"], row["amount"], row["spent"]),
+            )
 
     async def _set_contradictions_aside(self, connection: Any, entries: bytes, journal_id: JournalId) -> None:  # noqa: ANN401
         for row in await connection.fetch(_SQL["quarantine_contradictions"], entries, journal_id):
@@ -110,6 +123,11 @@ class PostgresLedger:
             raise JournalTaken(f"journal {batch.journal_id} is not under epoch {batch.epoch} any more")
         # A commit of ours whose answer was lost, or took long: it has happened after all.
         raise StoreUnavailable(f"journal {batch.journal_id} is at {position['posted_sequence']}, not at {batch.after}")
+
+
+def _columns(rows: Sequence[tuple[object, ...]], count: int) -> list[list[object]]:
+    """The columns of `rows`, which have `count` of them."""
+    return [[row[column] for row in rows] for column in range(count)]
 
 
 def _both(one: str | None, other: str | None) -> str | None:

@@ -63,7 +63,8 @@ inserted AS (
     FROM incoming
 ),
 charged AS (
-    SELECT window_id, i.instance_id, sum(coalesce(i.cost_nano_usd, 0)) AS cost, sum(i.hold_nano_usd) AS hold
+    SELECT window_id, i.instance_id, sum(coalesce(i.cost_nano_usd, 0)) AS cost,
+        sum(coalesce(i.hold_nano_usd, 0)) AS hold
     FROM incoming AS i CROSS JOIN LATERAL unnest(i.windows) AS window_id
     WHERE i.kind IN ('settle', 'void', 'adjust')
     GROUP BY 1, 2
@@ -71,7 +72,7 @@ charged AS (
 following AS (
     SELECT kind, attempt_id, body,
         lag(kind) OVER w AS before, lag(attempt_id) OVER w AS attempt_before, lag(cost_nano_usd) OVER w AS cost,
-        lag(evidence) OVER w AS evidence, lag(body) OVER w AS body_before
+        lag(evidence) OVER w AS evidence, lag(windows) OVER w AS windows, lag(body) OVER w AS body_before
     FROM incoming
     WINDOW w AS ()  -- in the order of the array; out of order, an end would be loose, and nothing worse
 ),
@@ -80,7 +81,7 @@ calls AS MATERIALIZED (
         coalesce(c.litellm_call_id, f.attempt_id::text) AS shown_id,
         coalesce(c.model_id, e.deployment_id, '') AS shown_model_id,
         n.ended, n.ended AND f.before = 'settle' AS settled,
-        CASE WHEN n.ended THEN f.evidence END AS evidence,
+        CASE WHEN n.ended THEN f.evidence END AS evidence, CASE WHEN n.ended THEN f.windows END AS windows,
         CASE WHEN n.ended THEN coalesce(f.cost, 0) ELSE 0 END AS cost,
         coalesce(e.prompt_tokens, 0) AS prompt_tokens, coalesce(e.completion_tokens, 0) AS completion_tokens,
         coalesce(e.cache_read_tokens, 0) AS cache_read_tokens,
@@ -188,17 +189,16 @@ errors AS (
 ),
 moves AS (
     SELECT start_us / 86400000000 AS day, api_key, "user",
-        CASE WHEN coalesce(team_id, organization_id) IS NOT NULL THEN key_names ->> 'user_api_key_user_id' END AS owner,
+        CASE WHEN coalesce("user", team_id, organization_id) IS NOT NULL
+            THEN key_names ->> 'user_api_key_user_id' END AS owner,
         team_id, organization_id, end_user, request_tags AS tags, model, custom_llm_provider AS provider, call_type,
-        min(model_group) AS model_group, min(request_id) AS request_id, sum(cost) AS cost,
-        -- Of the budget period that runs now. An attempt pinned to an earlier one belongs to lifetime totals alone.
-        sum(cost) AS current_cost,
+        windows, min(model_group) AS model_group, min(request_id) AS request_id, sum(cost) AS cost,
         sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
         sum(cache_read_tokens) AS cache_read_tokens, sum(cache_creation_tokens) AS cache_creation_tokens,
         count(*) AS requests, count(*) FILTER (WHERE status = 'failure') AS failures,
         coalesce(sum((end_us - start_us) / 1000) FILTER (WHERE status IS NULL), 0) AS response_ms
     FROM calls
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 )
 SELECT EXISTS (SELECT FROM claimed) AS claimed, (SELECT count(*) FROM incoming) AS inserted,
     (SELECT json_agg(json_build_array(window_id, instance_id, cost, hold))::text FROM charged) AS charged,
@@ -232,7 +232,7 @@ WITH pairs AS (
     WHERE e.kind IN ('settle', 'adjust') AND (e.slot <> 1 OR e.attempt_id IS DISTINCT FROM c.counted)
 ),
 late AS MATERIALIZED (
-    SELECT p.call_id, c.body AS call_body, e.cost_nano_usd AS cost,
+    SELECT p.call_id, c.body AS call_body, e.cost_nano_usd AS cost, e.windows,
         CASE WHEN e.attempt_id = (c.body ->> 'attempt_id')::uuid THEN e.evidence END AS evidence,
         CASE WHEN e.attempt_id = (c.body ->> 'attempt_id')::uuid AND e.kind = 'settle' THEN e.body END AS answering,
         coalesce(b.prompt_tokens, 0) AS prompt_tokens, coalesce(b.completion_tokens, 0) AS completion_tokens,
@@ -294,11 +294,10 @@ rows AS (
 ),
 moves AS (
     SELECT c.start_us / 86400000000 AS day, c.api_key, c."user",
-        CASE WHEN coalesce(c.team_id, c.organization_id) IS NOT NULL
+        CASE WHEN coalesce(c."user", c.team_id, c.organization_id) IS NOT NULL
             THEN c.key_names ->> 'user_api_key_user_id' END AS owner,
         c.team_id, c.organization_id, c.end_user, c.request_tags AS tags, c.model, c.custom_llm_provider AS provider,
-        c.call_type, c.model_group, c.request_id, sum(l.cost) AS cost,
-        sum(l.cost) AS current_cost,  -- as in post_entries
+        c.call_type, l.windows, c.model_group, c.request_id, sum(l.cost) AS cost,
         sum(l.prompt_tokens) AS prompt_tokens, sum(l.completion_tokens) AS completion_tokens,
         sum(l.cache_read_tokens) AS cache_read_tokens, sum(l.cache_creation_tokens) AS cache_creation_tokens,
         0 AS requests, 0 AS failures, 0 AS response_ms
@@ -308,25 +307,35 @@ moves AS (
         custom_llm_provider text, "user" text, team_id text, organization_id text, end_user text, request_tags text,
         key_names json
     )
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, l.cost < 0
 )
 SELECT json_agg(moves)::text FROM moves
 
 -- name: book_grants
 -- $1: windows, $2: instances, $3: what their attempts cost, $4: what those had held. A charge above its grant raises what
--- is leased. Of an instance that has ended, what was held for an attempt and not charged goes back.
+-- is leased. Of an instance that has ended, what was held for an attempt and not charged goes back. $5: windows, $6: what
+-- is booked there although nobody held it. Returned are the windows that pass their limit by it.
 WITH told AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[]) AS t (window_id, instance_id, cost, hold)
+),
+forced AS (
+    SELECT * FROM unnest($5::uuid[], $6::bigint[]) AS f (window_id, cost)
+),
+locked AS MATERIALIZED (
+    SELECT window_id FROM bursar.windows
+    WHERE window_id IN (SELECT t.window_id FROM told AS t UNION SELECT f.window_id FROM forced AS f)
+    ORDER BY window_id
+    FOR UPDATE
 ),
 before AS MATERIALIZED (
     SELECT g.window_id, g.instance_id, g.leased_nano_usd AS leased, g.spent_nano_usd + t.cost AS spent,
         CASE WHEN i.ended_at IS NULL THEN 0 ELSE t.hold - t.cost END AS freed
     FROM told AS t
-    JOIN bursar.windows AS w ON w.window_id = t.window_id
+    JOIN locked AS w ON w.window_id = t.window_id
     JOIN bursar.grants AS g ON g.window_id = t.window_id AND g.instance_id = t.instance_id
     JOIN bursar.instances AS i ON i.instance_id = t.instance_id
     ORDER BY w.window_id, g.instance_id
-    FOR UPDATE OF w, g
+    FOR UPDATE OF g
 ),
 after AS MATERIALIZED (
     SELECT window_id, instance_id, leased AS was_leased, spent, greatest(leased - freed, spent) AS leased FROM before
@@ -334,15 +343,25 @@ after AS MATERIALIZED (
 grants AS (
     UPDATE bursar.grants AS g SET spent_nano_usd = a.spent, leased_nano_usd = a.leased
     FROM after AS a WHERE g.window_id = a.window_id AND g.instance_id = a.instance_id
-    RETURNING g.window_id
+),
+moved AS (
+    UPDATE bursar.windows AS w
+    SET spent_nano_usd = w.spent_nano_usd + s.cost, leased_nano_usd = w.leased_nano_usd + s.leased,
+        forced_nano_usd = w.forced_nano_usd + s.forced
+    FROM (
+        SELECT c.window_id, sum(c.cost) AS cost, sum(c.leased) AS leased, sum(c.forced) AS forced
+        FROM (
+            SELECT a.window_id, t.cost, a.leased - a.was_leased AS leased, 0 AS forced
+            FROM after AS a JOIN told AS t USING (window_id, instance_id)
+            UNION ALL
+            SELECT f.window_id, f.cost, f.cost, f.cost FROM forced AS f
+        ) AS c
+        GROUP BY c.window_id
+    ) AS s
+    WHERE w.window_id = s.window_id
+    RETURNING w.scope_kind, w.scope_id, w.limit_nano_usd AS amount, w.spent_nano_usd AS spent, s.cost
 )
-UPDATE bursar.windows AS w
-SET spent_nano_usd = w.spent_nano_usd + s.cost, leased_nano_usd = w.leased_nano_usd + s.leased
-FROM (
-    SELECT a.window_id, sum(t.cost) AS cost, sum(a.leased - a.was_leased) AS leased
-    FROM after AS a JOIN told AS t USING (window_id, instance_id) GROUP BY a.window_id
-) AS s
-WHERE w.window_id = s.window_id
+SELECT scope_kind, scope_id, amount, spent FROM moved WHERE spent > amount AND spent - cost <= amount
 
 -- name: new_entries
 -- $1: entries of which some are there already, stand in it twice, or adjust what is not settled: the others, as a JSON
@@ -383,6 +402,9 @@ LEFT JOIN bursar.entries AS e ON e.attempt_id = i.attempt_id AND e.slot = i.slot
 WHERE e.kind IS DISTINCT FROM i.kind OR (i.entry -> 'body')::text <> e.body::text
     OR (i.entry ->> 'cost_nano_usd')::bigint IS DISTINCT FROM e.cost_nano_usd
     OR i.entry ->> 'evidence' IS DISTINCT FROM e.evidence
+    OR (i.entry ->> 'hold_nano_usd')::bigint IS DISTINCT FROM e.hold_nano_usd
+    OR translate(i.entry ->> 'windows', '[]"', '{}')::uuid[] IS DISTINCT FROM e.windows
+    OR timestamptz 'epoch' + (i.entry ->> 'at_us')::bigint * interval '1 microsecond' <> e.at
 RETURNING reason
 
 -- name: quarantine_record
