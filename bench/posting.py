@@ -1,14 +1,15 @@
-"""What posting costs: a worker serves calls, and its journal is posted again, slice by slice, into other databases.
+"""What the books cost: a worker serves calls, and what it has recorded is posted again, into other databases.
 
-Everything is compared within a round: posting a slice into a database without a past, copying the very rows that this
-made (COPY, binary, in as few statements as possible) into tables with the same indexes, and posting the same slice into
-a database that has a million entries.
+Each round measures, one right after the other: how fast one worker serves; posting the records of these calls into a
+database without a past; copying the very rows that this made (COPY, binary, one statement a table) into tables with the
+same indexes; and, if asked for, posting them into a database with a past. Besides: what a record costs the journal.
 """
 
+import asyncio
 import io
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,17 @@ import asyncpg
 import msgspec
 import uvloop
 
+from bench.appending import Appending, measure_appending
 from bench.gates import Gate
 from bench.gateway import Gateway
 from bench.load import Closed
 from bench.machine import Machine, Others, this_machine
 from bench.programs import run_plan
+from bench.report import line_of
 from bench.rounds import Say
 from bench.sizes import CONCURRENCY
 from bench.spread import Spread, spread_of
-from bench.subjects import plan_for
+from bench.subjects import Subject, plan_for
 from bench.upstream import Upstream
 from bursar.domain.ids import JournalId
 from bursar.ledger.journal import JournalReader
@@ -41,12 +44,22 @@ COPY_MAX = 2.0
 """Times what COPY takes for the same rows."""
 FULL_MAX = 1.2
 """Times what it takes without a past."""
+APPEND_MAX_US = 10.0
+"""For a record that is written alone."""
 _WARM_UP_CALLS = 2000
 _US = 1e6
 
+_GIVEN = ("bursar.windows", "bursar.grants", '"LiteLLM_VerificationToken"')
+"""What is there before calls are posted: the key, its budget, and what of it the worker has."""
+_NOTHING_SPENT = """
+UPDATE bursar.grants SET spent_nano_usd = 0;
+UPDATE bursar.windows SET spent_nano_usd = opening_nano_usd;
+UPDATE "LiteLLM_VerificationToken" SET spend = 0, total_spend = 0;
+"""
 _TABLES = """
 SELECT schemaname, relname FROM pg_stat_user_tables
-WHERE n_live_tup > 0 AND relname NOT IN ('migrations', 'instances', 'journals', 'LiteLLM_VerificationToken')
+WHERE n_live_tup > 0
+    AND relname NOT IN ('migrations', 'instances', 'journals', 'windows', 'grants', 'LiteLLM_VerificationToken')
 ORDER BY 1, 2
 """
 _PAST_ENTRIES = """
@@ -78,10 +91,12 @@ class PostingSizes(msgspec.Struct, frozen=True, kw_only=True):
     calls: int
     """Of each round."""
     past_entries: int
+    """0: that is not measured."""
 
 
-FULL = PostingSizes(rounds=5, calls=20_000, past_entries=1_000_000)
-QUICK = PostingSizes(rounds=2, calls=5_000, past_entries=100_000)
+FULL = PostingSizes(rounds=5, calls=20_000, past_entries=0)
+LONG = PostingSizes(rounds=5, calls=20_000, past_entries=1_000_000)
+QUICK = PostingSizes(rounds=2, calls=5_000, past_entries=0)
 
 
 class PostingReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,28 +109,43 @@ class PostingReport(msgspec.Struct, frozen=True, kw_only=True):
     served_us: Spread
     """How long one worker takes for a call at `CONCURRENCY` connections: the inverse of its rate."""
     posted_us: Spread
-    posted_full_us: Spread
-    """The same with `past_entries` in the database."""
     copied_us: Spread
+    served_ratio: Spread
+    """Posting over serving, round by round."""
     copy_ratio: Spread
     """Posting over COPY, round by round."""
-    full_ratio: Spread
+    posted_full_us: Spread | None
+    """Posting with `past_entries` in the database."""
+    full_ratio: Spread | None
     """Posting with a past over posting without, round by round."""
+    appending: Appending
 
     @property
     def gates(self) -> list[Gate]:
         """On the medians."""
-        served = self.posted_us.median / self.served_us.median
-        return [
-            Gate("posting a call", served, SERVED_MAX, "× a worker's call"),
+        gates = [
+            Gate("posting a call", self.served_ratio.median, SERVED_MAX, "× serving"),
             Gate("posting, beside COPY", self.copy_ratio.median, COPY_MAX, "× COPY"),
-            Gate(f"with {self.sizes.past_entries} entries", self.full_ratio.median, FULL_MAX, "× without"),
+            Gate("a record in the journal", self.appending.alone_us.median, APPEND_MAX_US, "µs"),
         ]
+        if self.full_ratio is not None:
+            name = f"posting after {self.sizes.past_entries:,} entries"
+            gates.append(Gate(name, self.full_ratio.median, FULL_MAX, "× without"))
+        return gates
 
     @property
     def passed(self) -> bool:
         """All gates hold."""
         return all(gate.passed for gate in self.gates)
+
+
+class _Round(msgspec.Struct, frozen=True):
+    """Microseconds a call."""
+
+    served: float
+    posted: float
+    copied: float
+    posted_full: float | None
 
 
 class _Slice(JournalReader):
@@ -136,94 +166,94 @@ def measure_posting(sizes: PostingSizes, *, nginx: Path, say: Say) -> PostingRep
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bursar-bench-")))
         place.chmod(0o711)  # started by root, the database runs as another user
-        served_us = _serve(place, sizes, stack, say)
-        [directory] = (place / "bursar" / "data" / "journal").iterdir()
-        server = EmbeddedPostgres(place / "bursar" / "data")
-        server.start(say)
-        stack.callback(server.stop)
-        bench = _Bench(server, directory, sizes, say)
-        rounds = uvloop.run(bench.run())
-    posted, full, copied = zip(*rounds, strict=True)
+        upstream = Upstream(place, workers=1)
+        stack.callback(upstream.stop)
+        (place / "bursar").mkdir()
+        gateway = Gateway(place / "bursar", upstream)
+        stack.callback(gateway.stop)
+        gateway.start()
+        bench = _Bench(gateway.subject(), place / "bursar" / "data", sizes, say)
+        rounds = bench.run()
+        say("the journal")
+        appending = measure_appending(bench.records(), place)
+    posted = [each.posted for each in rounds]
+    full = [each.posted_full for each in rounds if each.posted_full is not None]
     return PostingReport(
         machine=machine,
         others_share=others.share(),
         sizes=sizes,
-        served_us=spread_of(served_us),
+        served_us=spread_of([each.served for each in rounds]),
         posted_us=spread_of(posted),
-        posted_full_us=spread_of(full),
-        copied_us=spread_of(copied),
-        copy_ratio=spread_of([one / other for one, other in zip(posted, copied, strict=True)]),
-        full_ratio=spread_of([one / other for one, other in zip(full, posted, strict=True)]),
+        copied_us=spread_of([each.copied for each in rounds]),
+        served_ratio=spread_of([each.posted / each.served for each in rounds]),
+        copy_ratio=spread_of([each.posted / each.copied for each in rounds]),
+        posted_full_us=spread_of(full) if full else None,
+        full_ratio=spread_of([one / other for one, other in zip(full, posted, strict=True)]) if full else None,
+        appending=appending,
     )
 
 
-def _serve(place: Path, sizes: PostingSizes, stack: ExitStack, say: Say) -> list[float]:
-    """One worker's time for a call, measured several times; it leaves its journal."""
-    upstream = Upstream(place, workers=1)
-    stack.callback(upstream.stop)
-    (place / "bursar").mkdir()
-    gateway = Gateway(place / "bursar", upstream)
-    stack.callback(gateway.stop)
-    gateway.start()
-    subject = gateway.subject()
-    taken_us = []
-    for calls in (_WARM_UP_CALLS, *[sizes.calls] * sizes.rounds):
-        result = run_plan(plan_for(subject, Closed(CONCURRENCY, calls)))
-        subject.settle(calls)
-        taken_us.append(_US / result.per_s)
-        say(f"a worker serves {result.per_s:.0f} calls a second")
-    gateway.stop()
-    upstream.stop()
-    return taken_us[1:]
-
-
 class _Bench:
-    """The databases, and the journal that is posted into them."""
+    """A gateway that serves calls, its journal, and the databases into which that is posted again."""
 
-    def __init__(self, server: EmbeddedPostgres, directory: Path, sizes: PostingSizes, say: Say) -> None:
-        self._server = server
-        self._directory = directory
-        self._journal_id = JournalId(directory.name.removesuffix(".done"))
+    def __init__(self, subject: Subject, data: Path, sizes: PostingSizes, say: Say) -> None:
+        self._subject = subject
+        self._server = EmbeddedPostgres(data)
+        [self._directory] = (data / "journal").iterdir()
+        self._journal_id = JournalId(self._directory.name)
         self._sizes = sizes
         self._say = say
-        self._ends = self._slices()
+        self._last = 0
+        """Sequence of the last record of the calls served so far."""
 
-    async def run(self) -> list[tuple[float, float, float]]:
-        """Of each round: posting, posting with a past, COPY."""
+    def run(self) -> list[_Round]:
+        """All rounds."""
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            self._serve(_WARM_UP_CALLS)
+            runner.run(self._prepare())
+            return [self._round(number, runner) for number in range(self._sizes.rounds)]
+
+    async def _prepare(self) -> None:
         await self._make("empty", None)
-        await self._make_past()
-        found = []
-        for number in range(self._sizes.rounds):
-            first, last = self._ends[number], self._ends[number + 1]
-            measures: list[tuple[str, Callable[[], Any]]] = [
-                ("posted", lambda first=first, last=last: self._post("fresh", first, last)),  # type: ignore[misc]
-                ("full", lambda first=first, last=last: self._post("past", first, last)),  # type: ignore[misc]
-            ]
-            await self._make("fresh", "empty")
-            taken = {name: await measure() for name, measure in (measures if number % 2 == 0 else measures[::-1])}
-            copied = await self._copy()
-            found.append((taken["posted"], taken["full"], copied))
-            self._say(
-                f"round {number + 1} of {self._sizes.rounds}: posted in {found[-1][0]:.1f} µs a call, with a past in "
-                f"{found[-1][1]:.1f}, copied in {copied:.1f}"
-            )
+        if self._sizes.past_entries:
+            await self._make_past()
+
+    def _round(self, number: int, runner: asyncio.Runner) -> _Round:
+        first = self._last
+        served = self._serve(self._sizes.calls)
+        found = runner.run(self._post_and_copy(number, served, first))
+        with_past = "" if found.posted_full is None else f", with a past in {found.posted_full:.1f}"
+        self._say(
+            f"round {number + 1} of {self._sizes.rounds}: µs a call: served in {served:.1f}, posted in "
+            f"{found.posted:.1f}{with_past}, copied in {found.copied:.1f}"
+        )
         return found
 
-    def _slices(self) -> list[int]:
-        """Ends of slices of `calls` calls each, as sequences; the warming up is left out."""
+    async def _post_and_copy(self, number: int, served: float, first: int) -> _Round:
+        await self._make("fresh", "empty")
+        names = ["fresh", *(["past"] if self._sizes.past_entries else [])]
+        posted = {name: await self._post(name, first) for name in (names if number % 2 == 0 else names[::-1])}
+        return _Round(served, posted["fresh"], await self._copy(), posted.get("past"))
+
+    def records(self) -> list[bytes]:
+        """Those of the calls of the warm-up, in order."""
         reader = JournalReader(self._directory, self._journal_id)
         reader.seek(1)
-        ends, calls, wanted = [], 0, _WARM_UP_CALLS
-        sequence = 0
-        while batch := reader.read():
-            for record in batch:
-                sequence += 1
-                calls += not record[:20].tobytes().startswith(b'[{"kind":"open"')
-                if calls == wanted:
-                    ends.append(sequence)
-                    calls, wanted = 0, self._sizes.calls
+        batch = [record.tobytes() for record in reader.read()]
         reader.close()
-        return ends
+        return batch
+
+    def _serve(self, calls: int) -> float:
+        """One worker's time for a call, in microseconds; afterwards all of them are in its own database."""
+        result = run_plan(plan_for(self._subject, Closed(CONCURRENCY, calls)))
+        self._subject.settle(calls)
+        reader = JournalReader(self._directory, self._journal_id)
+        reader.seek(self._last + 1)
+        while reader.read():
+            pass
+        reader.close()
+        self._last = reader.next_sequence - 1
+        return _US / result.per_s
 
     async def _make(self, name: str, template: str | None) -> None:
         admin = await asyncpg.connect(self._server.url("postgres"))
@@ -231,25 +261,25 @@ class _Bench:
         await admin.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
         await admin.close()
         if template is None:
-            connection = await asyncpg.connect(self._server.url(name))
-            await migrate(connection, lambda _: None)
-            await connection.execute(
-                'INSERT INTO "LiteLLM_VerificationToken" (token) SELECT $1', await self._key_of_the_bench()
+            source, connection = (
+                await asyncpg.connect(self._server.url()),
+                await asyncpg.connect(self._server.url(name)),
             )
+            await migrate(connection, lambda _: None)
+            for table in _GIVEN:
+                content = io.BytesIO()
+                await source.copy_from_query(f"SELECT * FROM {table}", output=content, format="binary")
+                content.seek(0)
+                await _copy_into(connection, table, content)
+            await connection.execute(_NOTHING_SPENT)
+            await source.close()
             await connection.close()
 
-    async def _key_of_the_bench(self) -> str:
-        """The virtual key that all calls were made with, from the gateway's own database."""
-        connection = await asyncpg.connect(self._server.url())
-        token: str = await connection.fetchval('SELECT token FROM "LiteLLM_VerificationToken"')
-        await connection.close()
-        return token
-
     async def _make_past(self) -> None:
-        """A database with `past_entries` entries, and rows to match, made of a slice of the journal."""
-        self._say(f"making a database with {self._sizes.past_entries} entries")
+        """A database with `past_entries` entries, and rows to match, made of the calls of the warm-up."""
+        self._say(f"making a database with {self._sizes.past_entries:,} entries")
         await self._make("past", "empty")
-        await self._post("past", 0, self._ends[0])
+        await self._post("past", 0)
         connection = await asyncpg.connect(self._server.url("past"), timeout=600)
         entries = await connection.fetchval("SELECT count(*) FROM bursar.entries")
         for number in range(self._sizes.past_entries // entries):
@@ -259,14 +289,14 @@ class _Bench:
         await connection.execute("CHECKPOINT")
         await connection.close()
 
-    async def _post(self, database: str, first: int, last: int) -> float:
-        """Post a slice; microseconds a call."""
+    async def _post(self, database: str, first: int) -> float:
+        """Post what comes after `first` and was served by now; microseconds a call."""
         pool = Database(DatabaseOptions({"dsn": self._server.url(database)}))
         ledger = PostgresLedger(pool)
         await ledger.register(self._journal_id, "bench")
         async with pool.connection() as connection:
             await connection.execute("UPDATE bursar.journals SET posted_sequence = $1", first)
-        reader = _Slice(self._directory, self._journal_id, last)
+        reader = _Slice(self._directory, self._journal_id, self._last)
         started_s = time.perf_counter()
         await Poster(ledger, reader, journal_id=self._journal_id, host="bench").run(follow=False)
         taken_s = time.perf_counter() - started_s
@@ -295,39 +325,44 @@ class _Bench:
         return taken_s / self._sizes.calls * _US
 
 
-def render_posting(report: PostingReport) -> str:
+async def _copy_into(connection: Any, table: str, content: io.BytesIO) -> None:  # noqa: ANN401  # asyncpg
+    *schema, name = table.replace('"', "").split(".")
+    await connection.copy_to_table(name, schema_name=schema[0] if schema else None, source=content, format="binary")
+
+
+def render_posting(report: PostingReport, *, gated: bool = True) -> str:
     """The report as a person reads it."""
-    machine, sizes = report.machine, report.sizes
+    sizes = report.sizes
     lines = [
-        f"{machine.at}  {machine.cpu}, {machine.cores} cores, {machine.memory_mb} MB, {machine.kernel}",
-        f"{machine.python}",
-        f"Others took {report.others_share:.1%} of the machine's CPU meanwhile.",
-        f"Medians of {sizes.rounds} interleaved rounds of {sizes.calls} calls, in parentheses the least and the most.",
-        "",
+        f"Posting to the database. Others took {report.others_share:.1%} of the machine's CPU meanwhile.",
+        f"Medians of {sizes.rounds} rounds of {sizes.calls} calls, in parentheses the least and the most; µs a call.",
         *_rows(
             [
-                (f"one worker serves a call, {CONCURRENCY} connections", report.served_us, "µs"),
-                ("one poster posts a call", report.posted_us, "µs"),
-                (f"with {sizes.past_entries} entries there", report.posted_full_us, "µs"),
-                ("COPY of the same rows", report.copied_us, "µs"),
-                ("posting ÷ COPY", report.copy_ratio, ""),
-                (f"with {sizes.past_entries} entries ÷ without", report.full_ratio, ""),
+                (f"one worker serves, {CONCURRENCY} connections", report.served_us),
+                ("one poster posts", report.posted_us),
+                ("COPY of the same rows", report.copied_us),
+                ("posting ÷ serving", report.served_ratio),
+                ("posting ÷ COPY", report.copy_ratio),
             ]
         ),
-        "",
-        f"A poster keeps {report.served_us.median / report.posted_us.median:.2f} times a worker's pace,",
-        f"and {1 / report.copy_ratio.median:.0%} of COPY's.",
-        "",
-        "Gates",
     ]
-    for gate in report.gates:
-        verdict = "ok" if gate.passed else "FAILED"
-        lines.append(f"  {gate.name:<28} {gate.value:8.2f} of at most {gate.limit:.2f} {gate.unit:<18} {verdict}")
-    return "\n".join(lines)
+    if report.posted_full_us is not None and report.full_ratio is not None:
+        past = f"{sizes.past_entries:,} entries"
+        lines += _rows([(f"posting after {past}", report.posted_full_us), ("  ÷ without them", report.full_ratio)])
+    pace, of_copy = 1 / report.served_ratio.median, 1 / report.copy_ratio.median
+    lines += [
+        f"A poster keeps {pace:.2f} times a worker's pace, and {of_copy:.0%} of COPY's.",
+        "",
+        "The journal, µs of CPU a record:",
+        *_rows(
+            [
+                ("written alone", report.appending.alone_us),
+                (f"{report.appending.together} written together", report.appending.together_us),
+            ]
+        ),
+    ]
+    return "\n".join([*lines, "", "Gates", *map(line_of, report.gates)] if gated else lines)
 
 
-def _rows(rows: Sequence[tuple[str, Spread, str]]) -> list[str]:
-    return [
-        f"  {name:<44} {spread.median:8.2f} {unit:2} ({spread.least:.2f}–{spread.most:.2f})"
-        for name, spread, unit in rows
-    ]
+def _rows(rows: Sequence[tuple[str, Spread]]) -> list[str]:
+    return [f"  {name:<34}{spread.median:9.2f}  ({spread.least:.2f}–{spread.most:.2f})" for name, spread in rows]
