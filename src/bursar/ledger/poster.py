@@ -22,7 +22,7 @@ _GATHER_S = 0.05
 _PACE_S = 0.2
 """Least time from one batch to the next, unless it is full. A batch costs the database a millisecond before its first
 record; without this, a moderate load is posted in a hundred small ones a second, and every call waits for them."""
-_BATCH_BYTES = 1024 * 1024
+_BATCH_BYTES = 2 * 1024 * 1024
 _LEAST_BYTES = 1024
 """About one record, which is posted whole whatever its size."""
 _FULL_BYTES = _BATCH_BYTES // 2
