@@ -7,10 +7,13 @@ from pathlib import Path
 
 import msgspec
 
+from bench import posting
 from bench.nginx import find_nginx
+from bench.posting import PostingReport, measure_posting, render_posting
 from bench.programs import BenchError
 from bench.report import render
-from bench.run import run
+from bench.rounds import Say
+from bench.run import Report, run
 from bench.sizes import FULL, QUICK
 
 _DESCRIPTION = """\
@@ -19,7 +22,8 @@ What a call costs, beside nginx as a plain proxy: CPU seconds from the operating
 Four ways to the same provider (`bursar upstream`) get the same calls from the same load generator in turns: the
 direct one, nginx, Bursar with everything on (virtual key with budget and limits, journal, embedded PostgreSQL, prices,
 log rows), and the floor, which is Bursar's own HTTP server and client with nothing in between. At the end the ledger is
-compared with the provider's bill. docs/benchmarks.md explains the method and how to read the table.
+compared with the provider's bill. Then the poster is measured: how many times a worker's pace it keeps, beside COPY of
+the same rows. docs/benchmarks.md explains the method and how to read the table.
 """
 _EPILOG = """\
 Read the ratios, not the microseconds: those belong to the machine. Run it on a machine that does nothing else.
@@ -32,6 +36,7 @@ exit codes:
 examples:
   python -m bench
   python -m bench --quick
+  python -m bench --poster
   python -m bench --litellm ~/litellm/bin/litellm
   make bench ARGS="--nginx /opt/nginx/sbin/nginx --json before.json"
 """
@@ -47,7 +52,12 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--quick", action="store_true", help="about a minute, without gates (a full run: five to eight)"
+        "--quick", action="store_true", help="about two minutes, without gates (a full run: seven to ten)"
+    )
+    parser.add_argument(
+        "--poster",
+        action="store_true",
+        help="measure the poster alone, also with a million entries in the database (about four minutes)",
     )
     parser.add_argument(
         "--json",
@@ -76,14 +86,38 @@ def main() -> int:
         return 2
     try:
         nginx = find_nginx(arguments.nginx, say)
+        if arguments.poster:
+            return _poster_alone(arguments, nginx, say)
         report, figures = run(QUICK if arguments.quick else FULL, nginx=nginx, litellm=arguments.litellm, say=say)
+        say("the poster")
+        sizes = posting.QUICK if arguments.quick else posting.FULL
+        posted = measure_posting(sizes, nginx=nginx, say=say)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
-    print(render(report, figures))
+    _keep(_Result(report, posted), arguments.json)
+    print(render(report, figures), render_posting(posted, gated=not arguments.quick), sep="\n\n")
     print(f"\nAll figures: {arguments.json}")
-    return 0 if report.passed else 1
+    return 0 if report.passed and (arguments.quick or posted.passed) else 1
+
+
+class _Result(msgspec.Struct, frozen=True):
+    """What the JSON file holds."""
+
+    calls: Report
+    posting: PostingReport
+
+
+def _poster_alone(arguments: argparse.Namespace, nginx: Path, say: Say) -> int:
+    posted = measure_posting(posting.QUICK if arguments.quick else posting.LONG, nginx=nginx, say=say)
+    _keep(posted, arguments.json)
+    print(render_posting(posted, gated=not arguments.quick))
+    print(f"\nAll figures: {arguments.json}")
+    return 0 if arguments.quick or posted.passed else 1
+
+
+def _keep(report: msgspec.Struct, path: Path) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class _AllMoney:
             for asked in asks
         ]
 
-    async def release(self, instance: JournalId, epoch: int) -> None:
+    async def release(self, instance: JournalId, epoch: int, posted: int) -> None:
         pass
 
 

@@ -182,9 +182,12 @@ def _books(report: Report) -> list[str]:
 def _gates(report: Report) -> list[str]:
     if not report.sizes.gated:
         return ["A quick run applies no gates: it is too short for that."]
-    return ["Gates", *(_gate(gate) for gate in report.gates)]
+    return ["Gates", *(line_of(gate) for gate in report.gates)]
 
 
-def _gate(gate: Gate) -> str:
+def line_of(gate: Gate) -> str:
+    """One bound, and the verdict on it."""
     verdict = "ok" if gate.passed else "FAILED"
-    return f"  {gate.name:{_LABEL_WIDTH - 2}}{gate.value:{_WIDTH}.2f} of at most {gate.limit:g} {gate.unit:8} {verdict}"
+    return (
+        f"  {gate.name:{_LABEL_WIDTH - 2}}{gate.value:{_WIDTH}.2f} of at most {gate.limit:.3g} {gate.unit:8} {verdict}"
+    )

@@ -53,6 +53,8 @@ def settle_entry(number: int, cost: int, attempt_number: int = 1, **changes: obj
         "model": "gpt-4o",
         "deployment_id": DeploymentId("d"),
         "usage": Usage(uncached_prompt_tokens=402, answer_tokens=42),
+        "prompt_tokens": 402,
+        "completion_tokens": 42,
     }
     return settled(
         attempt_id=attempt,

@@ -88,6 +88,12 @@ class SettleBody(Sent, frozen=True, kw_only=True, omit_defaults=True):
     """What an attempt cost, and why."""
 
     usage: Usage
+    prompt_tokens: int = 0
+    """A sum of `usage`, as the other three are: what rows and totals show."""
+    completion_tokens: int = 0
+    cache_read_tokens: int = 0
+    """Of the prompt tokens, as `cache_creation_tokens`."""
+    cache_creation_tokens: int = 0
     provider_usage: msgspec.Raw | None = None
     """The provider's own usage object, byte for byte, so that the charge can be computed again."""
     input_cost: float | None = None
@@ -154,6 +160,7 @@ class CallBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """None: as `end_us`."""
     model: str
     model_id: str = ""
+    """Empty: as the end of `attempt_id` says, which stands before this entry in its record."""
     model_group: str
     custom_llm_provider: str = ""
     api_base: str = ""
@@ -315,6 +322,7 @@ def presumed(opened: OpenBody, *, attempt_id: AttemptId, call_id: CallId, at_us:
         evidence=Evidence.ESTIMATED if opened.price_version is not None else Evidence.UNPRICED,
         body=SettleBody(
             usage=Usage(uncached_prompt_tokens=opened.estimate_prompt_tokens),
+            prompt_tokens=opened.estimate_prompt_tokens,
             flags=("process_died", "usage_estimated"),
             **sent,  # type: ignore[arg-type]
         ),

@@ -49,14 +49,18 @@ def open_body(call: Call, attempt: Attempt, *, estimate: Estimate, logged: bool,
 
 def settle_body(attempt: Attempt, charge: Charge) -> SettleBody:
     """What `attempt` cost."""
-    deployment, parts = attempt.deployment, charge.parts
+    deployment, parts, usage = attempt.deployment, charge.parts, charge.usage
     return SettleBody(
         opened_us=attempt.opened_us,
         provider=deployment.provider,
         model=deployment.upstream_model,
         deployment_id=deployment.id,
         price_version=_price_version(attempt),
-        usage=charge.usage,
+        usage=usage,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cache_read_tokens=usage.cached_prompt_tokens,
+        cache_creation_tokens=usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
         provider_usage=msgspec.Raw(charge.provider_usage) if charge.provider_usage else None,
         input_cost=usd_of_scaled(parts.input) if parts is not None else None,
         output_cost=usd_of_scaled(parts.output) if parts is not None else None,
@@ -84,7 +88,6 @@ def call_body(
         end_us=end_us,
         first_token_us=call.first_token_us or None,
         model=deployment.qualified_model if deployment is not None else "unknown-model",
-        model_id=deployment.id if deployment is not None else "",
         model_group=storable_text(call.group),
         custom_llm_provider=deployment.provider if deployment is not None else "",
         api_base=deployment.upstream.api_base if deployment is not None and deployment.upstream is not None else "",

@@ -23,7 +23,7 @@ _GATHER_S = 0.05
 _PACE_S = 0.2
 """Least time from one batch to the next, unless it is full. A batch costs the database a millisecond before its first
 record; without this, a moderate load is posted in a hundred small ones a second, and every call waits for them."""
-_BATCH_BYTES = 512 * 1024
+_BATCH_BYTES = 2 * 1024 * 1024
 _LEAST_BYTES = 1024
 """About one record, which is posted whole whatever its size."""
 _FULL_BYTES = _BATCH_BYTES // 2
@@ -133,6 +133,7 @@ class Poster:
                 delay = _RETRY_FIRST_S
             except StoreUnavailable as error:
                 self._went_away(error)
+                delay = _RETRY_FIRST_S if self._ask_less(error) else delay
                 if self._stopping:
                     return False
                 await self._pause(delay)
@@ -257,13 +258,18 @@ class Poster:
                 waiter.posted.set_exception(StoreUnavailable(f"posting has ended: {error}"))
 
     def _went_away(self, error: StoreUnavailable) -> None:
-        if isinstance(error, StoreTooSlow):
-            self._batch_bytes = max(self._batch_bytes // 2, _LEAST_BYTES)
         self._lose_place()
         self._fail_waiters(error)
         if not self._away:
             self._away = True
             log.warning("ledger.store_away journal=%s reason=%s", self._journal_id, error)
+
+    def _ask_less(self, error: StoreUnavailable) -> bool:
+        """Whether it was the batch that was too large, and the next one is smaller."""
+        if not isinstance(error, StoreTooSlow) or self._batch_bytes <= _LEAST_BYTES:
+            return False
+        self._batch_bytes //= 2
+        return True
 
     def _lose_place(self) -> None:
         # A commit whose answer was lost may have happened: ask for the position again before going on.

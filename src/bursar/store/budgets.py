@@ -15,7 +15,7 @@ from bursar.store.database import Database
 from bursar.store.limits import nano_of, utc_s
 from bursar.store.named_sql import load_named_sql
 
-_SQL = load_named_sql("budgets")
+_SQL = {**load_named_sql("budgets"), **load_named_sql("totals")}
 _IN_TABLES = frozenset(
     {
         ScopeKind.KEY,
@@ -57,6 +57,7 @@ class PostgresBudgets:
                 raise StoreUnavailable(f"instance {instance} is not known")
             if not claim["claimed"]:
                 raise JournalTaken(f"instance {instance} is not alive under epoch {epoch}")
+            await connection.execute(_SQL["hold_totals_for_new"], [asked.ask.window for asked in asks])
             in_force = await _in_force(connection, [ask.scope for ask in asks])
             windows = await _windows(connection, asks, in_force)
             ids = list(windows)

@@ -58,6 +58,8 @@ class DatabaseOptions:
     behind_pgbouncer: bool = False
     """A pooler in transaction mode: no prepared statements, no session state."""
     connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S
+    command_timeout_s: float = _COMMAND_TIMEOUT_S
+    """Of one statement."""
 
 
 class Database:
@@ -115,7 +117,7 @@ class Database:
                 self._pool = await asyncpg.create_pool(
                     min_size=0,
                     max_size=self._options.pool_max,
-                    command_timeout=_COMMAND_TIMEOUT_S,
+                    command_timeout=self._options.command_timeout_s,
                     reset=_leave_as_it_is,
                     **connect_arguments(self._options),
                 )

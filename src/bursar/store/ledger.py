@@ -1,6 +1,7 @@
 """The books in PostgreSQL: implements `ports.LedgerStore`."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -20,8 +21,13 @@ _REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, async
 """What the content is to blame for. Not among them: errors in our own SQL, which must stop the poster loudly."""
 
 
+_ADJUST = b'"kind":"adjust"'
+"""Adjustments need a look at what they adjust."""
+
 _Charged = tuple[str, str, int, int]
 """Window, instance, what its attempts cost, what they held."""
+_Forced = tuple[str, int]
+"""Window, what is booked there without a hold."""
 
 
 class PostgresLedger:
@@ -52,24 +58,24 @@ class PostgresLedger:
         if not entries.isascii():  # what a provider wrote passes unread, and need not be UTF-8
             entries = entries.decode("utf-8", errors="replace").encode()
         try:
-            try:
-                return await self._post(batch, entries)
-            except asyncpg.UniqueViolationError as error:
-                if error.table_name != "entries":
-                    raise
-            return await self._post(batch, entries, some_known=True)
+            if _ADJUST not in entries:
+                try:
+                    return await self._post(batch, entries)
+                except asyncpg.UniqueViolationError:  # something in it is not new, or another worker logged such a row
+                    pass
+            return await self._post(batch, entries, sift=True)
         except asyncpg.UniqueViolationError as error:
             # Another worker has just posted the same, or logged a row under the same provider id: the next try sees it.
             raise StoreUnavailable("another worker was posting at the same moment") from error
         except _REFUSALS as error:
             raise StoreRefused(f"the database refuses an entry: {error}") from error
 
-    async def _post(self, batch: Batch, entries: bytes, *, some_known: bool = False) -> int:
-        """Post in one transaction. Entries that are there already make it fail, unless `some_known`: then they are left
-        out, and those that differ from what is there are quarantined."""
+    async def _post(self, batch: Batch, entries: bytes, *, sift: bool = False) -> int:
+        """Post in one transaction. All entries are new, or it fails; unless `sift`: then those that are not are left
+        out, and what contradicts the books is quarantined."""
         async with self._database.transaction() as connection:
             fresh = entries
-            if some_known:
+            if sift:
                 fresh = (await connection.fetchval(_SQL["new_entries"], entries)).encode()
             posted = await connection.fetchrow(
                 _SQL["post_entries"], fresh, batch.journal_id, batch.epoch, batch.after, batch.upto
@@ -78,23 +84,33 @@ class PostgresLedger:
                 await self._explain(connection, batch)
             moves: str | None = posted["moves"]
             loose_charges, loose_calls = posted["loose_charges"], posted["loose_calls"]
+            forced: str | None = None
             if moves or loose_charges:
                 await connection.execute(_SQL["lock_totals"])
                 if loose_charges or loose_calls:
                     late = await connection.fetchval(_SQL["late_changes"], loose_charges or "[]", loose_calls or "[]")
                     moves = _both(moves, late)
                 if moves:
-                    await connection.execute(_SQL["move_totals"], moves)
-            if posted["charged"] is not None:
-                charged = msgspec.json.decode(posted["charged"], type=list[_Charged])
-                await connection.execute(_SQL["book_grants"], *zip(*charged, strict=True))
-            if some_known:
+                    forced = await connection.fetchval(_SQL["move_totals"], moves)
+            if posted["charged"] or forced:
+                await self._book_grants(connection, posted["charged"] or "[]", forced or "[]")
+            if sift:
                 await self._set_contradictions_aside(connection, entries, batch.journal_id)
             if (aside := batch.set_aside) is not None:
                 await connection.execute(
                     _SQL["quarantine_record"], aside.reason, batch.journal_id, batch.upto, aside.content
                 )
         return int(posted["inserted"])
+
+    async def _book_grants(self, connection: Any, charged: str, forced: str) -> None:  # noqa: ANN401  # asyncpg
+        pinned = msgspec.json.decode(charged, type=list[_Charged])
+        unpinned = msgspec.json.decode(forced, type=list[_Forced])
+        columns = [*_columns(pinned, 4), *_columns(unpinned, 2)]
+        for row in await connection.fetch(_SQL["book_grants"], *columns):
+            log.warning(
+                "budget.limit_passed kind=%s scope=%s limit=%d spent=%d",
+                *(row["scope_kind"], row["scope_id"], row["amount"], row["spent"]),
+            )
 
     async def _set_contradictions_aside(self, connection: Any, entries: bytes, journal_id: JournalId) -> None:  # noqa: ANN401
         for row in await connection.fetch(_SQL["quarantine_contradictions"], entries, journal_id):
@@ -107,6 +123,11 @@ class PostgresLedger:
             raise JournalTaken(f"journal {batch.journal_id} is not under epoch {batch.epoch} any more")
         # A commit of ours whose answer was lost, or took long: it has happened after all.
         raise StoreUnavailable(f"journal {batch.journal_id} is at {position['posted_sequence']}, not at {batch.after}")
+
+
+def _columns(rows: Sequence[tuple[object, ...]], count: int) -> list[list[object]]:
+    """The columns of `rows`, which have `count` of them."""
+    return [[row[column] for row in rows] for column in range(count)]
 
 
 def _both(one: str | None, other: str | None) -> str | None:

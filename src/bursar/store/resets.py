@@ -12,7 +12,7 @@ from bursar.store.named_sql import load_named_sql
 
 log = logging.getLogger(__name__)
 
-_SQL = load_named_sql("resets")
+_SQL = {**load_named_sql("resets"), **load_named_sql("totals")}
 _LOOK_S = 10.0
 _AT_ONCE = 1000
 
@@ -42,6 +42,8 @@ class PeriodSweeper:
             if not await connection.fetchval(_SQL["only_one"]):
                 return 0
             rows = await connection.fetch(_SQL["due"], _AT_ONCE)
+            if rows:  # posters move these rows and their windows together: not while they are read and set back
+                await connection.execute(_SQL["lock_totals"])
             now = datetime.now(UTC)
             done = 0
             for row in rows:

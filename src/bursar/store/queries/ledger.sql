@@ -1,5 +1,5 @@
--- The poster's statements. One transaction claims the journal, posts a batch of records with their log rows, and moves the
--- position; then, under a lock that all posters share, the totals (totals.sql); last the budgets.
+-- The poster's statements. One transaction claims the journal, posts a batch of records with their log rows, and moves
+-- the position; then, under a lock that all posters share, the totals (totals.sql); last the budgets.
 
 -- name: register_journal
 WITH instance AS (
@@ -41,16 +41,17 @@ claimed AS (
     RETURNING j.journal_id
 ),
 incoming AS MATERIALIZED (
-    SELECT place, kind, attempt_id,
-        CASE kind WHEN 'open' THEN 0 WHEN 'unknown' THEN 2 WHEN 'adjust' THEN 16 + coalesce(seq, 0) ELSE 1 END AS slot,
-        at_us, cost_nano_usd, evidence, hold_nano_usd, windows, coalesce(owner, $2) AS instance_id, body
-    FROM claimed CROSS JOIN ROWS FROM (
-        json_to_recordset(convert_from($1, 'UTF8')::json) AS (
-            kind text, attempt_id uuid, seq integer, at_us bigint, cost_nano_usd bigint, evidence text,
-            hold_nano_usd bigint, windows uuid[], owner uuid, body json
-        )
-    ) WITH ORDINALITY AS e (
-        kind, attempt_id, seq, at_us, cost_nano_usd, evidence, hold_nano_usd, windows, owner, body, place
+    -- The head of an entry is read without its body, which takes half the time of reading both: no head says "body".
+    SELECT h.kind, h.attempt_id,
+        CASE h.kind WHEN 'open' THEN 0 WHEN 'unknown' THEN 2 WHEN 'adjust' THEN 16 + coalesce(h.seq, 0) ELSE 1
+        END AS slot,
+        h.at_us, h.cost_nano_usd, h.evidence, h.hold_nano_usd, h.windows, coalesce(h.owner, $2) AS instance_id,
+        entry -> 'body' AS body
+    FROM claimed
+    CROSS JOIN json_array_elements(convert_from($1, 'UTF8')::json) AS entry
+    CROSS JOIN LATERAL json_to_record((split_part(entry::text, ',"body":', 1) || '}')::json) AS h (
+        kind text, attempt_id uuid, seq integer, at_us bigint, cost_nano_usd bigint, evidence text,
+        hold_nano_usd bigint, windows uuid[], owner uuid
     )
 ),
 inserted AS (
@@ -62,33 +63,29 @@ inserted AS (
     FROM incoming
 ),
 charged AS (
-    SELECT window_id, i.instance_id, sum(coalesce(i.cost_nano_usd, 0)) AS cost, sum(i.hold_nano_usd) AS hold
+    SELECT window_id, i.instance_id, sum(coalesce(i.cost_nano_usd, 0)) AS cost,
+        sum(coalesce(i.hold_nano_usd, 0)) AS hold
     FROM incoming AS i CROSS JOIN LATERAL unnest(i.windows) AS window_id
     WHERE i.kind IN ('settle', 'void', 'adjust')
     GROUP BY 1, 2
 ),
 following AS (
-    SELECT place, kind, attempt_id, body,
+    SELECT kind, attempt_id, body,
         lag(kind) OVER w AS before, lag(attempt_id) OVER w AS attempt_before, lag(cost_nano_usd) OVER w AS cost,
-        lag(evidence) OVER w AS evidence, lag(body) OVER w AS body_before
+        lag(evidence) OVER w AS evidence, lag(windows) OVER w AS windows, lag(body) OVER w AS body_before
     FROM incoming
-    WINDOW w AS (ORDER BY place)
+    WINDOW w AS ()  -- in the order of the array; out of order, an end would be loose, and nothing worse
 ),
 calls AS MATERIALIZED (
-    SELECT f.attempt_id AS call_id, c.*, s.price_version, s.provider_usage, s.flags, s.input_cost, s.output_cost,
+    SELECT f.attempt_id AS call_id, c.*, e.price_version, e.provider_usage, e.flags, e.input_cost, e.output_cost,
         coalesce(c.litellm_call_id, f.attempt_id::text) AS shown_id,
-        coalesce(f.attempt_before = c.attempt_id AND f.before IN ('settle', 'void'), false) AS ended,
-        s.usage IS NOT NULL AS settled,
-        CASE WHEN s.usage IS NOT NULL THEN f.evidence END AS evidence,
-        CASE WHEN s.usage IS NOT NULL THEN f.cost ELSE 0 END AS cost,
-        coalesce(u.uncached_prompt_tokens, 0) + coalesce(u.cached_prompt_tokens, 0)
-            + coalesce(u.cache_write_5m_tokens, 0) + coalesce(u.cache_write_1h_tokens, 0)
-            + coalesce(u.audio_prompt_tokens, 0) AS prompt_tokens,
-        coalesce(u.answer_tokens, 0) + coalesce(u.reasoning_tokens, 0) + coalesce(u.audio_completion_tokens, 0)
-            AS completion_tokens,
-        coalesce(u.cached_prompt_tokens, 0) AS cache_read_tokens,
-        coalesce(u.cache_write_5m_tokens, 0) + coalesce(u.cache_write_1h_tokens, 0) AS cache_creation_tokens,
-        row_number() OVER (PARTITION BY c.request_id ORDER BY f.place) AS repetition
+        coalesce(c.model_id, e.deployment_id, '') AS shown_model_id,
+        n.ended, n.ended AND f.before = 'settle' AS settled,
+        CASE WHEN n.ended THEN f.evidence END AS evidence, CASE WHEN n.ended THEN f.windows END AS windows,
+        CASE WHEN n.ended THEN coalesce(f.cost, 0) ELSE 0 END AS cost,
+        coalesce(e.prompt_tokens, 0) AS prompt_tokens, coalesce(e.completion_tokens, 0) AS completion_tokens,
+        coalesce(e.cache_read_tokens, 0) AS cache_read_tokens,
+        coalesce(e.cache_creation_tokens, 0) AS cache_creation_tokens
     FROM following AS f
     CROSS JOIN LATERAL json_to_record(f.body) AS c (
         request_id text, call_type text, attempt_id uuid, attempts integer, api_key text, start_us bigint,
@@ -98,27 +95,15 @@ calls AS MATERIALIZED (
         metadata text, key_names json, spend_logs_metadata text, error_information json, client_left text,
         metadata_dropped text, logged boolean, error_logged boolean
     )
-    CROSS JOIN LATERAL json_to_record(
-        CASE WHEN f.attempt_before = c.attempt_id AND f.before = 'settle' THEN f.body_before END
-    ) AS s (
-        price_version text, usage json, provider_usage text, flags text, input_cost text, output_cost text
-    )
-    CROSS JOIN LATERAL json_to_record(s.usage) AS u (
-        uncached_prompt_tokens bigint, cached_prompt_tokens bigint, cache_write_5m_tokens bigint,
-        cache_write_1h_tokens bigint, audio_prompt_tokens bigint, answer_tokens bigint, reasoning_tokens bigint,
-        audio_completion_tokens bigint
+    CROSS JOIN LATERAL (
+        SELECT coalesce(f.attempt_before = c.attempt_id AND f.before IN ('settle', 'void'), false) AS ended
+    ) AS n
+    CROSS JOIN LATERAL json_to_record(CASE WHEN n.ended THEN f.body_before END) AS e (
+        deployment_id text, price_version text, prompt_tokens bigint, completion_tokens bigint,
+        cache_read_tokens bigint, cache_creation_tokens bigint, provider_usage text, flags text, input_cost text,
+        output_cost text
     )
     WHERE f.kind = 'call'
-),
-named AS MATERIALIZED (
-    SELECT *,
-        CASE
-            WHEN repetition > 1
-                OR EXISTS (SELECT FROM "LiteLLM_SpendLogs" AS s WHERE s.request_id = calls.request_id)
-            THEN request_id || ':' || call_id
-            ELSE request_id
-        END AS row_id
-    FROM calls
 ),
 logged AS (
     INSERT INTO "LiteLLM_SpendLogs" (
@@ -128,13 +113,26 @@ logged AS (
         cache_key, litellm_call_id, request_duration_ms, created_at, updated_at
     )
     SELECT
-        row_id, coalesce(call_type, 'acompletion'), api_key, cost / 1e9::double precision,
+        CASE
+            WHEN EXISTS (SELECT FROM "LiteLLM_SpendLogs" AS s WHERE s.request_id = calls.request_id)
+                OR call_id IN (
+                    SELECT r.call_id
+                    FROM (
+                        SELECT c.call_id, row_number() OVER (PARTITION BY c.request_id ORDER BY c.call_id) AS repetition
+                        FROM calls AS c
+                    ) AS r
+                    WHERE r.repetition > 1
+                )
+            THEN request_id || ':' || call_id
+            ELSE request_id
+        END,
+        coalesce(call_type, 'acompletion'), api_key, cost / 1e9::double precision,
         least(prompt_tokens + completion_tokens, 2147483647), least(prompt_tokens, 2147483647),
         least(completion_tokens, 2147483647),
         timestamp 'epoch' + start_us * interval '1 microsecond',
         timestamp 'epoch' + end_us * interval '1 microsecond',
         timestamp 'epoch' + coalesce(first_token_us, end_us) * interval '1 microsecond',
-        model, coalesce(model_id, ''), model_group, coalesce(custom_llm_provider, ''), coalesce(api_base, ''),
+        model, shown_model_id, model_group, coalesce(custom_llm_provider, ''), coalesce(api_base, ''),
         coalesce("user", ''),
         CASE WHEN metadata IS NULL THEN '{}' ELSE metadata::jsonb - ARRAY[
             'user_api_key', 'user_api_key_alias', 'user_api_key_user_id', 'user_api_key_team_id',
@@ -164,11 +162,12 @@ logged AS (
             ',"evidence":"' || evidence || '"', ',"flags":' || flags, ',"client_left":' || client_left,
             ',"metadata_dropped":' || metadata_dropped
         )::jsonb,
-        coalesce(request_tags, '[]')::jsonb, coalesce(team_id, ''), coalesce(organization_id, ''),
+        CASE WHEN request_tags IS NULL THEN '[]' ELSE request_tags::jsonb END, coalesce(team_id, ''),
+        coalesce(organization_id, ''),
         coalesce(end_user, ''), coalesce(requester_ip_address, ''), session_id, coalesce(status, 'success'),
         coalesce(cache_hit, 'None'), 'Cache OFF', shown_id, least((end_us - start_us) / 1000, 2147483647),
         now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
-    FROM named
+    FROM calls
     WHERE coalesce(logged, true)
 ),
 errors AS (
@@ -176,31 +175,30 @@ errors AS (
         request_id, "startTime", "endTime", api_base, model_group, litellm_model_name, model_id, request_kwargs,
         exception_type, exception_string, status_code
     )
-    SELECT row_id, timestamp 'epoch' + start_us * interval '1 microsecond',
+    SELECT request_id, timestamp 'epoch' + start_us * interval '1 microsecond',
         timestamp 'epoch' + end_us * interval '1 microsecond', coalesce(api_base, ''), model_group, model,
-        coalesce(model_id, ''),
+        shown_model_id,
         jsonb_build_object(
             'call_type', coalesce(call_type, 'acompletion'), 'litellm_call_id', shown_id, 'user_api_key', api_key
         ),
         coalesce(error_information ->> 'error_class', ''), coalesce(error_information ->> 'error_message', ''),
         coalesce(error_information ->> 'error_code', '')
-    FROM named
+    FROM calls
     WHERE status = 'failure' AND coalesce(error_logged, true)
     ON CONFLICT DO NOTHING
 ),
 moves AS (
     SELECT start_us / 86400000000 AS day, api_key, "user",
-        CASE WHEN coalesce(team_id, organization_id) IS NOT NULL THEN key_names ->> 'user_api_key_user_id' END AS owner,
+        CASE WHEN coalesce("user", team_id, organization_id) IS NOT NULL
+            THEN key_names ->> 'user_api_key_user_id' END AS owner,
         team_id, organization_id, end_user, request_tags AS tags, model, custom_llm_provider AS provider, call_type,
-        min(model_group) AS model_group, min(row_id) AS request_id, sum(cost) AS cost,
-        -- Of the budget period that runs now. An attempt pinned to an earlier one belongs to lifetime totals alone.
-        sum(cost) AS current_cost,
+        windows, min(model_group) AS model_group, min(request_id) AS request_id, sum(cost) AS cost,
         sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
         sum(cache_read_tokens) AS cache_read_tokens, sum(cache_creation_tokens) AS cache_creation_tokens,
         count(*) AS requests, count(*) FILTER (WHERE status = 'failure') AS failures,
         coalesce(sum((end_us - start_us) / 1000) FILTER (WHERE status IS NULL), 0) AS response_ms
-    FROM named
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+    FROM calls
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 )
 SELECT EXISTS (SELECT FROM claimed) AS claimed, (SELECT count(*) FROM incoming) AS inserted,
     (SELECT json_agg(json_build_array(window_id, instance_id, cost, hold))::text FROM charged) AS charged,
@@ -217,9 +215,10 @@ SELECT EXISTS (SELECT FROM claimed) AS claimed, (SELECT count(*) FROM incoming) 
 
 -- name: late_changes
 -- Charges and calls that did not come together: of a call with several attempts, of an attempt that was resolved after
--- its call had ended, and adjustments. $1: charges just posted, [attempt id, slot]; $2: calls just posted, [call id, the
--- attempt whose charge is counted already]. Whichever of a charge and its call comes second finds the other one here,
--- since all posters of such wait for each other before. The call's row gets its new sums; the totals' changes are returned.
+-- its call had ended, and adjustments. $1: charges just posted, [attempt id, slot]; $2: calls just posted, [call id,
+-- the attempt whose charge is counted already]. Whichever of a charge and its call comes second finds the other one here,
+-- since posters have the totals' lock when they look. The call's row gets its new sums; what the totals change by is
+-- returned.
 WITH pairs AS (
     SELECT (charge ->> 0)::uuid AS attempt_id, (charge ->> 1)::smallint AS slot,
         bursar.call_id((charge ->> 0)::uuid) AS call_id
@@ -233,29 +232,18 @@ WITH pairs AS (
     WHERE e.kind IN ('settle', 'adjust') AND (e.slot <> 1 OR e.attempt_id IS DISTINCT FROM c.counted)
 ),
 late AS MATERIALIZED (
-    SELECT p.call_id, c.body AS call_body, e.cost_nano_usd AS cost,
+    SELECT p.call_id, c.body AS call_body, e.cost_nano_usd AS cost, e.windows,
         CASE WHEN e.attempt_id = (c.body ->> 'attempt_id')::uuid THEN e.evidence END AS evidence,
         CASE WHEN e.attempt_id = (c.body ->> 'attempt_id')::uuid AND e.kind = 'settle' THEN e.body END AS answering,
-        coalesce(b.prompt_tokens, 0) + coalesce(u.uncached_prompt_tokens, 0) + coalesce(u.cached_prompt_tokens, 0)
-            + coalesce(u.cache_write_5m_tokens, 0) + coalesce(u.cache_write_1h_tokens, 0)
-            + coalesce(u.audio_prompt_tokens, 0) AS prompt_tokens,
-        coalesce(b.completion_tokens, 0) + coalesce(u.answer_tokens, 0) + coalesce(u.reasoning_tokens, 0)
-            + coalesce(u.audio_completion_tokens, 0) AS completion_tokens,
-        coalesce(b.cache_read_tokens, 0) + coalesce(u.cached_prompt_tokens, 0) AS cache_read_tokens,
-        coalesce(b.cache_creation_tokens, 0) + coalesce(u.cache_write_5m_tokens, 0)
-            + coalesce(u.cache_write_1h_tokens, 0) AS cache_creation_tokens,
+        coalesce(b.prompt_tokens, 0) AS prompt_tokens, coalesce(b.completion_tokens, 0) AS completion_tokens,
+        coalesce(b.cache_read_tokens, 0) AS cache_read_tokens,
+        coalesce(b.cache_creation_tokens, 0) AS cache_creation_tokens,
         e.attempt_id, e.slot
     FROM pairs AS p
     JOIN bursar.entries AS e ON e.attempt_id = p.attempt_id AND e.slot = p.slot
     JOIN bursar.entries AS c ON c.attempt_id = p.call_id AND c.slot = 1 AND c.kind = 'call'
     CROSS JOIN LATERAL json_to_record(e.body) AS b (
-        usage json, prompt_tokens bigint, completion_tokens bigint, cache_read_tokens bigint,
-        cache_creation_tokens bigint
-    )
-    CROSS JOIN LATERAL json_to_record(b.usage) AS u (
-        uncached_prompt_tokens bigint, cached_prompt_tokens bigint, cache_write_5m_tokens bigint,
-        cache_write_1h_tokens bigint, audio_prompt_tokens bigint, answer_tokens bigint, reasoning_tokens bigint,
-        audio_completion_tokens bigint
+        prompt_tokens bigint, completion_tokens bigint, cache_read_tokens bigint, cache_creation_tokens bigint
     )
 ),
 by_call AS MATERIALIZED (
@@ -306,11 +294,10 @@ rows AS (
 ),
 moves AS (
     SELECT c.start_us / 86400000000 AS day, c.api_key, c."user",
-        CASE WHEN coalesce(c.team_id, c.organization_id) IS NOT NULL
+        CASE WHEN coalesce(c."user", c.team_id, c.organization_id) IS NOT NULL
             THEN c.key_names ->> 'user_api_key_user_id' END AS owner,
         c.team_id, c.organization_id, c.end_user, c.request_tags AS tags, c.model, c.custom_llm_provider AS provider,
-        c.call_type, c.model_group, c.request_id, sum(l.cost) AS cost,
-        sum(l.cost) AS current_cost,  -- as in post_entries
+        c.call_type, l.windows, c.model_group, c.request_id, sum(l.cost) AS cost,
         sum(l.prompt_tokens) AS prompt_tokens, sum(l.completion_tokens) AS completion_tokens,
         sum(l.cache_read_tokens) AS cache_read_tokens, sum(l.cache_creation_tokens) AS cache_creation_tokens,
         0 AS requests, 0 AS failures, 0 AS response_ms
@@ -320,25 +307,35 @@ moves AS (
         custom_llm_provider text, "user" text, team_id text, organization_id text, end_user text, request_tags text,
         key_names json
     )
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, l.cost < 0
 )
 SELECT json_agg(moves)::text FROM moves
 
 -- name: book_grants
 -- $1: windows, $2: instances, $3: what their attempts cost, $4: what those had held. A charge above its grant raises what
--- is leased. Of an instance that has ended, what was held for an attempt and not charged goes back.
+-- is leased. Of an instance that has ended, what was held for an attempt and not charged goes back. $5: windows, $6: what
+-- is booked there although nobody held it. Returned are the windows that pass their limit by it.
 WITH told AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[]) AS t (window_id, instance_id, cost, hold)
+),
+forced AS (
+    SELECT * FROM unnest($5::uuid[], $6::bigint[]) AS f (window_id, cost)
+),
+locked AS MATERIALIZED (
+    SELECT window_id FROM bursar.windows
+    WHERE window_id IN (SELECT t.window_id FROM told AS t UNION SELECT f.window_id FROM forced AS f)
+    ORDER BY window_id
+    FOR UPDATE
 ),
 before AS MATERIALIZED (
     SELECT g.window_id, g.instance_id, g.leased_nano_usd AS leased, g.spent_nano_usd + t.cost AS spent,
         CASE WHEN i.ended_at IS NULL THEN 0 ELSE t.hold - t.cost END AS freed
     FROM told AS t
-    JOIN bursar.windows AS w ON w.window_id = t.window_id
+    JOIN locked AS w ON w.window_id = t.window_id
     JOIN bursar.grants AS g ON g.window_id = t.window_id AND g.instance_id = t.instance_id
     JOIN bursar.instances AS i ON i.instance_id = t.instance_id
     ORDER BY w.window_id, g.instance_id
-    FOR UPDATE OF w, g
+    FOR UPDATE OF g
 ),
 after AS MATERIALIZED (
     SELECT window_id, instance_id, leased AS was_leased, spent, greatest(leased - freed, spent) AS leased FROM before
@@ -346,48 +343,68 @@ after AS MATERIALIZED (
 grants AS (
     UPDATE bursar.grants AS g SET spent_nano_usd = a.spent, leased_nano_usd = a.leased
     FROM after AS a WHERE g.window_id = a.window_id AND g.instance_id = a.instance_id
-    RETURNING g.window_id
+),
+moved AS (
+    UPDATE bursar.windows AS w
+    SET spent_nano_usd = w.spent_nano_usd + s.cost, leased_nano_usd = w.leased_nano_usd + s.leased,
+        forced_nano_usd = w.forced_nano_usd + s.forced
+    FROM (
+        SELECT c.window_id, sum(c.cost) AS cost, sum(c.leased) AS leased, sum(c.forced) AS forced
+        FROM (
+            SELECT a.window_id, t.cost, a.leased - a.was_leased AS leased, 0 AS forced
+            FROM after AS a JOIN told AS t USING (window_id, instance_id)
+            UNION ALL
+            SELECT f.window_id, f.cost, f.cost, f.cost FROM forced AS f
+        ) AS c
+        GROUP BY c.window_id
+    ) AS s
+    WHERE w.window_id = s.window_id
+    RETURNING w.scope_kind, w.scope_id, w.limit_nano_usd AS amount, w.spent_nano_usd AS spent, s.cost
 )
-UPDATE bursar.windows AS w
-SET spent_nano_usd = w.spent_nano_usd + s.cost, leased_nano_usd = w.leased_nano_usd + s.leased
-FROM (
-    SELECT a.window_id, sum(t.cost) AS cost, sum(a.leased - a.was_leased) AS leased
-    FROM after AS a JOIN told AS t USING (window_id, instance_id) GROUP BY a.window_id
-) AS s
-WHERE w.window_id = s.window_id
+SELECT scope_kind, scope_id, amount, spent FROM moved WHERE spent > amount AND spent - cost <= amount
 
 -- name: new_entries
--- $1: entries of which some are there already, or stand in it twice: the others, as a JSON array in the same order.
-SELECT coalesce(json_agg(entry ORDER BY place)::text, '[]')
-FROM (
-    SELECT DISTINCT ON (attempt_id, slot) place, attempt_id, slot, entry
-    FROM (
-        SELECT place, entry, (entry ->> 'attempt_id')::uuid AS attempt_id,
-            CASE entry ->> 'kind' WHEN 'open' THEN 0 WHEN 'unknown' THEN 2
-                WHEN 'adjust' THEN 16 + coalesce((entry ->> 'seq')::integer, 0) ELSE 1 END AS slot
-        FROM json_array_elements(convert_from($1, 'UTF8')::json) WITH ORDINALITY AS i (entry, place)
-    ) AS offered
-    ORDER BY attempt_id, slot, place
-) AS first
-WHERE NOT EXISTS (
-    SELECT FROM bursar.entries AS e WHERE e.attempt_id = first.attempt_id AND e.slot = first.slot
+-- $1: entries of which some are there already, stand in it twice, or adjust what is not settled: the others, as a JSON
+-- array in the same order.
+WITH offered AS MATERIALIZED (
+    SELECT place, entry, entry ->> 'kind' AS kind, (entry ->> 'attempt_id')::uuid AS attempt_id,
+        CASE entry ->> 'kind' WHEN 'open' THEN 0 WHEN 'unknown' THEN 2
+            WHEN 'adjust' THEN 16 + coalesce((entry ->> 'seq')::integer, 0) ELSE 1 END AS slot
+    FROM json_array_elements(convert_from($1, 'UTF8')::json) WITH ORDINALITY AS i (entry, place)
 )
+SELECT coalesce(json_agg(entry ORDER BY place)::text, '[]')
+FROM (SELECT DISTINCT ON (attempt_id, slot) * FROM offered ORDER BY attempt_id, slot, place) AS o
+WHERE NOT EXISTS (SELECT FROM bursar.entries AS e WHERE e.attempt_id = o.attempt_id AND e.slot = o.slot)
+    AND (
+        kind <> 'adjust'
+        OR EXISTS (
+            SELECT FROM bursar.entries AS e WHERE e.attempt_id = o.attempt_id AND e.slot = 1 AND e.kind = 'settle'
+        )
+        OR EXISTS (SELECT FROM offered AS e WHERE e.attempt_id = o.attempt_id AND e.kind = 'settle')
+    )
 
 -- name: quarantine_contradictions
--- Of entries offered again: those that differ from what is there, also a second terminal entry of another kind.
+-- Of entries offered, those that are not there as they were offered: something else is, also a second end of another
+-- kind, or they adjust what is not settled.
 INSERT INTO bursar.quarantine (reason, journal_id, content)
-SELECT format('contradicts the %s entry of attempt %s', e.kind, e.attempt_id), $2::uuid,
-    convert_to(i.entry::text, 'UTF8')
+SELECT CASE
+        WHEN e.kind IS NULL THEN format('adjusts attempt %s, which is not settled', i.attempt_id)
+        ELSE format('contradicts the %s entry of attempt %s', e.kind, e.attempt_id)
+    END,
+    $2::uuid, convert_to(i.entry::text, 'UTF8')
 FROM (
     SELECT entry, entry ->> 'kind' AS kind, (entry ->> 'attempt_id')::uuid AS attempt_id,
         CASE entry ->> 'kind' WHEN 'open' THEN 0 WHEN 'unknown' THEN 2
             WHEN 'adjust' THEN 16 + coalesce((entry ->> 'seq')::integer, 0) ELSE 1 END AS slot
     FROM json_array_elements(convert_from($1, 'UTF8')::json) AS i (entry)
 ) AS i
-JOIN bursar.entries AS e ON e.attempt_id = i.attempt_id AND e.slot = i.slot
-WHERE e.kind <> i.kind OR (i.entry -> 'body')::text <> e.body::text
+LEFT JOIN bursar.entries AS e ON e.attempt_id = i.attempt_id AND e.slot = i.slot
+WHERE e.kind IS DISTINCT FROM i.kind OR (i.entry -> 'body')::text <> e.body::text
     OR (i.entry ->> 'cost_nano_usd')::bigint IS DISTINCT FROM e.cost_nano_usd
     OR i.entry ->> 'evidence' IS DISTINCT FROM e.evidence
+    OR (i.entry ->> 'hold_nano_usd')::bigint IS DISTINCT FROM e.hold_nano_usd
+    OR translate(i.entry ->> 'windows', '[]"', '{}')::uuid[] IS DISTINCT FROM e.windows
+    OR timestamptz 'epoch' + (i.entry ->> 'at_us')::bigint * interval '1 microsecond' <> e.at
 RETURNING reason
 
 -- name: quarantine_record

@@ -1,19 +1,32 @@
 -- Totals: LiteLLM's running and daily sums, moved by what a batch really inserted.
 
 -- name: lock_totals
--- Posters move totals one after the other, whatever rows they share: then none can wait for one that waits for it. Taken
--- after the entries, kept until commit. The number spells "totals".
+-- Posters move totals one after the other, whatever rows they share: then none can wait for one that waits for it.
+-- Taken after the entries, kept until commit. The number spells "totals".
 SELECT pg_advisory_xact_lock(128022042733683)
 
+-- name: hold_totals_for_new
+-- $1: windows that are about to be used. One that is not there yet begins with what is spent so far, and from then on what
+-- is booked without a hold goes to it: between the two no poster may be at it.
+SELECT pg_advisory_xact_lock_shared(128022042733683)
+WHERE EXISTS (
+    SELECT FROM unnest($1::uuid[]) AS asked
+    WHERE NOT EXISTS (SELECT FROM bursar.windows AS w WHERE w.window_id = asked)
+)
+
 -- name: move_totals
--- $1: changes, a JSON array as post_entries and late_changes return it. The rows of each table are taken in key order, as
--- LiteLLM takes them, which may share the database.
--- `current_cost` goes to what counts for a budget's period, `cost` to lifetime and daily totals.
+-- $1: changes, a JSON array as post_entries and late_changes return it. The rows of each table are taken in key order,
+-- as LiteLLM takes them, which may share the database.
+-- `cost` goes to lifetime and daily totals; and to what was spent in the current period (`spend`), unless the attempt is
+-- pinned to a window that has ended. A charge that is pinned to no window of somebody who has one now is booked into
+-- that: returned are [window, cost]. Not so that of a user whom only the call named, who could be anybody; and what is
+-- taken back from such a charge later lowers no window, since it may be of an earlier period.
 -- Unknown users, end users and tags get rows, and a member of a team its membership; keys, teams and organizations are
 -- made by people. Tags that the gateway makes of user agents are only counted.
+-- Daily rows get ids made of their keys: random ones, of which most are not needed, take five times as long.
 WITH moves AS MATERIALIZED (
     SELECT to_char(date '1970-01-01' + day, 'YYYY-MM-DD') AS date, api_key, "user", owner, team_id, organization_id,
-        end_user, tags, model, coalesce(provider, '') AS provider, model_group, request_id, cost, current_cost,
+        end_user, tags, model, coalesce(provider, '') AS provider, model_group, request_id, windows, cost,
         prompt_tokens, completion_tokens, cache_read_tokens, cache_creation_tokens, requests, failures, response_ms,
         CASE coalesce(call_type, 'acompletion')
             WHEN 'acompletion' THEN '/chat/completions'
@@ -29,8 +42,8 @@ WITH moves AS MATERIALIZED (
         END AS endpoint
     FROM json_to_recordset($1::json) AS m (
         day integer, api_key text, "user" text, owner text, team_id text, organization_id text, end_user text,
-        tags text, model text, provider text, call_type text, model_group text, request_id text, cost bigint,
-        current_cost bigint, prompt_tokens bigint, completion_tokens bigint, cache_read_tokens bigint,
+        tags text, model text, provider text, call_type text, model_group text, request_id text, windows uuid[],
+        cost bigint, prompt_tokens bigint, completion_tokens bigint, cache_read_tokens bigint,
         cache_creation_tokens bigint, requests bigint, failures bigint, response_ms bigint
     )
 ),
@@ -40,29 +53,42 @@ tagged AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT DISTINCT tag FROM json_array_elements_text(moves.tags::json) AS tag) AS tags
     WHERE moves.tags IS NOT NULL
 ),
+ended AS MATERIALIZED (
+    SELECT w.scope_kind, w.scope_id, sum(m.cost) AS cost
+    FROM moves AS m
+    CROSS JOIN LATERAL unnest(m.windows) AS window_id
+    JOIN bursar.windows AS w USING (window_id)
+    WHERE w.ends_at <= clock_timestamp()
+    GROUP BY w.scope_kind, w.scope_id
+),
 keys AS (
     UPDATE "LiteLLM_VerificationToken" AS k
-    SET spend = k.spend + m.current_usd, total_spend = k.total_spend + m.usd, last_active = now() AT TIME ZONE 'UTC'
+    SET spend = greatest(k.spend + m.current_usd, 0), total_spend = k.total_spend + m.usd,
+        last_active = now() AT TIME ZONE 'UTC'
     FROM (
-        SELECT api_key, sum(cost) / 1e9::double precision AS usd, sum(current_cost) / 1e9::double precision AS current_usd
-        FROM moves GROUP BY api_key ORDER BY api_key
+        SELECT m.api_key, sum(m.cost) / 1e9::double precision AS usd,
+            (sum(m.cost) - coalesce(min(e.cost), 0)) / 1e9::double precision AS current_usd
+        FROM moves AS m LEFT JOIN ended AS e ON e.scope_kind = 'key' AND e.scope_id = m.api_key
+        GROUP BY m.api_key ORDER BY m.api_key
     ) AS m
     WHERE k.token = m.api_key
 ),
 users AS (
     INSERT INTO "LiteLLM_UserTable" AS u (user_id, models, spend)
-    SELECT "user", '{}', sum(current_cost) / 1e9::double precision
-    FROM moves WHERE "user" IS NOT NULL
-    GROUP BY "user" HAVING sum(cost) <> 0 OR sum(requests - failures) > 0
-    ORDER BY "user"
-    ON CONFLICT (user_id) DO UPDATE SET spend = u.spend + excluded.spend
+    SELECT m."user", '{}', (sum(m.cost) - coalesce(min(e.cost), 0)) / 1e9::double precision
+    FROM moves AS m LEFT JOIN ended AS e ON e.scope_kind = 'user' AND e.scope_id = m."user"
+    WHERE m."user" IS NOT NULL
+    GROUP BY m."user" HAVING sum(m.cost) <> 0 OR sum(m.requests - m.failures) > 0
+    ORDER BY m."user"
+    ON CONFLICT (user_id) DO UPDATE SET spend = greatest(u.spend + excluded.spend, 0)
 ),
 teams AS (
     UPDATE "LiteLLM_TeamTable" AS t
-    SET spend = t.spend + m.current_usd
+    SET spend = greatest(t.spend + m.current_usd, 0)
     FROM (
-        SELECT team_id, sum(current_cost) / 1e9::double precision AS current_usd
-        FROM moves WHERE team_id IS NOT NULL GROUP BY team_id HAVING sum(current_cost) <> 0 ORDER BY team_id
+        SELECT m.team_id, (sum(m.cost) - coalesce(min(e.cost), 0)) / 1e9::double precision AS current_usd
+        FROM moves AS m LEFT JOIN ended AS e ON e.scope_kind = 'team' AND e.scope_id = m.team_id
+        WHERE m.team_id IS NOT NULL GROUP BY m.team_id HAVING sum(m.cost) <> 0 ORDER BY m.team_id
     ) AS m
     WHERE t.team_id = m.team_id
 ),
@@ -70,10 +96,13 @@ team_members AS (
     INSERT INTO "LiteLLM_TeamMembership" AS t (user_id, team_id, spend, total_spend)
     SELECT m.owner, m.team_id, m.current_usd, m.usd
     FROM (
-        SELECT owner, team_id, sum(cost) / 1e9::double precision AS usd,
-            sum(current_cost) / 1e9::double precision AS current_usd
-        FROM moves WHERE owner IS NOT NULL AND team_id IS NOT NULL
-        GROUP BY owner, team_id HAVING sum(cost) <> 0
+        SELECT m.owner, m.team_id, sum(m.cost) / 1e9::double precision AS usd,
+            (sum(m.cost) - coalesce(min(e.cost), 0)) / 1e9::double precision AS current_usd
+        FROM moves AS m
+        LEFT JOIN ended AS e
+            ON e.scope_kind = 'team_member' AND e.scope_id = bursar.member_scope(m.team_id, m.owner)
+        WHERE m.owner IS NOT NULL AND m.team_id IS NOT NULL
+        GROUP BY m.owner, m.team_id HAVING sum(m.cost) <> 0
     ) AS m
     WHERE EXISTS (SELECT FROM "LiteLLM_TeamMembership" AS k WHERE k.user_id = m.owner AND k.team_id = m.team_id)
         OR EXISTS (
@@ -85,45 +114,46 @@ team_members AS (
         )
     ORDER BY m.owner, m.team_id
     ON CONFLICT (user_id, team_id) DO UPDATE
-    SET spend = t.spend + excluded.spend, total_spend = t.total_spend + excluded.total_spend
+    SET spend = greatest(t.spend + excluded.spend, 0), total_spend = t.total_spend + excluded.total_spend
 ),
 organizations AS (
     UPDATE "LiteLLM_OrganizationTable" AS o
-    SET spend = o.spend + m.current_usd
+    SET spend = greatest(o.spend + m.current_usd, 0)
     FROM (
-        SELECT organization_id, sum(current_cost) / 1e9::double precision AS current_usd
-        FROM moves WHERE organization_id IS NOT NULL
-        GROUP BY organization_id HAVING sum(current_cost) <> 0 ORDER BY organization_id
+        SELECT m.organization_id, (sum(m.cost) - coalesce(min(e.cost), 0)) / 1e9::double precision AS current_usd
+        FROM moves AS m LEFT JOIN ended AS e ON e.scope_kind = 'organization' AND e.scope_id = m.organization_id
+        WHERE m.organization_id IS NOT NULL
+        GROUP BY m.organization_id HAVING sum(m.cost) <> 0 ORDER BY m.organization_id
     ) AS m
     WHERE o.organization_id = m.organization_id
 ),
 organization_members AS (
     UPDATE "LiteLLM_OrganizationMembership" AS o
-    SET spend = coalesce(o.spend, 0) + m.current_usd
+    SET spend = coalesce(o.spend, 0) + m.usd
     FROM (
-        SELECT owner, organization_id, sum(current_cost) / 1e9::double precision AS current_usd
+        SELECT owner, organization_id, sum(cost) / 1e9::double precision AS usd
         FROM moves WHERE owner IS NOT NULL AND organization_id IS NOT NULL
-        GROUP BY owner, organization_id HAVING sum(current_cost) <> 0 ORDER BY owner, organization_id
+        GROUP BY owner, organization_id HAVING sum(cost) <> 0 ORDER BY owner, organization_id
     ) AS m
     WHERE o.user_id = m.owner AND o.organization_id = m.organization_id
 ),
 end_users AS (
-    INSERT INTO "LiteLLM_EndUserTable" AS e (user_id, spend)
-    SELECT end_user, sum(current_cost) / 1e9::double precision
-    FROM moves WHERE end_user IS NOT NULL
-    GROUP BY end_user HAVING sum(cost) <> 0 OR sum(requests - failures) > 0
-    ORDER BY end_user
-    ON CONFLICT (user_id) DO UPDATE SET spend = e.spend + excluded.spend
+    INSERT INTO "LiteLLM_EndUserTable" AS u (user_id, spend)
+    SELECT m.end_user, (sum(m.cost) - coalesce(min(e.cost), 0)) / 1e9::double precision
+    FROM moves AS m LEFT JOIN ended AS e ON e.scope_kind = 'end_user' AND e.scope_id = m.end_user
+    WHERE m.end_user IS NOT NULL
+    GROUP BY m.end_user HAVING sum(m.cost) <> 0 OR sum(m.requests - m.failures) > 0
+    ORDER BY m.end_user
+    ON CONFLICT (user_id) DO UPDATE SET spend = greatest(u.spend + excluded.spend, 0)
 ),
 tags AS (
     INSERT INTO "LiteLLM_TagTable" AS t (tag_name, models, spend)
-    SELECT tag, '{}', sum(current_cost) / 1e9::double precision
-    FROM tagged
-    WHERE tag NOT LIKE 'User-Agent: %'
-        OR EXISTS (SELECT FROM "LiteLLM_TagTable" AS k WHERE k.tag_name = tagged.tag)
-    GROUP BY tag HAVING sum(cost) <> 0 OR sum(requests - failures) > 0
-    ORDER BY tag
-    ON CONFLICT (tag_name) DO UPDATE SET spend = t.spend + excluded.spend
+    SELECT m.tag, '{}', (sum(m.cost) - coalesce(min(e.cost), 0)) / 1e9::double precision
+    FROM tagged AS m LEFT JOIN ended AS e ON e.scope_kind = 'tag' AND e.scope_id = m.tag
+    WHERE m.tag NOT LIKE 'User-Agent: %' OR EXISTS (SELECT FROM "LiteLLM_TagTable" AS k WHERE k.tag_name = m.tag)
+    GROUP BY m.tag HAVING sum(m.cost) <> 0 OR sum(m.requests - m.failures) > 0
+    ORDER BY m.tag
+    ON CONFLICT (tag_name) DO UPDATE SET spend = greatest(t.spend + excluded.spend, 0)
 ),
 daily_users AS (
     INSERT INTO "LiteLLM_DailyUserSpend" AS t (
@@ -132,14 +162,18 @@ daily_users AS (
         cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests
     )
     SELECT
-        gen_random_uuid(), coalesce("user", ''), date, api_key, model, min(model_group), provider, '', endpoint,
+        encode(sha256(convert_to(
+            ROW(coalesce("user", ''), date, api_key, model, provider, endpoint)::text, 'UTF8'
+        )), 'hex'),
+        coalesce("user", ''), date, api_key, model, min(model_group), provider, '', endpoint,
         sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
         sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
         sum(response_ms), sum(requests - failures)
     FROM moves
     GROUP BY 2, date, api_key, model, provider, endpoint
     ORDER BY 2, date, api_key, model, provider, endpoint
-    ON CONFLICT (user_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+    ON CONFLICT (user_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint)
+    DO UPDATE SET
         prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
         completion_tokens = t.completion_tokens + excluded.completion_tokens,
         spend = t.spend + excluded.spend,
@@ -159,14 +193,18 @@ daily_teams AS (
         cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests
     )
     SELECT
-        gen_random_uuid(), coalesce(team_id, ''), date, api_key, model, min(model_group), provider, '', endpoint,
+        encode(sha256(convert_to(
+            ROW(coalesce(team_id, ''), date, api_key, model, provider, endpoint)::text, 'UTF8'
+        )), 'hex'),
+        coalesce(team_id, ''), date, api_key, model, min(model_group), provider, '', endpoint,
         sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
         sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
         sum(response_ms), sum(requests - failures)
     FROM moves
     GROUP BY 2, date, api_key, model, provider, endpoint
     ORDER BY 2, date, api_key, model, provider, endpoint
-    ON CONFLICT (team_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+    ON CONFLICT (team_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint)
+    DO UPDATE SET
         prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
         completion_tokens = t.completion_tokens + excluded.completion_tokens,
         spend = t.spend + excluded.spend,
@@ -186,7 +224,8 @@ daily_organizations AS (
         cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests
     )
     SELECT
-        gen_random_uuid(), organization_id, date, api_key, model, min(model_group), provider, '', endpoint,
+        encode(sha256(convert_to(ROW(organization_id, date, api_key, model, provider, endpoint)::text, 'UTF8')), 'hex'),
+        organization_id, date, api_key, model, min(model_group), provider, '', endpoint,
         sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
         sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
         sum(response_ms), sum(requests - failures)
@@ -194,7 +233,8 @@ daily_organizations AS (
     WHERE organization_id IS NOT NULL
     GROUP BY 2, date, api_key, model, provider, endpoint
     ORDER BY 2, date, api_key, model, provider, endpoint
-    ON CONFLICT (organization_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+    ON CONFLICT (organization_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint)
+    DO UPDATE SET
         prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
         completion_tokens = t.completion_tokens + excluded.completion_tokens,
         spend = t.spend + excluded.spend,
@@ -214,7 +254,8 @@ daily_end_users AS (
         cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests
     )
     SELECT
-        gen_random_uuid(), end_user, date, api_key, model, min(model_group), provider, '', endpoint,
+        encode(sha256(convert_to(ROW(end_user, date, api_key, model, provider, endpoint)::text, 'UTF8')), 'hex'),
+        end_user, date, api_key, model, min(model_group), provider, '', endpoint,
         sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
         sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
         sum(response_ms), sum(requests - failures)
@@ -222,7 +263,8 @@ daily_end_users AS (
     WHERE end_user IS NOT NULL
     GROUP BY 2, date, api_key, model, provider, endpoint
     ORDER BY 2, date, api_key, model, provider, endpoint
-    ON CONFLICT (end_user_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+    ON CONFLICT (end_user_id, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint)
+    DO UPDATE SET
         prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
         completion_tokens = t.completion_tokens + excluded.completion_tokens,
         spend = t.spend + excluded.spend,
@@ -234,30 +276,63 @@ daily_end_users AS (
         cache_read_input_tokens = t.cache_read_input_tokens + excluded.cache_read_input_tokens,
         total_response_time_ms = t.total_response_time_ms + excluded.total_response_time_ms,
         timed_requests = t.timed_requests + excluded.timed_requests
+),
+daily_tags AS (
+    INSERT INTO "LiteLLM_DailyTagSpend" AS t (
+        id, tag, date, api_key, model, model_group, custom_llm_provider, mcp_namespaced_tool_name, endpoint,
+        prompt_tokens, completion_tokens, spend, updated_at, api_requests, failed_requests, successful_requests,
+        cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests, request_id
+    )
+    SELECT
+        encode(sha256(convert_to(ROW(tag, date, api_key, model, provider, endpoint)::text, 'UTF8')), 'hex'),
+        tag, date, api_key, model, min(model_group), provider, '', endpoint,
+        sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
+        sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
+        sum(response_ms), sum(requests - failures), min(request_id)
+    FROM tagged
+    GROUP BY 2, date, api_key, model, provider, endpoint
+    ORDER BY 2, date, api_key, model, provider, endpoint
+    ON CONFLICT (tag, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
+        prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
+        completion_tokens = t.completion_tokens + excluded.completion_tokens,
+        spend = t.spend + excluded.spend,
+        updated_at = excluded.updated_at,
+        api_requests = t.api_requests + excluded.api_requests,
+        failed_requests = t.failed_requests + excluded.failed_requests,
+        successful_requests = t.successful_requests + excluded.successful_requests,
+        cache_creation_input_tokens = t.cache_creation_input_tokens + excluded.cache_creation_input_tokens,
+        cache_read_input_tokens = t.cache_read_input_tokens + excluded.cache_read_input_tokens,
+        total_response_time_ms = t.total_response_time_ms + excluded.total_response_time_ms,
+        timed_requests = t.timed_requests + excluded.timed_requests,
+        request_id = coalesce(t.request_id, excluded.request_id)
 )
-INSERT INTO "LiteLLM_DailyTagSpend" AS t (
-    id, tag, date, api_key, model, model_group, custom_llm_provider, mcp_namespaced_tool_name, endpoint,
-    prompt_tokens, completion_tokens, spend, updated_at, api_requests, failed_requests, successful_requests,
-    cache_creation_input_tokens, cache_read_input_tokens, total_response_time_ms, timed_requests, request_id
-)
-SELECT
-    gen_random_uuid(), tag, date, api_key, model, min(model_group), provider, '', endpoint,
-    sum(prompt_tokens), sum(completion_tokens), sum(cost) / 1e9::double precision, now() AT TIME ZONE 'UTC',
-    sum(requests), sum(failures), sum(requests - failures), sum(cache_creation_tokens), sum(cache_read_tokens),
-    sum(response_ms), sum(requests - failures), min(request_id)
-FROM tagged
-GROUP BY 2, date, api_key, model, provider, endpoint
-ORDER BY 2, date, api_key, model, provider, endpoint
-ON CONFLICT (tag, date, api_key, model, custom_llm_provider, mcp_namespaced_tool_name, endpoint) DO UPDATE SET
-    prompt_tokens = t.prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = t.completion_tokens + excluded.completion_tokens,
-    spend = t.spend + excluded.spend,
-    updated_at = excluded.updated_at,
-    api_requests = t.api_requests + excluded.api_requests,
-    failed_requests = t.failed_requests + excluded.failed_requests,
-    successful_requests = t.successful_requests + excluded.successful_requests,
-    cache_creation_input_tokens = t.cache_creation_input_tokens + excluded.cache_creation_input_tokens,
-    cache_read_input_tokens = t.cache_read_input_tokens + excluded.cache_read_input_tokens,
-    total_response_time_ms = t.total_response_time_ms + excluded.total_response_time_ms,
-    timed_requests = t.timed_requests + excluded.timed_requests,
-    request_id = coalesce(t.request_id, excluded.request_id)
+SELECT json_agg(json_build_array(window_id, cost))::text
+FROM (
+    SELECT w.window_id, sum(s.cost) AS cost
+    FROM (
+        SELECT 'key' AS kind, api_key AS id, windows, cost FROM moves
+        UNION ALL
+        SELECT 'user', "user", windows, cost FROM moves WHERE "user" = owner
+        UNION ALL
+        SELECT 'team', team_id, windows, cost FROM moves WHERE team_id IS NOT NULL
+        UNION ALL
+        SELECT 'team_member', bursar.member_scope(team_id, owner), windows, cost FROM moves
+        WHERE team_id IS NOT NULL AND owner IS NOT NULL
+        UNION ALL
+        SELECT 'organization', organization_id, windows, cost FROM moves WHERE organization_id IS NOT NULL
+        UNION ALL
+        SELECT 'end_user', end_user, windows, cost FROM moves WHERE end_user IS NOT NULL
+        UNION ALL
+        SELECT 'tag', tag, windows, cost FROM tagged
+    ) AS s
+    CROSS JOIN LATERAL (
+        SELECT c.window_id FROM bursar.windows AS c
+        WHERE c.scope_kind = s.kind AND c.scope_id = s.id AND c.ends_at > clock_timestamp()
+        ORDER BY c.ends_at LIMIT 1
+    ) AS w
+    WHERE s.cost > 0 AND NOT EXISTS (
+        SELECT FROM bursar.windows AS p
+        WHERE p.window_id = ANY (s.windows) AND p.scope_kind = s.kind AND p.scope_id = s.id
+    )
+    GROUP BY w.window_id
+) AS forced
