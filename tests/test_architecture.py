@@ -14,7 +14,14 @@ MODULES = {
     for path in sorted(SOURCE.rglob("*.py"))
     if "migrations" not in path.parts
 }
-COMPOSITION = {"bursar.main", "bursar.worker", "bursar.model_setup", "bursar.cli", "bursar.__main__"}
+COMPOSITION = {
+    "bursar.main",
+    "bursar.worker",
+    "bursar.book_keeping",
+    "bursar.model_setup",
+    "bursar.cli",
+    "bursar.__main__",
+}
 """The modules that know every room."""
 SHARED = {"bursar", "bursar.ports", "bursar.tasks", "bursar.domain", "bursar.wire"}
 """What every room may use, beside itself."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import click
 
@@ -267,10 +268,13 @@ def _running_books(data_dir: Path | None) -> "Books":
 
 @main.group()
 def ledger() -> None:
-    """The ledger: whether the books close.
+    """The ledger: whether the books close, and what to do when something was lost.
 
     \b
-    bursar ledger verify
+    bursar ledger verify             compare the books with themselves
+    bursar ledger replay             carry journals into the database that wait for it
+    bursar ledger instances          processes that have not ended in order
+    bursar ledger declare-lost ID    give up on one whose disk is gone
     """
 
 
@@ -290,7 +294,7 @@ def ledger_verify(*, data_dir: Path | None, as_json: bool) -> None:
     bursar ledger verify
     DATABASE_URL=postgresql://… bursar ledger verify --json
     """
-    from bursar.main import verify_books
+    from bursar.book_keeping import verify_books
 
     with _told(code=2):
         books = _running_books(data_dir)
@@ -304,6 +308,108 @@ def ledger_verify(*, data_dir: Path | None, as_json: bool) -> None:
             audit = verify_books(books, progress)
     click.echo(audit.as_json() if as_json else audit.as_text())
     raise SystemExit(0 if audit.closes else 1)
+
+
+@ledger.command("replay")
+@data_dir_option
+@click.option(
+    "--journals",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where the journals are, if not in the data directory: those of another host, say.",
+)
+def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
+    """Carry into the database what waits in journals.
+
+    `bursar serve` does so by itself. This is for journals that it does not find: of a host whose gateway will not run
+    again, brought here; or of this one, without starting it. Journals that were put by are looked at as well, in case
+    the database was restored and lacks some of them. Nothing is booked twice, however often this is run.
+
+    Exits with 0 when everything is in the database, with 1 when some journals were left: they are in use, or damaged.
+
+    \b
+    DATABASE_URL=postgresql://… bursar ledger replay --journals /mnt/old-disk/bursar/journal
+    """
+    from bursar.book_keeping import replay_journals
+    from bursar.config.options import data_directory
+
+    with _told(code=2):
+        books = _running_books(data_dir)
+        places = journals or data_directory(data_dir, os.environ) / "journal"
+        with click.progressbar(length=1000, label="Carrying journals", file=sys.stderr) as bar:
+
+            def progress(done: int, of: int) -> None:
+                bar.update((1000 * done // of if of else 1000) - bar.pos)
+
+            found = replay_journals(books, places, progress)
+    click.echo(f"{found.carried} of {found.found} journals are in the database to their end.")
+    if found.carried < found.found:
+        click.echo("The others are in use by processes that live, or damaged: the messages above say which.", err=True)
+        raise SystemExit(1)
+
+
+@ledger.command("instances")
+@data_dir_option
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def ledger_instances(*, data_dir: Path | None, as_json: bool) -> None:
+    """List processes that have not ended in order: those that run, and those that died and were not adopted yet.
+
+    A process on this host that has died is adopted within seconds by the next one that runs here, with its journal. One
+    whose disk or host is gone is not: declare it lost.
+
+    \b
+    bursar ledger instances
+    """
+    import msgspec
+
+    from bursar.book_keeping import unsettled_instances
+    from bursar.domain.money import usd_text
+
+    with _told():
+        found = unsettled_instances(_running_books(data_dir))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        return
+    line = "{:<36}  {:<20}  {:<19}  {:>10}  {:>5}  {:>14}  {}"
+    click.echo(line.format("instance", "host", "started (UTC)", "silent for", "open", "unspent grants", ""))
+    for one in found:
+        click.echo(
+            line.format(
+                *(one.instance, one.host[:20], f"{one.started_at:%Y-%m-%d %H:%M:%S}"),
+                *(f"{one.silent.total_seconds():.0f} s", one.open_attempts, usd_text(one.unspent_nano_usd)),
+                "" if one.lost_at is None else f"declared lost {one.lost_at:%Y-%m-%d %H:%M}",
+            ).rstrip()
+        )
+
+
+@ledger.command("declare-lost")
+@data_dir_option
+@click.argument("instance", type=click.UUID)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Also when it was heard of lately: it ends at its next word.")
+def ledger_declare_lost(*, data_dir: Path | None, instance: UUID, yes: bool, force: bool) -> None:
+    """Give up on a process whose journal will not come back: its disk is gone, or its host.
+
+    What the database knows it had under way is booked at what it held, marked as lost. What it was granted of budgets
+    and did not report as spent stays taken until their periods end: it may have been spent. From then on it commits
+    nothing; if it lives after all, it ends, and what its journal tells replaces what was booked here.
+
+    \b
+    bursar ledger instances
+    bursar ledger declare-lost 019a9c1e-6d0c-7b1f-9d61-0a3f0f7f9a11
+    """
+    from bursar.book_keeping import declare_lost
+    from bursar.domain.ids import JournalId
+    from bursar.domain.money import usd_text
+
+    with _told():
+        books = _running_books(data_dir)
+        if not yes:
+            click.confirm(f"Is the journal of {instance} gone for good?", abort=True)
+        loss = declare_lost(books, JournalId(str(instance)), force=force)
+    click.echo(
+        f"{instance} is declared lost: {loss.attempts} attempts booked at {usd_text(loss.cost_nano_usd)} USD, "
+        f"{usd_text(loss.stranded_nano_usd)} USD of budgets stay taken."
+    )
 
 
 @main.group()

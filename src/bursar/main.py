@@ -36,9 +36,8 @@ from bursar.model_setup import ModelBuilder
 from bursar.oracle.serving import serve_oracle
 from bursar.prices import load_book
 from bursar.server.supervisor import Supervisor, WorkerFailed
-from bursar.store.audit import Audit, Progress, audit
 from bursar.store.binaries import find_binaries
-from bursar.store.database import DEFAULT_CONNECT_TIMEOUT_S, DEFAULT_POOL_MAX, Database, DatabaseOptions, connect
+from bursar.store.database import DEFAULT_CONNECT_TIMEOUT_S, DEFAULT_POOL_MAX, DatabaseOptions, connect
 from bursar.store.embedded import DATABASE, EmbeddedPostgres
 from bursar.store.migrate import known_migrations, migrate, pending_migrations
 from bursar.store.named_sql import load_named_sql
@@ -402,27 +401,6 @@ def migrate_books(books: Books, say: Say) -> int:
             return len(await migrate(connection, say))
         finally:
             await connection.close()
-
-    return asyncio.run(run())
-
-
-def verify_books(books: Books, progress: Progress) -> Audit:
-    """Compare the books with themselves. Raises StoreError."""
-
-    async def run() -> Audit:
-        connection = await connect(books.options)
-        try:
-            if missing := await pending_migrations(connection, known_migrations()):
-                raise StoreError(
-                    f"the database lacks {len(missing)} migrations: apply them first (`bursar db migrate`, or a start)"
-                )
-        finally:
-            await connection.close()
-        database = Database(books.options)
-        try:
-            return await audit(database, progress)
-        finally:
-            await database.close()
 
     return asyncio.run(run())
 

@@ -18,11 +18,11 @@ from bursar.domain.accounting import (
     Evidence,
     Failure,
     adjusted,
-    cut_off,
     encode_entries,
     unknown,
     voided,
 )
+from bursar.domain.deaths import cut_off
 from bursar.domain.ids import JournalId, uuid7
 from bursar.domain.money import NanoUsd
 from bursar.ledger.journal import Journal

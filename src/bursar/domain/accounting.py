@@ -27,6 +27,8 @@ class Evidence(StrEnum):
     """The same, read after the client had left."""
     ESTIMATED = "estimated"
     """The provider did not say; counted from what passed through, at a stated rate."""
+    LOST = "lost"
+    """Its process was declared lost with its journal: booked at what it held, until the truth comes after all."""
     FREE = "free"
     """Priced at zero by the operator."""
     UNPRICED = "unpriced"
@@ -293,96 +295,6 @@ def adjusted(
 def ended(*, call_id: CallId, at_us: int, body: CallBody) -> Entry:
     """The call is finished; each of its attempts has its terminal entry already."""
     return Entry(kind="call", attempt_id=call_id, call_id=call_id, at_us=at_us, body=body)
-
-
-PROCESS_DIED = Failure(
-    "GatewayProcessDied",
-    "500",
-    "The gateway's process ended before the answer did. What it cost is estimated.",
-)
-
-
-def presumed(opened: OpenBody, *, attempt_id: AttemptId, call_id: CallId, at_us: int, pins: Pins | None) -> list[Entry]:
-    """The ends of an attempt, and of its call, whose process died in between: booked at the stated estimate.
-
-    The same facts give the same entries, whoever makes them: two heirs of one journal may.
-    """
-    sent = {
-        "opened_us": at_us,
-        "provider": opened.provider,
-        "model": opened.model,
-        "deployment_id": opened.deployment_id,
-        "price_version": opened.price_version,
-    }
-    settle = settled(
-        attempt_id=attempt_id,
-        call_id=call_id,
-        at_us=at_us,
-        cost=opened.estimate_nano_usd,
-        evidence=Evidence.ESTIMATED if opened.price_version is not None else Evidence.UNPRICED,
-        body=SettleBody(
-            usage=Usage(uncached_prompt_tokens=opened.estimate_prompt_tokens),
-            prompt_tokens=opened.estimate_prompt_tokens,
-            flags=("process_died", "usage_estimated"),
-            **sent,  # type: ignore[arg-type]
-        ),
-        pins=pins,
-    )
-    mark = EndBody(reason=PROCESS_DIED.error_class, **sent)  # type: ignore[arg-type]
-    return [
-        unknown(attempt_id=attempt_id, call_id=call_id, at_us=at_us, body=mark, pins=pins),
-        settle,
-        cut_off(
-            opened,
-            attempt_id=attempt_id,
-            attempts=int(attempt_id[-2:], 16),
-            call_id=call_id,
-            at_us=at_us,
-            failure=PROCESS_DIED,
-        ),
-    ]
-
-
-def cut_off(
-    opened: OpenBody, *, attempt_id: AttemptId, attempts: int, call_id: CallId, at_us: int, failure: Failure
-) -> Entry:
-    """The end of a call whose process did not live to tell it, from the last attempt that it opened.
-
-    It belongs beside the end of that attempt, or before it: then the end moves the call's row and totals when it comes.
-    """
-    return ended(
-        call_id=call_id,
-        at_us=at_us,
-        body=CallBody(
-            request_id=call_id,
-            call_type=opened.call_type,
-            attempt_id=attempt_id,
-            attempts=attempts,
-            api_key=opened.api_key,
-            start_us=opened.start_us,
-            end_us=at_us,
-            model=f"{opened.provider}/{opened.model}",
-            model_id=opened.deployment_id or "",
-            model_group=opened.model_group,
-            custom_llm_provider=opened.provider,
-            api_base=opened.api_base,
-            user=opened.user,
-            team_id=opened.team_id,
-            organization_id=opened.organization_id,
-            end_user=opened.end_user,
-            requester_ip_address=opened.requester_ip_address,
-            session_id=opened.session_id,
-            status=CallStatus.FAILURE,
-            cache_hit="False",
-            litellm_call_id=opened.litellm_call_id,
-            request_tags=opened.request_tags,
-            metadata=opened.metadata,
-            key_names=opened.key_names,
-            error_information=failure,
-            logged=opened.logged,
-            error_logged=opened.error_logged,
-        ),
-    )
 
 
 _encoder = msgspec.json.Encoder()

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from bursar.domain.accounting import Entry, OpenBody, Pins, encode_entries, presumed
-from bursar.domain.errors import JournalError, JournalTaken, StoreUnavailable
+from bursar.domain.accounting import OpenBody, Pins, encode_entries
+from bursar.domain.deaths import UnderWay, presumed
+from bursar.domain.errors import JournalError, JournalTaken, StoreError, StoreUnavailable
 from bursar.domain.ids import AttemptId, CallId, JournalId
 from bursar.domain.money import NanoUsd
 from bursar.domain.windows import WindowId
@@ -75,18 +76,15 @@ class Adopter:
         self._clock_us = clock_us
         self._went_back = went_back
         self._adopted = adopted
+        self._unsure = True
+        """The database may have gone back: while nobody was here, at first."""
         self._told: set[Path] = set()
         """Journals that could not be adopted, of which we have said so: they are tried again, in silence."""
 
     async def run(self) -> None:
         """Until cancelled."""
-        forgotten = True  # it may have gone back while nobody was here
         while True:
-            if forgotten or self._went_back.is_set():
-                self._went_back.clear()
-                forgotten = not await self._took_up_forgotten()
-            for directory in self._orphans():
-                await self._try_to_adopt(directory)
+            await self.look()
             try:
                 remove_old(self._root, keep_bytes=self._keep_bytes, keep_s=self._keep_s)
             except OSError as error:  # another process removes the same, or the disk is not well
@@ -96,6 +94,21 @@ class Adopter:
             except TimeoutError:
                 pass
 
+    async def look(self, progress: Callable[[int, int], None] = lambda _done, _all: None) -> int:
+        """Adopt what there is; how many journals were left as they are, since they are in use or could not be read."""
+        if self._went_back.is_set():
+            self._went_back.clear()
+            self._unsure = True
+        if self._unsure:
+            self._unsure = not await self._took_up_forgotten()
+        orphans = self._orphans()
+        left = 0
+        for done, directory in enumerate(orphans):
+            progress(done, len(orphans))
+            left += not await self._try_to_adopt(directory)
+        progress(len(orphans), len(orphans))
+        return left
+
     async def _took_up_forgotten(self) -> bool:
         try:
             await take_up_forgotten(self._root, self._store, host=self._host)
@@ -103,25 +116,27 @@ class Adopter:
             return False
         return True
 
-    async def _try_to_adopt(self, directory: Path) -> None:
-        """One journal that cannot be read, or is not ours to read, must not keep the others from the books."""
+    async def _try_to_adopt(self, directory: Path) -> bool:
+        """Whether it is adopted now. One journal that cannot be read, or is not ours to read, must not keep the others
+        from the books."""
         try:
-            await self._adopt(directory)
+            return await self._adopt(directory)
         except FileNotFoundError:
-            pass  # another process had the lock, and has put the journal by in the meantime
-        except (JournalError, JournalTaken, StoreUnavailable, OSError) as error:
+            return True  # another process had the lock, and has put the journal by in the meantime
+        except (JournalError, JournalTaken, StoreError, OSError) as error:
             if directory not in self._told:
                 self._told.add(directory)
                 log.error("journal.not_adopted directory=%s reason=%s", directory, error)
+            return False
 
     def _orphans(self) -> list[Path]:
         """Directories that may be orphans, oldest first."""
         return [path for path in waiting_journals(self._root) if path.name != self._own]
 
-    async def _adopt(self, directory: Path) -> None:
+    async def _adopt(self, directory: Path) -> bool:
         lock = JournalLock.attempt(directory)
         if lock is None:
-            return  # its process lives
+            return False  # its process lives
         reader = JournalReader(directory, JournalId(directory.name))
         try:
             if segment_numbers(directory):
@@ -138,6 +153,7 @@ class Adopter:
             put_by(directory)
             if self._adopted is not None:
                 await self._adopted(JournalId(directory.name))
+            return True
         finally:
             reader.close()
             lock.release()
@@ -147,17 +163,17 @@ class Adopter:
         dangling = await open_attempts(directory)
         journal_id = JournalId(directory.name)
         for attempt in dangling.values():
-            await self._record(encode_entries(_ends_of(attempt, journal_id)))
+            await self._record(encode_entries(presumed(_under_way(attempt, journal_id))))
         return len(dangling)
 
 
-def _ends_of(opened: Opened, journal_id: JournalId) -> list[Entry]:
+def _under_way(opened: Opened, journal_id: JournalId) -> UnderWay:
     pins = None if opened.windows is None else Pins(opened.hold_nano_usd or NanoUsd(0), opened.windows, journal_id)
-    return presumed(
-        msgspec.json.decode(opened.body, type=OpenBody),
+    return UnderWay(
         attempt_id=opened.attempt_id,
         call_id=opened.call_id,
         at_us=opened.at_us,
+        opened=msgspec.json.decode(opened.body, type=OpenBody),
         pins=pins,
     )
 

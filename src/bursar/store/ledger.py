@@ -7,8 +7,12 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from bursar.domain.accounting import Pins, encode_entries
+from bursar.domain.deaths import Told, outlived
 from bursar.domain.errors import JournalTaken, StoreRefused, StoreUnavailable
 from bursar.domain.ids import JournalId
+from bursar.domain.money import NanoUsd
+from bursar.domain.windows import WindowId
 from bursar.ports import Batch, JournalPosition
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
@@ -77,6 +81,7 @@ class PostgresLedger:
             fresh = entries
             if sift:
                 fresh = (await connection.fetchval(_SQL["new_entries"], entries)).encode()
+                fresh = _joined(fresh, await _truths(connection, entries))
             posted = await connection.fetchrow(
                 _SQL["post_entries"], fresh, batch.journal_id, batch.epoch, batch.after, batch.upto
             )
@@ -128,6 +133,26 @@ class PostgresLedger:
 def _columns(rows: Sequence[tuple[object, ...]], count: int) -> list[list[object]]:
     """The columns of `rows`, which have `count` of them."""
     return [[row[column] for row in rows] for column in range(count)]
+
+
+async def _truths(connection: Any, entries: bytes) -> bytes:  # noqa: ANN401  # asyncpg
+    """Adjustments of what was booked as lost, by those of `entries` that tell how it came out."""
+    found = []
+    for row in await connection.fetch(_SQL["outlived"], entries):
+        pins = None
+        if row["windows"] is not None:
+            windows = tuple(WindowId(str(window)) for window in row["windows"])
+            pins = Pins(NanoUsd(0), windows, JournalId(row["owner"]))
+        told = msgspec.json.decode(row["told"], type=Told)
+        found.append(outlived(told, booked=NanoUsd(row["booked"]), body=row["body"].encode(), pins=pins))
+    return encode_entries(found)
+
+
+def _joined(one: bytes, other: bytes) -> bytes:
+    """Two JSON arrays as one."""
+    if one == b"[]":
+        return other
+    return one if other == b"[]" else b"%b,%b" % (one[:-1], other[1:])
 
 
 def _both(one: str | None, other: str | None) -> str | None:

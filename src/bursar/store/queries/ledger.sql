@@ -314,7 +314,8 @@ SELECT json_agg(moves)::text FROM moves
 -- name: book_grants
 -- $1: windows, $2: instances, $3: what their attempts cost, $4: what those had held. A charge above its grant raises what
 -- is leased. Of an instance that has ended, what was held for an attempt and not charged goes back. $5: windows, $6: what
--- is booked there although nobody held it. Returned are the windows that pass their limit by it.
+-- is booked there although nobody held it. A grant that is not there was forgotten by a database that was restored: it is
+-- made anew. Returned are the windows that pass their limit by it.
 WITH told AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[]) AS t (window_id, instance_id, cost, hold)
 ),
@@ -333,9 +334,18 @@ before AS MATERIALIZED (
     FROM told AS t
     JOIN locked AS w ON w.window_id = t.window_id
     JOIN bursar.grants AS g ON g.window_id = t.window_id AND g.instance_id = t.instance_id
-    JOIN bursar.instances AS i ON i.instance_id = t.instance_id
+    LEFT JOIN bursar.instances AS i ON i.instance_id = t.instance_id
     ORDER BY w.window_id, g.instance_id
     FOR UPDATE OF g
+),
+forgotten AS (
+    INSERT INTO bursar.grants (window_id, instance_id, leased_nano_usd, spent_nano_usd)
+    SELECT t.window_id, t.instance_id, t.cost, t.cost
+    FROM told AS t JOIN locked USING (window_id)
+    WHERE t.cost > 0 AND NOT EXISTS (
+        SELECT FROM bursar.grants AS g WHERE g.window_id = t.window_id AND g.instance_id = t.instance_id
+    )
+    RETURNING window_id, spent_nano_usd AS cost
 ),
 after AS MATERIALIZED (
     SELECT window_id, instance_id, leased AS was_leased, spent, greatest(leased - freed, spent) AS leased FROM before
@@ -353,6 +363,8 @@ moved AS (
         FROM (
             SELECT a.window_id, t.cost, a.leased - a.was_leased AS leased, 0 AS forced
             FROM after AS a JOIN told AS t USING (window_id, instance_id)
+            UNION ALL
+            SELECT f.window_id, f.cost, f.cost, 0 FROM forgotten AS f
             UNION ALL
             SELECT f.window_id, f.cost, f.cost, f.cost FROM forced AS f
         ) AS c
@@ -383,9 +395,22 @@ WHERE NOT EXISTS (SELECT FROM bursar.entries AS e WHERE e.attempt_id = o.attempt
         OR EXISTS (SELECT FROM offered AS e WHERE e.attempt_id = o.attempt_id AND e.kind = 'settle')
     )
 
+-- name: outlived
+-- $1: entries. Those that tell how an attempt ended that was booked as lost, with what was booked.
+SELECT o.entry::text AS told, e.body::text AS body, e.cost_nano_usd AS booked, e.windows, e.instance_id::text AS owner
+FROM (
+    SELECT DISTINCT ON (attempt_id) entry, (entry ->> 'attempt_id')::uuid AS attempt_id
+    FROM json_array_elements(convert_from($1, 'UTF8')::json) AS i (entry)
+    WHERE entry ->> 'kind' IN ('settle', 'void')
+) AS o
+JOIN bursar.entries AS e ON e.attempt_id = o.attempt_id AND e.slot = 1
+WHERE e.evidence = 'lost' AND o.entry ->> 'evidence' IS DISTINCT FROM 'lost' AND NOT EXISTS (
+    SELECT FROM bursar.entries AS a WHERE a.attempt_id = o.attempt_id AND a.slot = 16
+)
+
 -- name: quarantine_contradictions
 -- Of entries offered, those that are not there as they were offered: something else is, also a second end of another
--- kind, or they adjust what is not settled.
+-- kind, or they adjust what is not settled. What was booked as lost contradicts nothing: it gives way (outlived).
 INSERT INTO bursar.quarantine (reason, journal_id, content)
 SELECT CASE
         WHEN e.kind IS NULL THEN format('adjusts attempt %s, which is not settled', i.attempt_id)
@@ -399,12 +424,22 @@ FROM (
     FROM json_array_elements(convert_from($1, 'UTF8')::json) AS i (entry)
 ) AS i
 LEFT JOIN bursar.entries AS e ON e.attempt_id = i.attempt_id AND e.slot = i.slot
-WHERE e.kind IS DISTINCT FROM i.kind OR (i.entry -> 'body')::text <> e.body::text
-    OR (i.entry ->> 'cost_nano_usd')::bigint IS DISTINCT FROM e.cost_nano_usd
-    OR i.entry ->> 'evidence' IS DISTINCT FROM e.evidence
-    OR (i.entry ->> 'hold_nano_usd')::bigint IS DISTINCT FROM e.hold_nano_usd
-    OR translate(i.entry ->> 'windows', '[]"', '{}')::uuid[] IS DISTINCT FROM e.windows
-    OR timestamptz 'epoch' + (i.entry ->> 'at_us')::bigint * interval '1 microsecond' <> e.at
+WHERE (
+        e.kind IS DISTINCT FROM i.kind OR (i.entry -> 'body')::text <> e.body::text
+        OR (i.entry ->> 'cost_nano_usd')::bigint IS DISTINCT FROM e.cost_nano_usd
+        OR i.entry ->> 'evidence' IS DISTINCT FROM e.evidence
+        OR (i.entry ->> 'hold_nano_usd')::bigint IS DISTINCT FROM e.hold_nano_usd
+        OR translate(i.entry ->> 'windows', '[]"', '{}')::uuid[] IS DISTINCT FROM e.windows
+        OR timestamptz 'epoch' + (i.entry ->> 'at_us')::bigint * interval '1 microsecond' <> e.at
+    )
+    AND e.evidence IS DISTINCT FROM 'lost'
+    AND NOT (
+        e.kind = 'call' AND i.kind = 'call' AND EXISTS (
+            SELECT FROM bursar.entries AS l
+            WHERE l.attempt_id > e.attempt_id AND l.attempt_id <= bursar.last_attempt_id(e.attempt_id)
+                AND l.evidence = 'lost'
+        )
+    )
 RETURNING reason
 
 -- name: quarantine_record
