@@ -62,6 +62,7 @@ from bursar.store.auditor import Auditor, books_state
 from bursar.store.budgets import PostgresBudgets
 from bursar.store.changes import ChangeListener
 from bursar.store.database import Database, DatabaseOptions
+from bursar.store.instances import Instances
 from bursar.store.keys import PostgresKeys
 from bursar.store.ledger import PostgresLedger
 from bursar.store.limits import PostgresLimits
@@ -136,6 +137,7 @@ class Worker:
         def remember() -> None:
             went_back.set()
             budgets.remind()
+            self._tasks.start(_note_restored(Instances(database), journal.id))
 
         poster = Poster(ledger, reader, journal_id=journal.id, host=host, went_back=remember)
         commit = GroupCommit(
@@ -494,6 +496,16 @@ def _limits(config: Config) -> server_limits.Limits:
         body_timeout_s=own.body_timeout_s,
         keepalive_timeout_s=own.keepalive_timeout_s,
     )
+
+
+async def _note_restored(instances: Instances, journal_id: JournalId) -> None:
+    try:
+        await instances.note(
+            f"the database had forgotten some of journal {journal_id}: it was restored to an earlier state. What it "
+            "lacked is posted again; budgets may have been granted twice"
+        )
+    except StoreError as error:
+        log.warning("incident.not_noted reason=%s", error)
 
 
 async def _release(budgets: PostgresBudgets, instance: JournalId, epoch: int, posted: int) -> None:

@@ -47,7 +47,8 @@ async def test_the_books_close(start_gateway: StartGateway, books: Books, look: 
     assert (found.closes, found.drift_nano_usd, found.calls) == (True, 0, 10)
     assert found.spend_nano_usd == await books.cost_nano_usd() > 0
     assert [done for done, _, _ in steps] == list(range(steps[0][1] + 1))
-    assert found.as_text().startswith("The books close: ")
+    assert found.as_text().splitlines()[-1].startswith("The books close: ")
+    assert any("estimated" in note for note in found.notes)
 
 
 CHANGES = {

@@ -37,6 +37,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """The sum of all charges."""
     differences: list[Difference]
     """At most a hundred of each kind."""
+    notes: list[str] = []
+    """What is no difference, and explains figures that are odd: estimates, budgets passed, incidents."""
 
     @property
     def closes(self) -> bool:
@@ -50,9 +52,10 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
             f"{usd_text(difference.found)} found"
             for difference in self.differences
         ]
+        lines += [f"Note: {note}" for note in self.notes]
         looked = f"{self.entries:,} entries, {self.calls:,} calls, {usd_text(self.spend_nano_usd)} USD"
         if self.closes:
-            return f"The books close: {looked}, nothing differs."
+            return "\n".join((*lines, f"The books close: {looked}, nothing differs."))
         return "\n".join((*lines, f"The books do not close: {looked}, {len(self.differences)} differences."))
 
     def as_json(self) -> str:
@@ -72,6 +75,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
                 }
                 for difference in self.differences
             ],
+            "notes": self.notes,
         }
         return msgspec.json.format(msgspec.json.encode(found)).decode()
 
@@ -110,9 +114,14 @@ async def audit(database: Database, progress: Progress = lambda _done, _all, _na
             progress(done, steps, name)
             rows = await _run(connection, query)
             differences += [Difference(name, row["what"], row["expected"], row["found"]) for row in rows]
+        notes = [row["note"] for row in await connection.fetch(_SQL["notes"], timeout=_TIMEOUT_S)]
         progress(steps, steps, "")
     return Audit(
-        entries=counts["entries"], calls=counts["calls"], spend_nano_usd=counts["spend"], differences=differences
+        entries=counts["entries"],
+        calls=counts["calls"],
+        spend_nano_usd=counts["spend"],
+        differences=differences,
+        notes=notes,
     )
 
 

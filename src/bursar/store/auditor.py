@@ -43,6 +43,7 @@ class Auditor:
     async def look(self) -> bool:
         """Look if it is time and nobody else does; whether it was. Raises StoreError."""
         async with self._database.transaction() as guard:
+            await guard.execute(_SQL["be_patient"])
             if not await guard.fetchval(_SQL["only_one"]) or not await guard.fetchval(
                 _SQL["is_due"], self._interval_s, self._rest
             ):

@@ -13,6 +13,7 @@ from bursar.domain.errors import StoreError, StoreTooSlow, StoreUnavailable
 DEFAULT_CONNECT_TIMEOUT_S = 5.0
 DEFAULT_POOL_MAX = 5
 _COMMAND_TIMEOUT_S = 30.0
+_IDLE_IN_TRANSACTION_S = 10
 
 _AWAY = (
     OSError,
@@ -157,7 +158,12 @@ def connect_arguments(options: DatabaseOptions) -> dict[str, Any]:
     if options.behind_pgbouncer:
         arguments["statement_cache_size"] = 0
     else:
-        settings = {"timezone": "UTC", "application_name": "bursar"}
+        settings = {
+            "timezone": "UTC",
+            "application_name": "bursar",
+            # A process that is frozen, or whose host is gone, in the middle of a transaction would hold its locks.
+            "idle_in_transaction_session_timeout": f"{_IDLE_IN_TRANSACTION_S}s",
+        }
         if options.schema is not None:
             settings["search_path"] = options.schema
         arguments["server_settings"] = settings

@@ -10,7 +10,7 @@ from bursar.domain.accounting import OpenBody, Pins, encode_entries
 from bursar.domain.deaths import UnderWay, lost
 from bursar.domain.errors import StoreRefused
 from bursar.domain.ids import AttemptId, CallId, JournalId
-from bursar.domain.money import NanoUsd
+from bursar.domain.money import NanoUsd, usd_text
 from bursar.domain.windows import WindowId
 from bursar.ports import Batch
 from bursar.store.database import Database
@@ -98,10 +98,19 @@ class Instances:
             attempts += len(under_way)
             cost += sum(entry.cost_nano_usd or 0 for ends in entries for entry in ends)
         async with self._database.connection() as connection:
-            if await connection.execute(_SQL["mark_lost"], found.instance, epoch) == "UPDATE 0":
+            what = (
+                f"instance {found.instance} on {found.host} was declared lost: {attempts} attempts booked at "
+                f"{usd_text(cost)} USD, {usd_text(found.unspent_nano_usd - cost)} USD of budgets stay taken"
+            )
+            if await connection.execute(_SQL["mark_lost"], found.instance, epoch, what) == "INSERT 0 0":
                 raise StoreRefused(f"instance {found.instance} has been taken over, or declared lost, meanwhile")
         after = await self.unsettled(found.instance)
         return Loss(attempts, cost, sum(instance.unspent_nano_usd for instance in after))
+
+    async def note(self, what: str) -> None:
+        """Keep for people what happened to the books. Raises StoreError."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["note"], what)
 
     async def _open_attempts(self, instance: JournalId) -> list[UnderWay]:
         async with self._database.connection() as connection:

@@ -154,3 +154,26 @@ ORDER BY 1 LIMIT $1
 -- name: quarantine
 SELECT 'quarantined: ' || reason AS what, 0::bigint AS expected, 1::bigint AS found
 FROM bursar.quarantine ORDER BY id LIMIT $1
+
+-- name: notes
+-- What is no difference, and explains figures that are odd.
+SELECT note FROM (
+    SELECT 1 AS kind, at AS place, format('%s UTC: %s', to_char(at, 'YYYY-MM-DD HH24:MI:SS'), what) AS note
+    FROM (SELECT at, what FROM bursar.incidents ORDER BY id DESC LIMIT 20) AS i
+    UNION ALL
+    SELECT 2, ends_at, format(
+        'budget of %s %s%s is passed: %s USD of %s', scope_kind, scope_id,
+        CASE WHEN ends_at = 'infinity' THEN '' ELSE ' until ' || to_char(ends_at, 'YYYY-MM-DD HH24:MI') END,
+        trim_scale(spent_nano_usd / 1e9), trim_scale(limit_nano_usd / 1e9)
+    )
+    FROM (
+        SELECT * FROM bursar.windows WHERE ends_at > now() AND spent_nano_usd > limit_nano_usd
+        ORDER BY spent_nano_usd - limit_nano_usd DESC LIMIT 20
+    ) AS w
+    UNION ALL
+    SELECT 3, NULL, format(
+        '%s attempts are booked at %s USD on the evidence "%s"', count(*), trim_scale(sum(cost_nano_usd) / 1e9), evidence
+    )
+    FROM bursar.entries WHERE kind = 'settle' AND evidence IN ('estimated', 'lost', 'unpriced') GROUP BY evidence
+) AS n
+ORDER BY kind, place, note

@@ -1,5 +1,9 @@
 -- The auditor that never stops: when it looks, and what it keeps.
 
+-- name: be_patient
+-- The transaction that says that somebody looks does nothing while they do.
+SET LOCAL idle_in_transaction_session_timeout = 0
+
 -- name: only_one
 SELECT pg_try_advisory_xact_lock(hashtext('bursar audit'))
 

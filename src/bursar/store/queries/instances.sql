@@ -32,4 +32,12 @@ WHERE e.instance_id = $1 AND e.kind = 'open' AND NOT EXISTS (
 ORDER BY e.attempt_id LIMIT 1000
 
 -- name: mark_lost
-UPDATE bursar.instances SET lost_at = now() WHERE instance_id = $1 AND epoch = $2 AND lost_at IS NULL
+-- $3: what it came to, in words.
+WITH marked AS (
+    UPDATE bursar.instances SET lost_at = now() WHERE instance_id = $1 AND epoch = $2 AND lost_at IS NULL
+    RETURNING instance_id
+)
+INSERT INTO bursar.incidents (what) SELECT $3 FROM marked
+
+-- name: note
+INSERT INTO bursar.incidents (what) VALUES ($1)
