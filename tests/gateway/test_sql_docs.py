@@ -13,6 +13,8 @@ import pytest
 
 from bursar.oracle.bill import BillLine
 from bursar.oracle.serving import RunningOracle
+from bursar.store.auditor import Auditor
+from bursar.store.database import Database, DatabaseOptions
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import Books, Gateway, Row
 from tests.gateway.trade import Sale, by, cost, trade
@@ -47,9 +49,9 @@ def _not_exact(line: BillLine) -> bool:
 
 
 @pytest.fixture
-async def world(start_gateway: StartGateway, oracle: RunningOracle, books: Books) -> World:
+async def world(start_gateway: StartGateway, oracle: RunningOracle, books: Books, database_url: str) -> World:
     """The usual trade, and: a call whose usage nobody reports, one without a price, one that costs far more than it
-    could, and something in quarantine."""
+    could, and something in quarantine, which the auditor has found."""
     gateway = await start_gateway(models=MODELS)
     sales = await trade(gateway, oracle, books)
     for model in ("at/usage=none", "nobody"):
@@ -57,6 +59,9 @@ async def world(start_gateway: StartGateway, oracle: RunningOracle, books: Books
     await _pass_a_limit(gateway)
     await books.posted()
     await books.fetch(PLANTED)
+    database = Database(DatabaseOptions({"dsn": database_url}))
+    assert await Auditor(database, interval_s=0).look()
+    await database.close()
     return World(sales, oracle.bill(), books)
 
 
@@ -277,6 +282,13 @@ def _(world: World, rows: list[Row]) -> None:
 def _dear(world: World) -> int:
     [line] = [line for line in world.bill if line.prompt_tokens == 100_000]
     return line.cost_nano_usd
+
+
+@returns("What the auditor found")
+def _(world: World, rows: list[Row]) -> None:
+    [row] = rows
+    assert [difference["check"] for difference in row["differences"]] == ["quarantine"]
+    assert row["entries"] >= 2 * len(world.bill)
 
 
 @returns("Rows beside entries")

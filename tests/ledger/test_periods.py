@@ -50,11 +50,25 @@ BEFORE = {ScopeKind.KEY: 500_000_000, ScopeKind.USER: 1_000_000_000}
 """What `everybody` has spent before."""
 
 
+PERIODS = (
+    """INSERT INTO "LiteLLM_TeamMembership" (user_id, team_id) VALUES ('u', 't')""",
+    """INSERT INTO "LiteLLM_EndUserTable" (user_id) VALUES ('e')""",
+    """INSERT INTO "LiteLLM_TagTable" (tag_name) VALUES ('a')""",
+    """UPDATE "LiteLLM_BudgetTable" SET budget_reset_at = '2100-01-01'""",
+    *(
+        f"""UPDATE "LiteLLM_{table}" SET budget_reset_at = '2100-01-01'"""
+        for table in ("VerificationToken", "UserTable", "TeamTable")
+    ),
+    *(f"""UPDATE "LiteLLM_{table}" SET budget_id = 'b'""" for table in ("TeamMembership", "EndUserTable", "TagTable")),
+)
+"""Everybody has a budget that begins anew some day."""
+
+
 @pytest.fixture
 async def ledger(database: Database, tmp_path: Path) -> Ledger:
     ledger = Ledger(database, tmp_path)
     await everybody(ledger)
-    await ledger.do('UPDATE "LiteLLM_VerificationToken" SET total_spend = 0')
+    await ledger.do('UPDATE "LiteLLM_VerificationToken" SET total_spend = 0', *PERIODS)
     return ledger
 
 
@@ -132,6 +146,21 @@ async def test_a_charge_of_a_period_that_has_ended(ledger: Ledger, kind: ScopeKi
     [key] = await ledger.rows('SELECT round((total_spend * 1e9)::numeric) AS all FROM "LiteLLM_VerificationToken"')
     assert key["all"] == 70
     assert [day["spend"] for entity in ("User", "Team") for day in await ledger.daily(entity)] == [70, 70]
+
+
+@pytest.mark.parametrize("kind", SCOPES)
+async def test_a_row_without_periods_is_of_all_time(ledger: Ledger, kind: ScopeKind) -> None:
+    """The budget is configured elsewhere, as that of an end user by default: nobody sets the row's figure back."""
+    journal = ledger.journal()
+    ended = await window(ledger, kind, PAST)
+    await grant(ledger, journal, ended)
+    without = "budget_id" if kind not in (ScopeKind.KEY, ScopeKind.USER, ScopeKind.TEAM) else "budget_reset_at"
+    if kind is ScopeKind.ORGANIZATION:
+        await ledger.do('UPDATE "LiteLLM_BudgetTable" SET budget_reset_at = NULL')
+    else:
+        await ledger.do(f'UPDATE "LiteLLM_{TABLES[kind][0]}" SET {without} = NULL')
+    await ledger.post(pinned(answered(1, 70, **ONE_TAG), ended), journal=journal)
+    assert await spend(ledger, kind) == 70
 
 
 @pytest.mark.parametrize("kind", SCOPES)
@@ -285,7 +314,7 @@ async def test_the_table_shows_what_the_window_has(ledger: Ledger) -> None:
 async def test_a_window_that_is_made_meanwhile(ledger: Ledger) -> None:
     """It begins with what is spent at that moment, and nothing is missing from it or in it twice."""
     scope = SCOPES[ScopeKind.KEY]
-    await ledger.do('UPDATE "LiteLLM_VerificationToken" SET spend = 0, max_budget = 10')
+    await ledger.do('UPDATE "LiteLLM_VerificationToken" SET spend = 0, max_budget = 10, budget_reset_at = NULL')
     journals = [ledger.journal() for _ in range(3)]
     budgets = PostgresBudgets(ledger.database)
     await ledger.post(answered(1, 1, **ONE_TAG), journal=journals[0])

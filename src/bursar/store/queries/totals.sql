@@ -18,7 +18,8 @@ WHERE EXISTS (
 -- $1: changes, a JSON array as post_entries and late_changes return it. The rows of each table are taken in key order,
 -- as LiteLLM takes them, which may share the database.
 -- `cost` goes to lifetime and daily totals; and to what was spent in the current period (`spend`), unless the attempt is
--- pinned to a window that has ended. A charge that is pinned to no window of somebody who has one now is booked into
+-- pinned to a window that has ended, of somebody whose row has periods: where the budget is configured elsewhere, it is
+-- of all time. A charge that is pinned to no window of somebody who has one now is booked into
 -- that: returned are [window, cost]. Not so that of a user whom only the call named, who could be anybody; and what is
 -- taken back from such a charge later lowers no window, since it may be of an earlier period.
 -- Unknown users, end users and tags get rows, and a member of a team its membership; keys, teams and organizations are
@@ -58,7 +59,35 @@ ended AS MATERIALIZED (
     FROM moves AS m
     CROSS JOIN LATERAL unnest(m.windows) AS window_id
     JOIN bursar.windows AS w USING (window_id)
-    WHERE w.ends_at <= clock_timestamp()
+    WHERE w.ends_at <= clock_timestamp() AND CASE w.scope_kind
+        WHEN 'key' THEN EXISTS (
+            SELECT FROM "LiteLLM_VerificationToken" AS k LEFT JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = k.budget_id
+            WHERE k.token = w.scope_id AND CASE WHEN k.max_budget IS NULL
+                THEN coalesce(k.budget_reset_at, b.budget_reset_at) ELSE k.budget_reset_at END IS NOT NULL
+        )
+        WHEN 'user' THEN EXISTS (
+            SELECT FROM "LiteLLM_UserTable" AS u WHERE u.user_id = w.scope_id AND u.budget_reset_at IS NOT NULL
+        )
+        WHEN 'team' THEN EXISTS (
+            SELECT FROM "LiteLLM_TeamTable" AS t WHERE t.team_id = w.scope_id AND t.budget_reset_at IS NOT NULL
+        )
+        ELSE EXISTS (
+            SELECT FROM (
+                SELECT t.budget_id FROM "LiteLLM_TeamMembership" AS t
+                WHERE w.scope_kind = 'team_member' AND t.team_id = m.team_id AND t.user_id = m.owner
+                UNION ALL
+                SELECT o.budget_id FROM "LiteLLM_OrganizationTable" AS o
+                WHERE w.scope_kind = 'organization' AND o.organization_id = w.scope_id
+                UNION ALL
+                SELECT e.budget_id FROM "LiteLLM_EndUserTable" AS e
+                WHERE w.scope_kind = 'end_user' AND e.user_id = w.scope_id
+                UNION ALL
+                SELECT t.budget_id FROM "LiteLLM_TagTable" AS t
+                WHERE w.scope_kind = 'tag' AND t.tag_name = w.scope_id
+            ) AS found JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = found.budget_id
+            WHERE b.budget_reset_at IS NOT NULL
+        )
+    END
     GROUP BY w.scope_kind, w.scope_id
 ),
 keys AS (
