@@ -268,7 +268,7 @@ def _running_books(data_dir: Path | None) -> "Books":
 
 @main.group()
 def ledger() -> None:
-    """The ledger: whether the books close, and what to do when something was lost.
+    """The ledger: whether the books close.
 
     \b
     bursar ledger verify             compare the books with themselves
@@ -351,9 +351,9 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
 @data_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def ledger_instances(*, data_dir: Path | None, as_json: bool) -> None:
-    """List processes that have not ended in order: those that run, and those that died and were not adopted yet.
+    """List processes that have not ended in order.
 
-    A process on this host that has died is adopted within seconds by the next one that runs here, with its journal. One
+    They run, or have died and were not adopted yet. A process on this host that has died is adopted within seconds by the next one that runs here, with its journal. One
     whose disk or host is gone is not: declare it lost.
 
     \b

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from bursar import __version__
 from bursar.domain.errors import MethodNotAllowed, Refusal, StoreError
 from bursar.ports import Authenticator, BooksState, Reply
-from bursar.telemetry.exposition import CONTENT_TYPE, Metric, Sample, exposition
+from bursar.wire.exposition import CONTENT_TYPE, Metric, Sample, exposition
 from bursar.wire.http import Request
 from bursar.wire.refusals import refusal_answer
 

@@ -1,6 +1,6 @@
 """What Prometheus reads."""
 
-from bursar.telemetry.exposition import Metric, Sample, exposition
+from bursar.wire.exposition import Metric, Sample, exposition
 
 
 def test_names_labels_and_numbers() -> None:
