@@ -353,8 +353,8 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
 def ledger_instances(*, data_dir: Path | None, as_json: bool) -> None:
     """List processes that have not ended in order.
 
-    They run, or have died and were not adopted yet. A process on this host that has died is adopted within seconds by the next one that runs here, with its journal. One
-    whose disk or host is gone is not: declare it lost.
+    They run, or have died and were not adopted yet. A process on this host that has died is adopted within seconds by
+    the next one that runs here, with its journal. One whose disk or host is gone is not: declare it lost.
 
     \b
     bursar ledger instances
@@ -387,9 +387,9 @@ def ledger_instances(*, data_dir: Path | None, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Also when it was heard of lately: it ends at its next word.")
 def ledger_declare_lost(*, data_dir: Path | None, instance: UUID, yes: bool, force: bool) -> None:
-    """Give up on a process whose journal will not come back: its disk is gone, or its host.
+    """Give up on a process whose journal is gone.
 
-    What the database knows it had under way is booked at what it held, marked as lost. What it was granted of budgets
+    Its disk is gone, or its host. What the database knows it had under way is booked at what it held, marked as lost. What it was granted of budgets
     and did not report as spent stays taken until their periods end: it may have been spent. From then on it commits
     nothing; if it lives after all, it ends, and what its journal tells replaces what was booked here.
 
