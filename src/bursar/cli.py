@@ -389,9 +389,10 @@ def ledger_instances(*, data_dir: Path | None, as_json: bool) -> None:
 def ledger_declare_lost(*, data_dir: Path | None, instance: UUID, yes: bool, force: bool) -> None:
     """Give up on a process whose journal is gone.
 
-    Its disk is gone, or its host. What the database knows it had under way is booked at what it held, marked as lost. What it was granted of budgets
-    and did not report as spent stays taken until their periods end: it may have been spent. From then on it commits
-    nothing; if it lives after all, it ends, and what its journal tells replaces what was booked here.
+    Its disk is gone, or its host. What the database knows it had under way is booked at what it held, marked as lost.
+    What it was granted of budgets and did not report as spent stays taken until their periods end: it may have been
+    spent. From then on it commits nothing; if it lives after all, it ends, and what its journal tells replaces what was
+    booked here.
 
     \b
     bursar ledger instances
