@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class Received:
     """The client hung up, as its kind says."""
     refused: bool = False
     """There was nobody to call."""
+    took_s: float = 0.0
 
     @property
     def answered(self) -> bool:
@@ -50,6 +52,7 @@ class Caller:
     async def call(self, kind: Kind, *, first_content: asyncio.Event | None = None) -> Received:
         """One call, whatever becomes of it. `first_content` is set when the first piece of the answer is there."""
         received = Received(kind, f"{kind.name}-{uuid4().hex}")
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 await self._exchange(received, first_content)
@@ -59,6 +62,7 @@ class Caller:
             received.left = True
         except (OSError, asyncio.IncompleteReadError):
             pass  # it was cut off: what came stands in `received`
+        received.took_s = time.monotonic() - begun
         if not received.complete:
             self.close()
         return received

@@ -86,16 +86,26 @@ async def window(gateway: Gateway, settled: bool = True) -> tuple[int, int]:
         await connection.close()
 
 
-@pytest.mark.parametrize("workers", [1, 4])
-async def test_a_hundred_of_a_thousand(workers: int, oracle: Oracle, make_gateway: MakeGateway) -> None:
+async def race_on(workers: int, rounds: int, oracle: Oracle, make_gateway: MakeGateway) -> None:
     gateway = make_gateway("--workers", str(workers), oracle=oracle, config=CENT)
     gateway.start()
-    for _ in range(2):
+    for _ in range(rounds):
         before = len(oracle.bill())
         key = await new_key(gateway, 1.0)
         assert await race([gateway], key, max_tokens=100) == Counter({200: 100, 422: 900})
         assert len(oracle.bill()) - before == 100
     assert gateway.stop() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_a_hundred_of_a_thousand(workers: int, oracle: Oracle, make_gateway: MakeGateway) -> None:
+    await race_on(workers, 2, oracle, make_gateway)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_a_hundred_of_a_thousand_ten_times(workers: int, oracle: Oracle, make_gateway: MakeGateway) -> None:
+    await race_on(workers, 10, oracle, make_gateway)
 
 
 async def test_two_gateways_on_one_database(oracle: Oracle, make_gateway: MakeGateway) -> None:
