@@ -108,6 +108,17 @@ async def test_a_hundred_of_a_thousand_ten_times(workers: int, oracle: Oracle, m
     await race_on(workers, 10, oracle, make_gateway)
 
 
+async def test_holds_ten_times_too_high(oracle: Oracle, make_gateway: MakeGateway) -> None:
+    """Each call may cost a dime, and costs a cent: what is held and not spent comes back, down to the last dime."""
+    gateway = make_gateway("--workers", "4", oracle=oracle, config=CENT)
+    gateway.start()
+    key = await new_key(gateway, 1.0)
+    statuses = await race([gateway], key, max_tokens=1000)
+    assert set(statuses) == {200, 422}
+    assert statuses[200] == len(oracle.bill()) == 91
+    assert gateway.stop() == 0
+
+
 async def test_two_gateways_on_one_database(oracle: Oracle, make_gateway: MakeGateway) -> None:
     first = make_gateway("--workers", "2", oracle=oracle, config=CENT)
     first.start()
