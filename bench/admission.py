@@ -62,7 +62,7 @@ class Cost(msgspec.Struct, frozen=True):
 class _AllMoney:
     """A `ports.BudgetStore` that grants all of every limit."""
 
-    async def heartbeat(self, instance: JournalId) -> float:
+    async def heartbeat(self, instance: JournalId, epoch: int) -> float:
         return time.time()
 
     async def exchange(self, instance: JournalId, epoch: int, asks: Sequence[BudgetAsk]) -> list[Answer]:

@@ -272,8 +272,11 @@ class BudgetKeeper(Protocol):
 class BudgetStore(Protocol):
     """Where budgets are shared out: PostgreSQL (`store.budgets`). All raise StoreUnavailable."""
 
-    async def heartbeat(self, instance: JournalId) -> float:
-        """`instance` lives: for some seconds it counts among those that share. Returns the store's Unix time."""
+    async def heartbeat(self, instance: JournalId, epoch: int) -> float:
+        """`instance` lives: for some seconds it counts among those that share. Returns the store's Unix time.
+
+        Raises JournalTaken: it was declared dead.
+        """
 
     async def exchange(self, instance: JournalId, epoch: int, asks: Sequence[BudgetAsk]) -> list[Answer]:
         """Make exchanges, in one transaction.

@@ -134,10 +134,10 @@ class Worker:
         reader = JournalReader(journal.directory, journal.id)
         went_back = asyncio.Event()
 
-        def remember() -> None:
+        async def remember() -> None:
             went_back.set()
-            budgets.remind()
-            self._tasks.start(_note_restored(Instances(database), journal.id))
+            await _note_restored(Instances(database), journal.id)
+            await budgets.remind()
 
         poster = Poster(ledger, reader, journal_id=journal.id, host=host, went_back=remember)
         commit = GroupCommit(

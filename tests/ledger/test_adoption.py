@@ -44,7 +44,7 @@ class Releasing:
     def __init__(self) -> None:
         self.released: list[JournalId] = []
 
-    async def heartbeat(self, instance: JournalId) -> float:
+    async def heartbeat(self, instance: JournalId, epoch: int) -> float:
         raise AssertionError
 
     async def exchange(self, instance: JournalId, epoch: int, asks: Sequence[BudgetAsk]) -> list[Answer]:

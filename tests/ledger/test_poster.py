@@ -1,7 +1,7 @@
 """Journal to database: whole, in order, once."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def poster(
-    database: Database, journal: Journal, *, heir: bool = False, went_back: Callable[[], None] = lambda: None
+    database: Database, journal: Journal, *, heir: bool = False, went_back: Callable[[], Awaitable[None]] | None = None
 ) -> Poster:
     reader = JournalReader(journal.directory, journal.id)
     return Poster(PostgresLedger(database), reader, journal_id=journal.id, host="test", heir=heir, went_back=went_back)
@@ -220,12 +220,19 @@ async def test_it_follows_and_drains_before_it_stops(database: Database, journal
     assert len(await rows(database, 'SELECT 1 FROM "LiteLLM_SpendLogs"')) == 50
 
 
+def _set(event: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    async def notice() -> None:
+        event.set()
+
+    return notice
+
+
 async def test_a_database_that_went_back_is_told_again(
     database: Database, journal: Journal, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Restored under a running poster, whose connections are none the wiser."""
     noticed = asyncio.Event()
-    following = poster(database, journal, went_back=noticed.set)
+    following = poster(database, journal, went_back=_set(noticed))
     task = asyncio.ensure_future(following.run())
     for number in range(10):
         record_call(journal, number, 100)
@@ -278,7 +285,7 @@ async def test_a_database_that_forgot_the_journal_before_anything_was_posted(
 async def test_another_poster_is_not_taken_for_a_database_that_went_back(database: Database, journal: Journal) -> None:
     """It is ahead; the one it overtook goes on from there."""
     noticed = asyncio.Event()
-    first, second = poster(database, journal, went_back=noticed.set), poster(database, journal)
+    first, second = poster(database, journal, went_back=_set(noticed)), poster(database, journal)
     record_call(journal, 1, 1)
     task = asyncio.ensure_future(first.run())
     await first.posted(2)

@@ -32,10 +32,12 @@ class MemoryBudgets:
         self.alive.add(instance)
         return self.instances.setdefault(instance, 1)
 
-    async def heartbeat(self, instance: JournalId) -> float:
+    async def heartbeat(self, instance: JournalId, epoch: int) -> float:
         await asyncio.sleep(self._delay_s)
         if self.away:
             raise StoreUnavailable("away")
+        if self.instances.get(instance, epoch) != epoch:
+            raise JournalTaken("taken over")
         return time.time()
 
     async def exchange(self, instance: JournalId, epoch: int, asks: Sequence[BudgetAsk]) -> list[Answer]:

@@ -49,9 +49,9 @@ class Poster:
         journal_id: JournalId,
         host: str,
         heir: bool = False,
-        went_back: Callable[[], None] = lambda: None,
+        went_back: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`heir`: the journal's process is dead, and must not commit any more. `went_back` is called when the database
+        """`heir`: the journal's process is dead, and must not commit any more. `went_back` is awaited when the database
         has forgotten what it had acknowledged."""
         self._store = store
         self._heir = heir
@@ -187,7 +187,8 @@ class Poster:
                     "ledger.database_went_back journal=%s acknowledged=%d posted=%d",
                     *(self._journal_id, self.posted_sequence, position.sequence),
                 )
-                self._went_back()
+                if self._went_back is not None:
+                    await self._went_back()
             self._reader.seek(position.sequence + 1)
             self._position, self.posted_sequence = position, position.sequence
             self._epoch, self._doubt = position.epoch, None

@@ -37,6 +37,7 @@ _HEARTBEAT_S = 5.0
 _IDLE_S = 60.0
 """What was not used for so long goes back."""
 _LINES_MAX = 200_000
+_REMIND_S = 5.0
 _EXCHANGE_MAX = 500
 """Windows in one transaction."""
 
@@ -175,6 +176,10 @@ class Budgets:
         self._by_window: dict[WindowId, Line] = {}
         self._wanting: dict[WindowId, Line] = {}
         self._wake = asyncio.Event()
+        self._doubted: set[WindowId] = set()
+        """Windows of which the database has not been reminded yet, after it was away."""
+        self._sure = asyncio.Event()
+        self._sure.set()
         self._away = False
         self.dropped = 0
         """How many lines have been forgotten."""
@@ -266,11 +271,22 @@ class Budgets:
             line.share.recalled = True
             self._want(line, self._clock())
 
-    def remind(self) -> None:
-        """The database may have been restored to an earlier state: tell it at once what it has granted us."""
-        for line in self._by_window.values():
+    async def remind(self) -> None:
+        """The database was restored to an earlier state: tell it what it has granted us, before anything else. Returns
+        when it knows, or after a few seconds: what is still unsaid then is said later."""
+        self._doubt_all()
+        try:
+            async with asyncio.timeout(_REMIND_S):
+                await self._sure.wait()
+        except TimeoutError:
+            log.warning("budgets.not_reminded windows=%d", len(self._doubted))
+
+    def _doubt_all(self) -> None:
+        for window, line in self._by_window.items():
             if line.share.operation:
                 line.unsure = True
+                self._doubted.add(window)
+                self._sure.clear()
                 self._want(line, self._clock())
 
     async def run(self) -> None:
@@ -281,8 +297,8 @@ class Budgets:
         heartbeat_s = 0.0
         while True:
             now_s = self._clock()
-            if now_s >= heartbeat_s and self._by_scope:
-                heartbeat_s = now_s + _HEARTBEAT_S
+            if now_s >= heartbeat_s:
+                heartbeat_s = now_s + (_HEARTBEAT_S if self._epoch() is not None else _REGISTER_S)
                 await self._show_life()
                 self._give_back_idle()
             due = [line for line in self._wanting.values() if line.due_s <= self._clock()]
@@ -292,7 +308,7 @@ class Budgets:
             next_s = min([heartbeat_s, *(line.due_s for line in self._wanting.values())])
             self._wake.clear()
             try:
-                async with asyncio.timeout(max(next_s - self._clock(), 0.001) if self._by_scope else None):
+                async with asyncio.timeout(max(next_s - self._clock(), 0.001)):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -437,7 +453,7 @@ class Budgets:
         if self._away:
             self._away = False
             log.warning("budgets.store_back")
-            self.remind()
+            self._doubt_all()  # it may have been restored meanwhile
         for answer in answers:
             self._answered(self._by_window[answer.window], answer)
 
@@ -471,6 +487,8 @@ class Budgets:
         share, now_s = line.share, self._clock()
         asked = line.queue[0] if line.queue else None
         share.answered(answer)
+        if not line.unsure:
+            self._be_sure_of(share.window)
         left = answer.limit - answer.spent
         while line.queue and line.queue[0].plan.least > left:
             hopeless = line.queue.popleft()
@@ -528,9 +546,11 @@ class Budgets:
         )
 
     async def _show_life(self) -> None:
-        began_s = self._wall()
+        began_s, epoch = self._wall(), self._epoch()
+        if epoch is None:
+            return
         try:
-            now_s = await self._store.heartbeat(self._instance)
+            now_s = await self._store.heartbeat(self._instance, epoch)
         except StoreUnavailable:
             return
         self._offset_s = now_s - (began_s + self._wall()) / 2
@@ -553,8 +573,15 @@ class Budgets:
             if line.share.idle and not line.queue and line.share.free <= 0:
                 self._drop(line.share.window, line)
 
+    def _be_sure_of(self, window: WindowId) -> None:
+        self._doubted.discard(window)
+        if not self._doubted:
+            self._sure.set()
+
     def _drop(self, window: WindowId, line: Line) -> None:
         self.dropped += 1
+        self._wanting.pop(window, None)
+        self._be_sure_of(window)
         del self._by_window[window]
         if self._by_scope.get(line.limits.scope) is line:
             del self._by_scope[line.limits.scope]

@@ -44,10 +44,13 @@ class PostgresBudgets:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def heartbeat(self, instance: JournalId) -> float:
+    async def heartbeat(self, instance: JournalId, epoch: int) -> float:
         """See `ports.BudgetStore.heartbeat`."""
         async with self._database.connection() as connection:
-            return float(await connection.fetchval(_SQL["heartbeat"], instance))
+            beat = await connection.fetchrow(_SQL["heartbeat"], instance)
+        if beat["epoch"] not in (None, epoch):  # None: a restored database has forgotten it, and is told again
+            raise JournalTaken(f"instance {instance} is under epoch {beat['epoch']}, not {epoch}")
+        return float(beat["now_s"])
 
     async def exchange(self, instance: JournalId, epoch: int, asks: Sequence[BudgetAsk]) -> list[Answer]:
         """See `ports.BudgetStore.exchange`."""

@@ -69,15 +69,18 @@ WHERE w.spent_nano_usd <> w.opening_nano_usd + w.forced_nano_usd + coalesce(g.sp
 LIMIT $1
 
 -- name: grants
+-- A window that a restored database had forgotten, and made anew, has what was posted before it in its opening.
 SELECT format('grant of window %s to instance %s, spent', window_id, instance_id) AS what,
     coalesce(e.cost, 0)::bigint AS expected, coalesce(g.spent_nano_usd, 0) AS found
 FROM bursar.grants AS g
 FULL JOIN (
-    SELECT window_id, instance_id, sum(cost_nano_usd) AS cost
+    SELECT window_id, instance_id, sum(cost_nano_usd) AS cost, max(at) AS last_at
     FROM bursar.entries CROSS JOIN LATERAL unnest(windows) AS window_id
     WHERE kind IN ('settle', 'adjust') GROUP BY 1, 2
 ) AS e USING (window_id, instance_id)
+LEFT JOIN bursar.windows AS w USING (window_id)
 WHERE coalesce(e.cost, 0) <> coalesce(g.spent_nano_usd, 0)
+    AND NOT (g.spent_nano_usd IS NULL AND (w.created_at IS NULL OR e.last_at < w.created_at))
 ORDER BY 1 LIMIT $1
 
 -- name: rows

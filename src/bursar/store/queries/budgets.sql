@@ -1,9 +1,12 @@
 -- Budget windows and grants. What an exchange comes to is decided in domain/windows.py; these read and write the rows.
 
 -- name: heartbeat
-INSERT INTO bursar.heartbeats (instance_id) VALUES ($1)
-ON CONFLICT (instance_id) DO UPDATE SET seen_at = now()
-RETURNING extract(epoch FROM clock_timestamp())::double precision AS now_s
+WITH beat AS (
+    INSERT INTO bursar.heartbeats (instance_id) VALUES ($1)
+    ON CONFLICT (instance_id) DO UPDATE SET seen_at = now()
+)
+SELECT extract(epoch FROM clock_timestamp())::double precision AS now_s,
+    (SELECT epoch FROM bursar.instances WHERE instance_id = $1) AS epoch
 
 -- name: claim
 -- The instance's row stays locked until commit, so that nobody advances its epoch meanwhile.
