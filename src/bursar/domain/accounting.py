@@ -219,17 +219,30 @@ class Pins(msgspec.Struct, frozen=True):
     owner: JournalId | None = None
 
 
+class _NoPins(msgspec.Struct, frozen=True):
+    hold: None = None
+    windows: None = None
+    owner: None = None
+
+
+_NO_PINS = _NoPins()
+
+
 def opened(
     *, attempt_id: AttemptId, call_id: CallId, at_us: int, body: OpenBody | msgspec.Raw, pins: Pins | None = None
 ) -> Entry:
     """The attempt is about to be sent."""
-    return _pinned(Entry(kind="open", attempt_id=attempt_id, call_id=call_id, at_us=at_us, body=body), pins)
-
-
-def _pinned(entry: Entry, pins: Pins | None) -> Entry:
-    if pins is None:
-        return entry
-    return msgspec.structs.replace(entry, hold_nano_usd=pins.hold, windows=pins.windows, owner=pins.owner)
+    pinned = pins or _NO_PINS
+    return Entry(
+        kind="open",
+        attempt_id=attempt_id,
+        call_id=call_id,
+        at_us=at_us,
+        hold_nano_usd=pinned.hold,
+        windows=pinned.windows,
+        owner=pinned.owner,
+        body=body,
+    )
 
 
 def settled(
@@ -245,16 +258,19 @@ def settled(
     """The attempt cost this much. Terminal."""
     if cost < 0:
         raise ValueError(f"attempt {attempt_id} cannot cost {cost} nano-dollars")
-    entry = Entry(
+    pinned = pins or _NO_PINS
+    return Entry(
         kind="settle",
         attempt_id=attempt_id,
         call_id=call_id,
         at_us=at_us,
         cost_nano_usd=cost,
         evidence=evidence,
+        hold_nano_usd=pinned.hold,
+        windows=pinned.windows,
+        owner=pinned.owner,
         body=body,
     )
-    return _pinned(entry, pins)
 
 
 def voided(*, attempt_id: AttemptId, call_id: CallId, at_us: int, body: EndBody, pins: Pins | None = None) -> Entry:
@@ -290,6 +306,12 @@ def adjusted(
         body=body,
     )
     return _pinned(entry, pins)
+
+
+def _pinned(entry: Entry, pins: Pins | None) -> Entry:
+    if pins is None:
+        return entry
+    return msgspec.structs.replace(entry, hold_nano_usd=pins.hold, windows=pins.windows, owner=pins.owner)
 
 
 def ended(*, call_id: CallId, at_us: int, body: CallBody) -> Entry:

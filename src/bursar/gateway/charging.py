@@ -47,6 +47,10 @@ class Charger:
             charge.flags = (*charge.flags, f"standard_price_for_{service_tier}")
         return charge
 
+    def expected_prompt(self, model: str, request_bytes: int) -> int:
+        """About how many tokens a request of this size has."""
+        return self._ratios.tokens(model, request_bytes)
+
     def expected(self, price: Price | None, *, model: str, request_bytes: int, chat: ChatRequest) -> Estimate:
         """What a call like this one costs as a rule. On the way of every call: it looks at nothing but sizes."""
         prompt = self._ratios.tokens(model, request_bytes)

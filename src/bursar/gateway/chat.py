@@ -249,15 +249,11 @@ class ChatCompletions:
             raise Unavailable("The gateway cannot record calls at the moment, and so makes none.") from error
 
     def _estimate(self, call: Call, deployment: Deployment, hold: BudgetHold | None) -> Estimate:
-        estimate = self._charger.expected(
-            deployment.prices.at(self._books.now_us() / 1e6),
-            model=deployment.upstream_model,
-            request_bytes=len(call.request.body),
-            chat=call.chat,
-        )
-        if hold is None:
-            return estimate
-        return Estimate(NanoUsd(hold.amount), estimate.prompt_tokens)
+        size, model = len(call.request.body), deployment.upstream_model
+        if hold is not None:
+            return Estimate(NanoUsd(hold.amount), self._charger.expected_prompt(model, size))
+        price = deployment.prices.at(self._books.now_us() / 1e6)
+        return self._charger.expected(price, model=model, request_bytes=size, chat=call.chat)
 
     def _relay(self, call: Call, attempt: Attempt) -> StreamRelay:
         assembly = None if self._texts is None else StreamAssembly()

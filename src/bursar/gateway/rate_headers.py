@@ -62,12 +62,13 @@ class RateLines:
     def lines(self, upstream: RawHeaders) -> FieldLines:
         """As things stand now. `upstream`: the provider's headers."""
         found = [self._template % tuple([bucket.remaining for bucket in self._buckets])]
-        theirs = {name for name, _ in upstream if name.startswith(b"x-ratelimit-")}
+        theirs = dict(upstream)
         for name, limit, bucket in self._plain:
             if name not in theirs:
                 found.append(b"%b%b: %d\r\n" % (limit, name, bucket.remaining))
-        left_s = self._until_reset_s()
-        found += [b"%b: %ds\r\n" % (name, left_s) for name in self._resets if name not in theirs]
+        if self._resets:
+            left = b": %ds\r\n" % self._until_reset_s()
+            found += [name + left for name in self._resets if name not in theirs]
         return b"".join(found)
 
 

@@ -80,7 +80,7 @@ class Hold:
     @property
     def windows(self) -> tuple[WindowId, ...]:
         """Of which the hold is a part."""
-        return tuple(line.share.window for line in self._lines)
+        return tuple([line.share.window for line in self._lines])
 
     def settle(self, cost: int) -> None:
         """The call cost so much. What was held beyond it is free again."""
