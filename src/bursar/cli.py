@@ -284,7 +284,7 @@ def ledger() -> None:
 def ledger_verify(*, data_dir: Path | None, as_json: bool) -> None:
     """Compare the books with themselves.
 
-    Everything that is kept beside the entries (budgets, grants, log rows, the totals of keys, users, teams,
+    Everything that is kept beside the entries (budgets, grants, log rows, the totals of keys, the days of users, teams,
     organizations, end users and tags) must be what the entries add up to, to the nano-dollar. All of it is looked at
     as of one moment; calls may go on meanwhile.
 

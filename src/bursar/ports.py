@@ -171,6 +171,8 @@ class JournalPosition:
 
     sequence: int
     epoch: int
+    unsettled: bool = False
+    """Its process has not ended by the books: what was granted to it has not gone back."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -221,9 +221,9 @@ class Worker:
         background.start(adopter.run(), "adopter")
         background.start(listener.run(), "listener")
         background.start(self._lease(budgets), "budgets")
-        background.start(PeriodSweeper(database, _calendar(plan.config)).run(), "resets")
+        background.start(_persist("resets", PeriodSweeper(database, _calendar(plan.config)).run), "resets")
         if interval_s := plan.config.bursar.audit_interval_s:
-            background.start(Auditor(database, interval_s=interval_s).run(), "auditor")
+            background.start(_persist("auditor", Auditor(database, interval_s=interval_s).run), "auditor")
         background.start(self._sweep(journal, reader), "sweeper")
         background.start(self._watch_supervisor(), "watch")
         for sock in plan.sockets:
@@ -289,7 +289,7 @@ class Worker:
 
     async def _lease(self, budgets: Budgets) -> None:
         try:
-            await budgets.run()
+            await _persist("budgets", budgets.run)
         except JournalTaken as error:
             log.critical("budgets.taken reason=%s", error)
             self._stopping.set()
@@ -496,6 +496,21 @@ def _limits(config: Config) -> server_limits.Limits:
         body_timeout_s=own.body_timeout_s,
         keepalive_timeout_s=own.keepalive_timeout_s,
     )
+
+
+async def _persist(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run it again and again: what the database refuses today (a table that is just being restored) a person may mend.
+
+    Raises JournalTaken, which nobody can.
+    """
+    while True:
+        try:
+            await run()
+        except JournalTaken:
+            raise
+        except Exception:  # the edge of a task
+            log.exception("%s.failed", name)
+        await asyncio.sleep(_POST_AGAIN_S)
 
 
 async def _note_restored(instances: Instances, journal_id: JournalId) -> None:

@@ -71,7 +71,8 @@ async def test_a_thousand_at_once(
     oracle: RunningOracle, database_url: str, books: Books, tmp_path: Path, workers: int
 ) -> None:
     """Exactly a hundred are served, whoever asks where."""
-    config = config_text(oracle.base_url, models=CENT)
+    patient = "bursar_settings: {budget_wait_s: 20}"  # a busy machine must not turn a turn that is late into a refusal
+    config = config_text(oracle.base_url, models=CENT, settings=patient)
     async with AsyncExitStack() as stack:
         gateways = [
             await stack.enter_async_context(

@@ -35,7 +35,7 @@ def limits_in(answer: Answer) -> dict[str, str]:
 
 
 async def test_a_refusal(gateway: Gateway, oracle: RunningOracle, books: Books) -> None:
-    await within_one_minute(5)
+    await within_one_minute(20)
     key = await gateway.new_key(rpm_limit=2)
     [row] = await books.fetch('SELECT token FROM "LiteLLM_VerificationToken"')
     assert await statuses(gateway, 2, key=key) == [200, 200]
@@ -62,7 +62,7 @@ async def test_a_refusal(gateway: Gateway, oracle: RunningOracle, books: Books) 
 
 
 async def test_a_refused_call_is_on_the_books(gateway: Gateway, books: Books) -> None:
-    await within_one_minute(5)
+    await within_one_minute(20)
     key = await gateway.new_key(rpm_limit=1)
     assert await statuses(gateway, 2, key=key) == [200, 429]
     assert await books.kinds() == ["settle", "call", "call"]
@@ -73,7 +73,7 @@ async def test_a_refused_call_is_on_the_books(gateway: Gateway, books: Books) ->
 
 
 async def test_the_official_client_knows_it(gateway: Gateway) -> None:
-    await within_one_minute(5)
+    await within_one_minute(20)
     key = await gateway.new_key(rpm_limit=1)
     async with AsyncOpenAI(base_url=gateway.base_url, api_key=key, max_retries=0) as client:
         asked: Any = {"model": "oracle", "messages": MESSAGES}
@@ -134,7 +134,7 @@ async def test_scopes_of_the_tables(
         await books.fetch(statement)
     gateway = await start_gateway()
     key = await gateway.new_key(**key_settings)
-    await within_one_minute(5)
+    await within_one_minute(20)
     first, second = [await gateway.chat(key=key, **call) for _ in range(2)]
     assert first.status == 200
     assert limits_in(first).items() >= {
@@ -149,7 +149,7 @@ async def test_scopes_of_the_tables(
 
 async def test_a_model_of_a_key(gateway: Gateway) -> None:
     key = await gateway.new_key(metadata={"model_rpm_limit": {"oracle": 1}, "model_tpm_limit": {"tokens=5": 40}})
-    await within_one_minute(5)
+    await within_one_minute(20)
     first, second = [await gateway.chat(key=key) for _ in range(2)]
     assert (first.status, second.status) == (200, 429)
     assert first.headers["x-ratelimit-model_per_key-limit-requests"] == "1"
@@ -173,7 +173,7 @@ async def test_a_model_of_a_key(gateway: Gateway) -> None:
 async def test_the_whole_gateway(start_gateway: StartGateway, oracle: RunningOracle, settings: str, kind: str) -> None:
     gateway = await start_gateway(settings=settings)
     key = await gateway.new_key()
-    await within_one_minute(5)
+    await within_one_minute(20)
     first = asyncio.create_task(gateway.chat("at/head_ms=300&tokens=1"))
     await arrived(oracle)
     if kind == "tokens":
@@ -199,7 +199,7 @@ async def test_deployments_are_left_out_when_they_are_full(start_gateway: StartG
     gateway = await start_gateway(
         models=TWO, settings="router_settings: {optional_pre_call_checks: [enforce_model_rate_limits]}"
     )
-    await within_one_minute(5)
+    await within_one_minute(20)
     answers = [await gateway.chat("pair") for _ in range(4)]
     assert [answer.status for answer in answers] == [200, 200, 200, 429]
     assert Counter(answer.headers["x-litellm-model-id"] for answer in answers[:3]) == {"first": 2, "second": 1}
@@ -208,7 +208,7 @@ async def test_deployments_are_left_out_when_they_are_full(start_gateway: StartG
 
 async def test_rpm_of_deployments_is_only_a_weight_unless_enforced(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(models=TWO)
-    await within_one_minute(5)
+    await within_one_minute(20)
     answers = [await gateway.chat("pair") for _ in range(5)]
     assert [answer.status for answer in answers] == [200] * 5
     assert limits_in(answers[0]) == {}
@@ -262,7 +262,7 @@ async def remaining(gateway: Gateway, key: str, model: str = "oracle", **members
 async def test_what_was_used_is_charged(start_gateway: StartGateway, kind: str, each: int) -> None:
     gateway = await start_gateway(settings=f"general_settings: {{token_rate_limit_type: {kind}}}")
     key = await gateway.new_key(tpm_limit=1000)
-    await within_one_minute(5)
+    await within_one_minute(20)
     for number in (1, 2, 3):
         assert await remaining(gateway, key, "at/prompt=10&cached=4&tokens=5") == 1000 - number * each
 
@@ -270,7 +270,7 @@ async def test_what_was_used_is_charged(start_gateway: StartGateway, kind: str, 
 async def test_a_call_is_held_at_what_it_will_probably_use(gateway: Gateway, oracle: RunningOracle) -> None:
     """Not at `max_tokens`, and the request is not changed for it."""
     key = await gateway.new_key(tpm_limit=1000)
-    await within_one_minute(5)
+    await within_one_minute(20)
     calls = [asyncio.create_task(gateway.chat(SLOW, key=key, max_tokens=100_000)) for _ in range(3)]
     await arrived(oracle, 3)
     assert [(await call).status for call in calls] == [200] * 3
@@ -282,7 +282,7 @@ async def test_a_call_is_held_at_what_it_will_probably_use(gateway: Gateway, ora
 
 async def test_more_than_expected_makes_the_next_ones_wait(gateway: Gateway) -> None:
     key = await gateway.new_key(tpm_limit=600)
-    await within_one_minute(5)
+    await within_one_minute(20)
     assert await remaining(gateway, key, "at/tokens=900") == 0
     refused = await gateway.chat(key=key)
     assert (refused.status, refused.headers["rate_limit_type"]) == (429, "tokens")
@@ -291,7 +291,7 @@ async def test_more_than_expected_makes_the_next_ones_wait(gateway: Gateway) -> 
 
 async def test_what_a_failed_call_held_is_given_back_and_its_request_is_not(gateway: Gateway) -> None:
     key = await gateway.new_key(tpm_limit=1000, rpm_limit=10, max_parallel_requests=3)
-    await within_one_minute(5)
+    await within_one_minute(20)
     assert (await gateway.chat("at/fault=status:400", key=key)).status == 400
     answer = await gateway.chat("at/tokens=5", key=key)
     assert answer.headers["x-ratelimit-api_key-remaining-tokens"] == str(1000 - PROMPT_TOKENS - 5)
@@ -301,7 +301,7 @@ async def test_what_a_failed_call_held_is_given_back_and_its_request_is_not(gate
 
 async def test_a_stream_tells_and_is_charged(gateway: Gateway) -> None:
     key = await gateway.new_key(tpm_limit=1000, rpm_limit=10)
-    await within_one_minute(5)
+    await within_one_minute(20)
     stream = await gateway.stream("at/tokens=5", key=key)
     assert stream.headers["x-ratelimit-api_key-remaining-requests"] == "9"
     assert await remaining(gateway, key, "at/tokens=5") == 1000 - 2 * (PROMPT_TOKENS + 5)
@@ -401,7 +401,7 @@ async def test_end_users_without_a_budget_have_the_default_one(start_gateway: St
         """INSERT INTO "LiteLLM_BudgetTable" (budget_id, rpm_limit, created_by, updated_by) VALUES ('d', 1, 'x', 'x')"""
     )
     gateway = await start_gateway(settings="litellm_settings: {max_end_user_budget_id: d}")
-    await within_one_minute(5)
+    await within_one_minute(20)
     for user in ("one", "two"):
         assert await statuses(gateway, 2, user=user) == [200, 429]
     assert await statuses(gateway, 2) == [200, 200]

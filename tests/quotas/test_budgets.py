@@ -341,3 +341,21 @@ async def test_windows_have_the_same_name_everywhere() -> None:
         (one,), (other,) = here.start().lines([limits()]), here.start().lines([limits()])
         assert one.share.window == other.share.window
         assert isinstance(WindowId(one.share.window), str)
+
+
+async def test_a_call_that_ends_does_not_hear_what_another_one_cannot_have() -> None:
+    """The store is away, and whoever waits behind it needs a budget that nobody has asked about yet."""
+    async with place() as here:
+        budgets = here.start(wait_s=1.0)
+        known = budgets.lines([limits(limit=CENT)])
+        held = await budgets.hold(known, plan())
+        both = budgets.lines([limits(limit=CENT), limits("new", kind=ScopeKind.END_USER)])
+        waiting = asyncio.ensure_future(budgets.hold(both, plan()))
+        await asyncio.sleep(0.01)
+        here.store.away = True
+        other = budgets.lines([limits("other")])
+        with pytest.raises(Unavailable):
+            await budgets.hold(other, plan())
+        held.void()  # it is the waiting call's turn, and it cannot be served
+        with pytest.raises(Unavailable):
+            await waiting

@@ -92,9 +92,8 @@ class Books:
         except (JournalError, asyncio.CancelledError):
             if promise.recorded:
                 end = _end_body(attempt, "not sent: cancelled, or not recorded as safely as is configured")
-                self._record_end(
-                    [voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=_pins(attempt))]
-                )
+                void = voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=_pins(attempt))
+                self._recorder.end(encode_entries([void]))
             raise
         self._open += 1
         call.attempt = attempt
@@ -106,7 +105,6 @@ class Books:
             charge.cost, charge.parts = NanoUsd(attempt.hold.amount), None  # no estimate is better than the bound
             charge.flags = (*charge.flags, "estimate_at_hold")
         attempt.charge = charge
-        self._end(attempt, charge.cost)
         now = self._clock_us()
         entries: list[Entry] = []
         if charge.estimated and failure is not None:
@@ -114,21 +112,19 @@ class Books:
             entries.append(unknown(attempt_id=attempt.id, call_id=call.id, at_us=now, body=mark, pins=_pins(attempt)))
         entries.append(_settle_entry(call, attempt, charge, now))
         entries.append(self._call_entry(call, attempt, now, failure))
-        self._record_end(entries)
+        self._end(attempt, charge.cost, entries)
         self.unpriced_attempts += not charge.priced
         self.estimated_attempts += charge.estimated
 
     def void(self, call: Call, attempt: Attempt, failure: Failure) -> None:
         """It is certain that the attempt cost nothing; the call has failed."""
-        self._end(attempt, NanoUsd(0))
         now = self._clock_us()
         end = _end_body(attempt, failure.error_class)
-        self._record_end(
-            [
-                voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=_pins(attempt)),
-                self._call_entry(call, attempt, now, failure),
-            ]
-        )
+        entries = [
+            voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=_pins(attempt)),
+            self._call_entry(call, attempt, now, failure),
+        ]
+        self._end(attempt, NanoUsd(0), entries)
 
     def refuse(self, call: Call, failure: Failure) -> None:
         """A known caller's call ended before anything was tried."""
@@ -148,7 +144,9 @@ class Books:
         """Whether every attempt that was promised has its end on disk."""
         return self.flush() and self._open == 0
 
-    def _end(self, attempt: Attempt, cost: NanoUsd) -> None:
+    def _end(self, attempt: Attempt, cost: NanoUsd, entries: list[Entry]) -> None:
+        """On record first: whatever happens to those who wait for the hold must not keep it from the books."""
+        self._recorder.end(encode_entries(entries))
         attempt.booked = True
         self._open -= 1
         if attempt.hold is not None:
@@ -158,9 +156,6 @@ class Books:
         logged = self._log_rows and (failure is None or self._log_failures)
         body = call_body(call, attempt, end_us=now, failure=failure, logged=logged, error_logged=self._log_failures)
         return ended(call_id=call.id, at_us=now, body=body)
-
-    def _record_end(self, entries: list[Entry]) -> None:
-        self._recorder.end(encode_entries(entries))
 
 
 def _settle_entry(call: Call, attempt: Attempt, charge: Charge, now: int) -> Entry:

@@ -425,13 +425,18 @@ class ChatCompletions:
         if not usage.missing:
             return self._charge(call, attempt, usage, 0, relay.service_tier if relay else None)
         relayed = 0 if relay is None or failure.outcome is Outcome.SETTLE_INPUT else relay.output_bytes
-        return self._charger.estimate(
+        charge = self._charger.estimate(
             attempt.price,
             model=attempt.deployment.upstream_model,
             chat=call.chat,
             output_bytes=relayed,
             flags=("attempt_failed",),
         )
+        if failure.outcome is Outcome.UNKNOWN and not relayed and attempt.hold is not None:
+            # It may have answered at any length, and the budget must not take that for nothing.
+            charge.cost, charge.parts = NanoUsd(attempt.hold.amount), None
+            charge.flags = (*charge.flags, "unknown_at_hold")
+        return charge
 
     # Errors
 

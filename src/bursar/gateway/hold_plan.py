@@ -15,7 +15,9 @@ _TEXT_TYPES = frozenset(
 )
 _REFERRING = frozenset({"audio", "prediction", "previous_response_id", "prompt", "file_ids", "attachments"})
 """Members that bring something along whose size the request does not show."""
-_PAID_TOOLS = frozenset({"web_search_options", "plugins"})
+_HIDDEN_TYPE = re.compile(rb"\\u00(?:74|79|70|65)", re.IGNORECASE)
+"""A letter of the word written as its number: the same to the provider, and no ordinary encoder does it."""
+_PAID_TOOLS = frozenset({"web_search_options", "plugins", "search_parameters"})
 """Members by which the provider does more than the model, at prices of their own."""
 _TELLING = _REFERRING | _PAID_TOOLS
 
@@ -78,6 +80,8 @@ def _refers(members: Members) -> bool:
 
 def _is_text(messages: bytes) -> bool:
     """Whether all parts of the messages are text. An unknown kind of part is not."""
+    if _HIDDEN_TYPE.search(messages):
+        return False
     if b'"type"' not in messages:
         return True
     return all(kind in _TEXT_TYPES for kind in _TYPE.findall(messages))

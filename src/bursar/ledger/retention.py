@@ -70,8 +70,8 @@ def remove_old(root: Path, *, keep_bytes: int, keep_s: float) -> None:
 
 
 async def take_up_forgotten(root: Path, store: LedgerStore, *, host: str) -> list[JournalId]:
-    """Have journals that were put by wait for an heir again, where the database lacks some of their records: it went
-    back to an earlier state. Which ones.
+    """Have journals that were put by wait for an heir again, where the database lacks some of their records, or does
+    not know that their process has ended: it went back to an earlier state. Which ones.
 
     Raises StoreUnavailable. A journal that cannot be read is left where it is, and told of.
     """
@@ -84,7 +84,10 @@ async def take_up_forgotten(root: Path, store: LedgerStore, *, host: str) -> lis
                 continue  # somebody else looks at it
             try:
                 last = await asyncio.to_thread(last_sequence, directory)  # it reads a whole segment
-                if last and (await store.register(journal, host)).sequence < last:
+                if not last:
+                    continue
+                position = await store.register(journal, host)
+                if position.sequence < last or position.unsettled:
                     take_up(directory)
                     taken_up.append(journal)
                     log.critical("journal.forgotten id=%s last=%d", journal, last)

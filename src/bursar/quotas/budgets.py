@@ -180,6 +180,8 @@ class Budgets:
         """Windows of which the database has not been reminded yet, after it was away."""
         self._sure = asyncio.Event()
         self._sure.set()
+        self._unheard_of = False
+        """The last heartbeat did not arrive."""
         self._away = False
         self.dropped = 0
         """How many lines have been forgotten."""
@@ -368,7 +370,8 @@ class Budgets:
 
     def _queue_up(self, waiter: _Waiter, line: Line) -> None:
         if self._away and not line.share.known:
-            raise _store_away()
+            waiter.future.set_exception(_store_away())  # not raised: it may be another call that finds out, as it ends
+            return
         waiter.short = line
         line.queue.append(waiter)
         if len(line.queue) == 1:
@@ -552,7 +555,11 @@ class Budgets:
         try:
             now_s = await self._store.heartbeat(self._instance, epoch)
         except StoreUnavailable:
+            self._unheard_of = True
             return
+        if self._unheard_of:
+            self._unheard_of = False
+            self._doubt_all()  # it may have been restored meanwhile
         self._offset_s = now_s - (began_s + self._wall()) / 2
 
     def _give_back_idle(self) -> None:

@@ -97,15 +97,16 @@ class Instances:
             )
             attempts += len(under_way)
             cost += sum(entry.cost_nano_usd or 0 for ends in entries for entry in ends)
+        after = await self.unsettled(found.instance)
+        stranded = sum(instance.unspent_nano_usd for instance in after)
         async with self._database.connection() as connection:
             what = (
                 f"instance {found.instance} on {found.host} was declared lost: {attempts} attempts booked at "
-                f"{usd_text(cost)} USD, {usd_text(found.unspent_nano_usd - cost)} USD of budgets stay taken"
+                f"{usd_text(cost)} USD, {usd_text(stranded)} USD of budgets stay taken"
             )
             if await connection.execute(_SQL["mark_lost"], found.instance, epoch, what) == "INSERT 0 0":
                 raise StoreRefused(f"instance {found.instance} has been taken over, or declared lost, meanwhile")
-        after = await self.unsettled(found.instance)
-        return Loss(attempts, cost, sum(instance.unspent_nano_usd for instance in after))
+        return Loss(attempts, cost, stranded)
 
     async def note(self, what: str) -> None:
         """Keep for people what happened to the books. Raises StoreError."""

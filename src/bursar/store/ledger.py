@@ -46,7 +46,7 @@ class PostgresLedger:
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["register_journal"], journal_id, host)
             row = await connection.fetchrow(_SQL["journal_position"], journal_id)
-        return JournalPosition(sequence=row["posted_sequence"], epoch=row["epoch"])
+        return JournalPosition(sequence=row["posted_sequence"], epoch=row["epoch"], unsettled=row["unsettled"])
 
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
         """See `ports.LedgerStore.take_over`."""

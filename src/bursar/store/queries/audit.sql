@@ -1,7 +1,7 @@
 -- The books against themselves: everything that is kept beside the entries must be what they fold to. All checks of a run see
 -- one snapshot. Each returns what does not agree: what it is about, what the entries say, what is found; and is empty when all
 -- is well. Money in nano-dollars. LiteLLM's columns are floats: what counts is the nearest nano-dollar, and of sums a part in
--- 10^12.
+-- 10^10: equal charges are rounded to the same side.
 
 -- name: begin
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ
@@ -96,7 +96,7 @@ SELECT 'key ' || k.token || ', total_spend' AS what, coalesce(c.cost, 0)::bigint
     round(k.total_spend * 1e9)::bigint AS found
 FROM "LiteLLM_VerificationToken" AS k
 LEFT JOIN (SELECT api_key, sum(cost) AS cost FROM audit_calls GROUP BY 1) AS c ON c.api_key = k.token
-WHERE abs(k.total_spend * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-12
+WHERE abs(k.total_spend * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
 ORDER BY 1 LIMIT $1
 
 -- name: daily_users
@@ -106,7 +106,7 @@ FROM (SELECT date, user_id, sum(spend) AS spend FROM "LiteLLM_DailyUserSpend" GR
 FULL JOIN (
     SELECT date, coalesce("user", '') AS user_id, sum(cost) AS cost FROM audit_calls GROUP BY 1, 2
 ) AS c USING (date, user_id)
-WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-12
+WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
 ORDER BY 1 LIMIT $1
 
 -- name: daily_teams
@@ -116,7 +116,7 @@ FROM (SELECT date, team_id, sum(spend) AS spend FROM "LiteLLM_DailyTeamSpend" GR
 FULL JOIN (
     SELECT date, coalesce(team_id, '') AS team_id, sum(cost) AS cost FROM audit_calls GROUP BY 1, 2
 ) AS c USING (date, team_id)
-WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-12
+WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
 ORDER BY 1 LIMIT $1
 
 -- name: daily_organizations
@@ -126,7 +126,7 @@ FROM (SELECT date, organization_id, sum(spend) AS spend FROM "LiteLLM_DailyOrgan
 FULL JOIN (
     SELECT date, organization_id, sum(cost) AS cost FROM audit_calls WHERE organization_id IS NOT NULL GROUP BY 1, 2
 ) AS c USING (date, organization_id)
-WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-12
+WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
 ORDER BY 1 LIMIT $1
 
 -- name: daily_end_users
@@ -138,7 +138,7 @@ FROM (
 FULL JOIN (
     SELECT date, end_user, sum(cost) AS cost FROM audit_calls WHERE end_user IS NOT NULL GROUP BY 1, 2
 ) AS c USING (date, end_user)
-WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-12
+WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
 ORDER BY 1 LIMIT $1
 
 -- name: daily_tags
@@ -151,7 +151,7 @@ FULL JOIN (
     CROSS JOIN LATERAL (SELECT DISTINCT tag FROM json_array_elements_text(request_tags) AS tag) AS t
     WHERE request_tags IS NOT NULL GROUP BY 1, 2
 ) AS c USING (date, tag)
-WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-12
+WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
 ORDER BY 1 LIMIT $1
 
 -- name: quarantine

@@ -10,7 +10,7 @@ INSERT INTO bursar.journals (journal_id) VALUES ($1)
 ON CONFLICT (journal_id) DO NOTHING
 
 -- name: journal_position
-SELECT j.posted_sequence, i.epoch
+SELECT j.posted_sequence, i.epoch, i.ended_at IS NULL AS unsettled
 FROM bursar.journals AS j JOIN bursar.instances AS i ON i.instance_id = j.journal_id
 WHERE j.journal_id = $1
 
