@@ -1,15 +1,14 @@
 """nginx as a plain reverse proxy: one worker, connections kept alive on both sides, nothing logged."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.debian import ProgramMissing, find_program
 from bench.programs import BenchError
 
 _CURE = "Install it (Debian: apt-get install nginx-light), or name one: --nginx PATH"
-_PLACES = "/usr/sbin:/usr/local/sbin:/opt/homebrew/bin"
 
 _CONFIGURATION = """\
 daemon off;
@@ -60,31 +59,13 @@ def find_nginx(named: Path | None, say: Callable[[str], None]) -> Path:
         if not os.access(named, os.X_OK):
             raise BenchError(f"{named} is not a program. {_CURE}")
         return named
-    if (found := _on_path()) is not None:
-        return found
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise BenchError(f"nginx is not on PATH. {_CURE}")
-    complaint = ""
-    for package in ("nginx-light", "nginx"):
-        say(f"nginx is not on PATH: apt-get install {package} …")
-        done = subprocess.run(
-            ["apt-get", "install", "--yes", "--no-install-recommends", package],
-            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode == 0 and (found := _on_path()) is not None:
-            return found
-        complaint = done.stderr.decode(errors="replace")[-500:].strip()
-    raise BenchError(f"nginx could not be installed: {complaint}\n{_CURE}")
+    try:
+        return find_program("nginx", "nginx-light", "nginx", say=say)
+    except ProgramMissing as error:
+        raise BenchError(f"{error}, or name one: --nginx PATH") from error
 
 
 def version_of(nginx: Path) -> str:
     """Such as `1.22.1`."""
     done = subprocess.run([str(nginx), "-v"], capture_output=True, text=True, check=False)
     return done.stderr.strip().rpartition("/")[2]
-
-
-def _on_path() -> Path | None:
-    found = shutil.which("nginx") or shutil.which("nginx", path=_PLACES)
-    return None if found is None else Path(found)

@@ -1,10 +1,7 @@
 """Fixtures for all tests: a real PostgreSQL server, a database of one's own in it."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +13,7 @@ import uvloop
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.embedded import EmbeddedPostgres
 from bursar.store.migrate import migrate
+from tests.database_server import temporary_server
 
 hypothesis.settings.register_profile("bursar", deadline=None)  # a busy machine takes its time over any example
 hypothesis.settings.load_profile("bursar")
@@ -29,13 +27,8 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[EmbeddedPostgres]:
     """One embedded server for the test process; tests get databases in it."""
-    directory = Path(tempfile.mkdtemp(prefix="bursar-test-"))
-    directory.chmod(0o711)
-    server = EmbeddedPostgres(directory)
-    server.start(lambda _: None)
-    yield server
-    server.stop()
-    shutil.rmtree(directory)
+    with temporary_server() as server:
+        yield server
 
 
 @pytest.fixture

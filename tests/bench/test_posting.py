@@ -7,7 +7,6 @@ from bench.appending import Appending
 from bench.machine import Machine
 from bench.nginx import find_nginx
 from bench.posting import FULL_MAX, LONG, PostingReport, PostingSizes, measure_posting, render_posting
-from bench.programs import BenchError
 from bench.spread import spread_of
 
 MACHINE = Machine(
@@ -73,10 +72,7 @@ def test_the_report_shows_the_verdict() -> None:
 @pytest.mark.long
 def test_the_measurement() -> None:
     """Small, for that it works at all, from serving to COPY."""
-    try:
-        nginx = find_nginx(None, lambda _: None)
-    except BenchError as error:
-        pytest.skip(str(error))
+    nginx = find_nginx(None, lambda _: None)
     sizes = PostingSizes(rounds=2, calls=1000, past_entries=10_000)
     report = measure_posting(sizes, nginx=nginx, say=lambda _: None)
     figures = [report.served_us, report.posted_us, report.copied_us, report.posted_full_us, report.appending.alone_us]
@@ -85,10 +81,7 @@ def test_the_measurement() -> None:
 
 @pytest.mark.long
 def test_a_million_entries_make_posting_hardly_slower() -> None:
-    try:
-        nginx = find_nginx(None, lambda _: None)
-    except BenchError as error:
-        pytest.skip(str(error))
+    nginx = find_nginx(None, lambda _: None)
     report = measure_posting(LONG, nginx=nginx, say=lambda _: None)
     assert report.full_ratio is not None
     assert report.full_ratio.median <= FULL_MAX, render_posting(report)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
@@ -311,16 +312,31 @@ def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
         journal.release()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write whatever the mode says; a read-only disk is tested above")
-def test_a_directory_that_may_not_be_written(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, ID)
-    journal.seal()
-    journal.directory.chmod(0o500)
-    with pytest.raises(JournalFull, match="Permission denied"):
-        journal.append(b"refused")
-    journal.directory.chmod(0o700)
-    assert journal.append(b"one") == 1
-    journal.release()
+def test_a_directory_that_may_not_be_written() -> None:
+    with tempfile.TemporaryDirectory(prefix="bursar-test-") as place, ordinary_user(Path(place)):
+        journal = Journal(Path(place), ID)
+        journal.seal()
+        journal.directory.chmod(0o500)
+        with pytest.raises(JournalFull, match="Permission denied"):
+            journal.append(b"refused")
+        journal.directory.chmod(0o700)
+        assert journal.append(b"one") == 1
+        journal.release()
+
+
+@contextmanager
+def ordinary_user(place: Path) -> Iterator[None]:
+    """Root may write whatever the mode says: be somebody else meanwhile, whose `place` is."""
+    if os.geteuid() != 0:
+        yield
+        return
+    nobody = 65534
+    os.chown(place, nobody, nobody)
+    os.seteuid(nobody)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 # Processes

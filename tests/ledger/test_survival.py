@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from bench.debian import find_program
 from bursar.domain.accounting import encode_entries
 from bursar.domain.ids import JournalId, uuid7
 from bursar.ledger.journal import Journal
@@ -24,7 +24,9 @@ from bursar.store.database import Database, DatabaseOptions
 from bursar.store.embedded import EmbeddedPostgres
 from bursar.store.ledger import PostgresLedger
 from bursar.store.migrate import migrate
+from tests.database_server import temporary_server
 from tests.ledger.entries import AT_US, call_entry, open_entry, settle_entry
+from tests.ledger.journals import mounted
 from tests.process.process_table import running, works_in
 
 PATIENCE_S = 60.0
@@ -33,13 +35,8 @@ PATIENCE_S = 60.0
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedPostgres]:
     """One that may be maltreated."""
-    directory = Path(tempfile.mkdtemp(prefix="bursar-test-"))
-    directory.chmod(0o711)
-    server = EmbeddedPostgres(directory)
-    server.start(lambda _: None)
-    yield server
-    server.stop()
-    shutil.rmtree(directory)
+    with temporary_server() as server:
+        yield server
 
 
 @pytest.fixture
@@ -206,19 +203,12 @@ async def test_read_only_for_a_while(
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
     """A directory of the database server's on a file system that is soon full."""
-    directory = Path(tempfile.mkdtemp(prefix="bursar-test-"))
-    directory.chmod(0o711)
-    place = directory / "space"
-    place.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=777", "tmpfs", place], capture_output=True)
-    if made.returncode != 0:
-        shutil.rmtree(directory)
-        pytest.skip("only root may mount a small file system")
-    (place / "table").mkdir()
-    (place / "table").chmod(0o777)
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
-    shutil.rmtree(directory, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="bursar-test-") as directory:
+        Path(directory).chmod(0o711)
+        with mounted(Path(directory) / "space", "-o", "size=4m,mode=777") as place:
+            (place / "table").mkdir()
+            (place / "table").chmod(0o777)
+            yield place
 
 
 async def test_a_full_disk(
@@ -348,9 +338,7 @@ def short() -> Iterator[Path]:
 @pytest.fixture
 async def pgbouncer(server: EmbeddedPostgres, url: str, short: Path) -> AsyncIterator[str]:
     """URL of the database behind PgBouncer in transaction mode, with two connections for all clients."""
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        pytest.skip("pgbouncer is not installed (Debian: apt-get install pgbouncer)")
+    program = find_program("pgbouncer", "pgbouncer")
     host, password = url.split("host=")[1].replace("%2F", "/"), url.split(":")[2].split("@")[0]
     (short / "users.txt").write_text(f'"bursar" "{password}"\n')
     (short / "pgbouncer.ini").write_text(

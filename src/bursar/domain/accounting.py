@@ -219,30 +219,11 @@ class Pins(msgspec.Struct, frozen=True):
     owner: JournalId | None = None
 
 
-class _NoPins(msgspec.Struct, frozen=True):
-    hold: None = None
-    windows: None = None
-    owner: None = None
-
-
-_NO_PINS = _NoPins()
-
-
 def opened(
     *, attempt_id: AttemptId, call_id: CallId, at_us: int, body: OpenBody | msgspec.Raw, pins: Pins | None = None
 ) -> Entry:
     """The attempt is about to be sent."""
-    pinned = pins or _NO_PINS
-    return Entry(
-        kind="open",
-        attempt_id=attempt_id,
-        call_id=call_id,
-        at_us=at_us,
-        hold_nano_usd=pinned.hold,
-        windows=pinned.windows,
-        owner=pinned.owner,
-        body=body,
-    )
+    return _entry("open", attempt_id, call_id, at_us, body, pins)
 
 
 def settled(
@@ -258,29 +239,17 @@ def settled(
     """The attempt cost this much. Terminal."""
     if cost < 0:
         raise ValueError(f"attempt {attempt_id} cannot cost {cost} nano-dollars")
-    pinned = pins or _NO_PINS
-    return Entry(
-        kind="settle",
-        attempt_id=attempt_id,
-        call_id=call_id,
-        at_us=at_us,
-        cost_nano_usd=cost,
-        evidence=evidence,
-        hold_nano_usd=pinned.hold,
-        windows=pinned.windows,
-        owner=pinned.owner,
-        body=body,
-    )
+    return _entry("settle", attempt_id, call_id, at_us, body, pins, cost=cost, evidence=evidence)
 
 
 def voided(*, attempt_id: AttemptId, call_id: CallId, at_us: int, body: EndBody, pins: Pins | None = None) -> Entry:
     """It is certain that nothing was billed. Terminal."""
-    return _pinned(Entry(kind="void", attempt_id=attempt_id, call_id=call_id, at_us=at_us, body=body), pins)
+    return _entry("void", attempt_id, call_id, at_us, body, pins)
 
 
 def unknown(*, attempt_id: AttemptId, call_id: CallId, at_us: int, body: EndBody, pins: Pins | None = None) -> Entry:
     """It was sent, and what it cost is not known yet: a mark, followed by a terminal entry later."""
-    return _pinned(Entry(kind="unknown", attempt_id=attempt_id, call_id=call_id, at_us=at_us, body=body), pins)
+    return _entry("unknown", attempt_id, call_id, at_us, body, pins)
 
 
 def adjusted(
@@ -295,23 +264,34 @@ def adjusted(
     pins: Pins | None = None,
 ) -> Entry:
     """A settled attempt cost `difference` more than was booked, or less. `number` tells adjustments apart: from 0."""
-    entry = Entry(
-        kind="adjust",
+    return _entry("adjust", attempt_id, call_id, at_us, body, pins, number=number, cost=difference, evidence=evidence)
+
+
+def _entry(
+    kind: str,
+    attempt_id: AttemptId,
+    call_id: CallId,
+    at_us: int,
+    body: OpenBody | SettleBody | EndBody | AdjustBody | msgspec.Raw,
+    pins: Pins | None,
+    *,
+    number: int = 0,
+    cost: NanoUsd | None = None,
+    evidence: Evidence | None = None,
+) -> Entry:
+    return Entry(
+        kind=kind,
         attempt_id=attempt_id,
         call_id=call_id,
         at_us=at_us,
         seq=number,
-        cost_nano_usd=difference,
+        cost_nano_usd=cost,
         evidence=evidence,
+        hold_nano_usd=None if pins is None else pins.hold,
+        windows=None if pins is None else pins.windows,
+        owner=None if pins is None else pins.owner,
         body=body,
     )
-    return _pinned(entry, pins)
-
-
-def _pinned(entry: Entry, pins: Pins | None) -> Entry:
-    if pins is None:
-        return entry
-    return msgspec.structs.replace(entry, hold_nano_usd=pins.hold, windows=pins.windows, owner=pins.owner)
 
 
 def ended(*, call_id: CallId, at_us: int, body: CallBody) -> Entry:
