@@ -115,6 +115,17 @@ class _Nested:
         return getattr(self._connection, name)
 
 
+async def test_a_key_that_was_deleted_and_made_anew(start_gateway: StartGateway, books: Books, look: Database) -> None:
+    gateway = await start_gateway()
+    for _ in range(2):
+        key = await gateway.new_key(key="sk-the-same-again-and-again")
+        assert (await gateway.chat("at/tokens=7", key=key)).status == 200
+        await books.posted()
+        await gateway.request("POST", "/key/delete", {"keys": [key]})
+    await gateway.new_key(key="sk-the-same-again-and-again")
+    assert (await audit(look)).differences == []
+
+
 async def scraped(gateway: Gateway) -> dict[str, float]:
     answer = await gateway.request("GET", "/metrics", key="")
     assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")

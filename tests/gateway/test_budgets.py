@@ -127,6 +127,54 @@ async def test_what_nothing_bounds_is_refused(start_gateway: StartGateway) -> No
     assert (answer.status, answer.json["error"]["type"]) == (400, "model_cost_map_missing")
 
 
+PAID_APART: list[dict[str, Any]] = [
+    {"web_search_options": {}},
+    {"search_parameters": {"mode": "on"}},
+    {"service_tier": "priority"},
+    {"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "web_search"}]},
+]
+MENTIONED: list[dict[str, Any]] = [
+    {"service_tier": "auto"},
+    {"service_tier": ["priority"]},
+    {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "web_search"}}}]},
+    {"tools": "web_search"},
+]
+
+
+@pytest.mark.parametrize("members", PAID_APART, ids=str)
+async def test_what_is_paid_apart_is_refused_under_a_budget(
+    start_gateway: StartGateway, members: dict[str, Any]
+) -> None:
+    gateway = await start_gateway(models=CENT)
+    limited, free = await gateway.new_key(max_budget=100), await gateway.new_key()
+    answer = await gateway.chat("cent", key=limited, max_tokens=9, **members)
+    assert (answer.status, answer.json["error"]["type"]) == (400, "unbounded_cost")
+    assert answer.json["error"]["param"] == next(iter(members))
+    assert (await gateway.chat("cent", key=free, max_tokens=9, **members)).status == 200
+
+
+@pytest.mark.parametrize("members", MENTIONED, ids=str)
+async def test_what_only_looks_like_it_is_the_providers_to_refuse(
+    start_gateway: StartGateway, members: dict[str, Any]
+) -> None:
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(max_budget=100)
+    answer = await gateway.chat("cent", key=key, max_tokens=9, **members)
+    assert answer.status == 200 or b"OpenAIException" in answer.body
+
+
+async def test_a_type_in_other_letters_is_no_text(start_gateway: StartGateway) -> None:
+    """To the provider it is the same image."""
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(max_budget=100)
+    body = (
+        b'{"model":"cent","max_tokens":9,"messages":[{"role":"user","content":'
+        b'[{"t\\u0079pe":"image_url","image_url":{"url":"https://x.invalid/i.png"}}]}]}'
+    )
+    answer = await gateway.request("POST", "/v1/chat/completions", body, key=key)
+    assert (answer.status, answer.json["error"]["type"]) == (400, "unbounded_cost")
+
+
 async def test_failures_give_back_what_they_held(start_gateway: StartGateway, books: Books) -> None:
     gateway = await start_gateway(models=CENT)
     key = await gateway.new_key(max_budget=0.01)

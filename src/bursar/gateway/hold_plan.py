@@ -2,6 +2,8 @@
 
 import re
 
+import msgspec
+
 from bursar.domain.errors import InvalidRequest, UnboundedCost
 from bursar.domain.holds import Extent, HoldPlan, ceiling_of, most_prompt_tokens
 from bursar.domain.prices import Price
@@ -19,7 +21,18 @@ _HIDDEN_TYPE = re.compile(rb"\\u00(?:74|79|70|65)", re.IGNORECASE)
 """A letter of the word written as its number: the same to the provider, and no ordinary encoder does it."""
 _PAID_TOOLS = frozenset({"web_search_options", "plugins", "search_parameters"})
 """Members by which the provider does more than the model, at prices of their own."""
-_TELLING = _REFERRING | _PAID_TOOLS
+_TELLING = _REFERRING | _PAID_TOOLS | {"service_tier", "tools"}
+_CLIENT_TOOLS = frozenset({"function", "custom"})
+"""Tools that the client runs. Others the provider runs, and charges for."""
+_DEAR_TIER = "priority"
+"""The service tier above the standard price."""
+
+
+class _Tool(msgspec.Struct):
+    type: str = "function"
+
+
+_decode_tools = msgspec.json.Decoder(list[_Tool]).decode
 
 
 def hold_plan(request: Request, chat: ChatRequest, deployment: Deployment, price: Price | None) -> HoldPlan | None:
@@ -69,13 +82,27 @@ def _refers(members: Members) -> bool:
     Raises UnboundedCost: one that is paid for by itself.
     """
     if paid := _PAID_TOOLS & members.keys():
-        name = min(paid)
-        raise UnboundedCost(
-            f"{name} lets the provider charge for more than tokens, which no budget can hold. Leave it out, or use a "
-            "key without a budget.",
-            param=name,
-        )
+        raise _paid_apart(min(paid))
+    if "service_tier" in members and msgspec.json.decode(members["service_tier"]) == _DEAR_TIER:
+        raise _paid_apart("service_tier")
+    if (tools := members.get("tools")) is not None and not _run_by_client(tools):
+        raise _paid_apart("tools")
     return not _REFERRING.isdisjoint(members)
+
+
+def _run_by_client(tools: msgspec.Raw) -> bool:
+    try:
+        return all(tool.type in _CLIENT_TOOLS for tool in _decode_tools(tools))
+    except msgspec.MsgspecError:  # whatever it is, the provider refuses it
+        return True
+
+
+def _paid_apart(name: str) -> UnboundedCost:
+    return UnboundedCost(
+        f"{name} lets the provider charge for more than tokens at their price, which no budget can hold. Leave it out, "
+        "or use a key without a budget.",
+        param=name,
+    )
 
 
 def _is_text(messages: bytes) -> bool:

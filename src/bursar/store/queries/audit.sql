@@ -92,11 +92,15 @@ WHERE round(s.spend * 1e9) <> c.cost
 ORDER BY 1 LIMIT $1
 
 -- name: keys
+-- A key that was deleted and made anew with the same secret has its former life among the deleted ones.
 SELECT 'key ' || k.token || ', total_spend' AS what, coalesce(c.cost, 0)::bigint AS expected,
-    round(k.total_spend * 1e9)::bigint AS found
+    round((k.total_spend + coalesce(d.total_spend, 0)) * 1e9)::bigint AS found
 FROM "LiteLLM_VerificationToken" AS k
 LEFT JOIN (SELECT api_key, sum(cost) AS cost FROM audit_calls GROUP BY 1) AS c ON c.api_key = k.token
-WHERE abs(k.total_spend * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
+LEFT JOIN (
+    SELECT token, sum(total_spend) AS total_spend FROM "LiteLLM_DeletedVerificationToken" GROUP BY 1
+) AS d ON d.token = k.token
+WHERE abs((k.total_spend + coalesce(d.total_spend, 0)) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
 ORDER BY 1 LIMIT $1
 
 -- name: daily_users
