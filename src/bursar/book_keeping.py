@@ -120,7 +120,6 @@ async def _replay(database: Database, journals: Path, progress: Callable[[int, i
             host=host,
             keep_bytes=_KEEP_BYTES,
             keep_s=_KEEP_S,
-            clock_us=lambda: time.time_ns() // 1000,
             went_back=asyncio.Event(),
         )
         found = 0

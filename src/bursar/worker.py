@@ -30,7 +30,7 @@ from bursar.domain.price_book import PriceBook
 from bursar.gateway.admit import Admission
 from bursar.gateway.attribution import END_USER_HEADERS, AttributionRules
 from bursar.gateway.authenticate import KeyAuthenticator
-from bursar.gateway.books import Books, wall_us
+from bursar.gateway.books import Books
 from bursar.gateway.chat import ChatCompletions, ChatSettings
 from bursar.gateway.deadlines import Deadlines
 from bursar.gateway.headers import HeaderWriter
@@ -212,13 +212,12 @@ class Worker:
             host=host,
             keep_bytes=own.journal_keep_bytes,
             keep_s=own.journal_keep_hours * 3600,
-            clock_us=wall_us,
             went_back=went_back,
             adopted=lambda dead: _end_shares(rate_shares, dead),
         )
         background = TaskOwner("background")
         background.start(rates.run(), "rates")
-        background.start(adopter.run(), "adopter")
+        background.start(_persist("adopter", adopter.run), "adopter")
         background.start(listener.run(), "listener")
         background.start(self._lease(budgets), "budgets")
         background.start(_persist("resets", PeriodSweeper(database, _calendar(plan.config)).run), "resets")

@@ -70,7 +70,6 @@ class Survivor:
             host="test",
             keep_bytes=1 << 30,
             keep_s=DAY_S,
-            clock_us=lambda: 1_790_000_009_000_000,
             went_back=self.went_back,
         )
 

@@ -56,7 +56,6 @@ class Adopter:
         host: str,
         keep_bytes: int,
         keep_s: float,
-        clock_us: Callable[[], int],
         went_back: asyncio.Event,
         adopted: Callable[[JournalId], Awaitable[None]] | None = None,
     ) -> None:
@@ -73,7 +72,6 @@ class Adopter:
         self._host = host
         self._keep_bytes = keep_bytes
         self._keep_s = keep_s
-        self._clock_us = clock_us
         self._went_back = went_back
         self._adopted = adopted
         self._unsure = True
