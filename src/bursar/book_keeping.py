@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from bursar.domain.errors import StoreError
+from bursar.domain.errors import StoreError, StoreTooSlow
 from bursar.domain.ids import JournalId, uuid7
 from bursar.ledger.adoption import Adopter
 from bursar.ledger.group_commit import GroupCommit
@@ -29,6 +29,7 @@ from bursar.store.migrate import known_migrations, pending_migrations
 
 _ALIVE = timedelta(minutes=2)
 """Whoever was heard of since is not lost."""
+_PATIENCE_S = 60.0
 _KEEP_BYTES = 1 << 62
 _KEEP_S = 24 * 3600.0
 
@@ -85,7 +86,17 @@ def declare_lost(books: Books, instance: JournalId, *, force: bool) -> Loss:
                 )
             return await instances.declare_lost(found[0])
 
-    return asyncio.run(run())
+    async def insist() -> Loss:
+        """A process that is frozen may hold what we need until the database ends its sessions, half a minute later."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return await run()
+            except StoreTooSlow:
+                if time.monotonic() > deadline:
+                    raise
+
+    return asyncio.run(insist())
 
 
 def replay_journals(books: Books, journals: Path, progress: Callable[[int, int], None]) -> Replay:

@@ -32,7 +32,7 @@ def bursar(gateway: Gateway, *arguments: str) -> subprocess.CompletedProcess[str
         env=clean_environment() | {"DATABASE_URL": gateway.database_url()},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

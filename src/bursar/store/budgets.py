@@ -11,7 +11,7 @@ from bursar.domain.ids import JournalId
 from bursar.domain.limits import Scope, ScopeKind, parts_of
 from bursar.domain.windows import Answer, Grant, Window, WindowId, exchange
 from bursar.ports import BudgetAsk
-from bursar.store.database import Database
+from bursar.store.database import Database, end_stalled
 from bursar.store.limits import nano_of, utc_s
 from bursar.store.named_sql import load_named_sql
 
@@ -47,6 +47,7 @@ class PostgresBudgets:
     async def heartbeat(self, instance: JournalId, epoch: int) -> float:
         """See `ports.BudgetStore.heartbeat`."""
         async with self._database.connection() as connection:
+            await end_stalled(connection)
             beat = await connection.fetchrow(_SQL["heartbeat"], instance)
         if beat["epoch"] not in (None, epoch):  # None: a restored database has forgotten it, and is told again
             raise JournalTaken(f"instance {instance} is under epoch {beat['epoch']}, not {epoch}")

@@ -9,11 +9,16 @@ from typing import Any
 import asyncpg
 
 from bursar.domain.errors import StoreError, StoreTooSlow, StoreUnavailable
+from bursar.store.named_sql import load_named_sql
 
 DEFAULT_CONNECT_TIMEOUT_S = 5.0
 DEFAULT_POOL_MAX = 5
 _COMMAND_TIMEOUT_S = 30.0
 _IDLE_IN_TRANSACTION_S = 10
+_STALLED_S = 15.0
+
+_SQL = load_named_sql("sessions")
+_APPLICATION = "bursar"
 
 _AWAY = (
     OSError,
@@ -139,6 +144,14 @@ async def _leave_as_it_is(_connection: object) -> None:
     asyncpg before this. Its own reset is one more exchange with the server for each use."""
 
 
+async def end_stalled(connection: Any) -> None:  # noqa: ANN401  # asyncpg is not typed
+    """End sessions of ours, whichever process's, that stopped within a statement and hold what they had locked.
+
+    Only a process that is frozen, or cut off, leaves one for so long; if it wakes up, it connects again.
+    """
+    await connection.execute(_SQL["end_stalled"], _APPLICATION, _STALLED_S)
+
+
 async def connect(options: DatabaseOptions) -> Any:  # noqa: ANN401  # asyncpg is not typed
     """One connection of its own, for migrations and LISTEN.
 
@@ -160,8 +173,9 @@ def connect_arguments(options: DatabaseOptions) -> dict[str, Any]:
     else:
         settings = {
             "timezone": "UTC",
-            "application_name": "bursar",
+            "application_name": _APPLICATION,
             # A process that is frozen, or whose host is gone, in the middle of a transaction would hold its locks.
+            # Where this timer does not run, `end_stalled` does it.
             "idle_in_transaction_session_timeout": f"{_IDLE_IN_TRANSACTION_S}s",
         }
         if options.schema is not None:

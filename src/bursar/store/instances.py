@@ -13,7 +13,7 @@ from bursar.domain.ids import AttemptId, CallId, JournalId
 from bursar.domain.money import NanoUsd, usd_text
 from bursar.domain.windows import WindowId
 from bursar.ports import Batch
-from bursar.store.database import Database
+from bursar.store.database import Database, end_stalled
 from bursar.store.ledger import PostgresLedger
 from bursar.store.named_sql import load_named_sql
 
@@ -80,6 +80,8 @@ class Instances:
 
         It may be repeated when it did not come to its end. Raises StoreError; JournalTaken: it has just been adopted.
         """
+        async with self._database.connection() as connection:
+            await end_stalled(connection)  # its own, it may be: nobody else may be left who would
         epoch = await self._ledger.take_over(found.instance, found.epoch)
         [found] = await self.unsettled(found.instance)  # it may have posted a last batch before that
         attempts = cost = 0
