@@ -12,7 +12,6 @@ from bursar.domain.ids import JournalId
 from bursar.domain.rate_limits import WINDOW_S, LimitKind, RateKey
 from bursar.domain.rate_shares import Answer, Ask, Outcome, Share, Statement
 
-
 AHEAD_S = 2.0
 """The clock of a worker that uses nothing any more may have been so far before the store's."""
 
