@@ -1,5 +1,7 @@
 """The management API and its rooms, made and wired. Part of the composition."""
 
+from collections.abc import Sequence
+
 from bursar.access.keys import LitellmKeyForms
 from bursar.management.api import ManagementApi
 from bursar.management.audit import AuditEndpoints
@@ -13,9 +15,12 @@ from bursar.store.keys import PostgresKeys
 from bursar.store.memberships import PostgresMemberships
 
 
-def management_api(
-    database: Database, authenticator: Authenticator, keys: PostgresKeys, forms: LitellmKeyForms
-) -> ManagementApi:
+def management_rooms(database: Database, keys: PostgresKeys, forms: LitellmKeyForms) -> list[Room]:
     """All rooms, and the page that documents them."""
     rooms: list[Room] = [KeyEndpoints(keys, forms), AuditEndpoints(PostgresAuditLog(database))]
-    return ManagementApi(authenticator, PostgresMemberships(database), [*rooms, Documentation(rooms)])
+    return [*rooms, Documentation(rooms)]
+
+
+def management_api(database: Database, authenticator: Authenticator, rooms: Sequence[Room]) -> ManagementApi:
+    """The handler in front of `rooms`."""
+    return ManagementApi(authenticator, PostgresMemberships(database), rooms)

@@ -49,7 +49,7 @@ from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.ledger.retention import Retention
 from bursar.ledger.texts import Texts
-from bursar.management_setup import management_api
+from bursar.management_setup import management_api, management_rooms
 from bursar.model_setup import ModelBuilder
 from bursar.ports import BooksState, Transport
 from bursar.providers.native import NativeTransport
@@ -366,7 +366,7 @@ def _handler(
         settings=_chat_settings(config),
         texts=texts,
     )
-    management = management_api(database, authenticator, keys, forms)
+    management = management_api(database, authenticator, management_rooms(database, keys, forms))
     metrics = Metrics(
         authenticator,
         state.books,

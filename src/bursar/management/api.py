@@ -43,11 +43,6 @@ class ManagementApi:
         self._memberships = memberships
         self._table = RouteTable(rooms)
 
-    @property
-    def paths(self) -> frozenset[str]:
-        """The paths without parameters that this handler answers."""
-        return self._table.paths
-
     def answers(self, request: Request) -> bool:
         """See `ports.RoutedHandler.answers`."""
         return self._table.find(request) is not None

@@ -139,11 +139,6 @@ class RouteTable:
         for pattern in sorted(patterns.values(), key=lambda p: sum(s.startswith("{") for s in p.segments)):
             self._patterns.setdefault(len(pattern.segments), []).append(pattern)
 
-    @property
-    def paths(self) -> frozenset[str]:
-        """Those without parameters."""
-        return frozenset(self._exact)
-
     def find(self, request: Request) -> Found | None:
         """What the request's path leads to; None: nothing."""
         if (exact := self._exact.get(request.path)) is not None:
