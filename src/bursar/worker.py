@@ -49,8 +49,7 @@ from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.ledger.retention import Retention
 from bursar.ledger.texts import Texts
-from bursar.management.api import ManagementApi
-from bursar.management.keys import KeyEndpoints
+from bursar.management_setup import management_api, management_rooms
 from bursar.model_setup import ModelBuilder
 from bursar.ports import BooksState, Transport
 from bursar.providers.native import NativeTransport
@@ -199,7 +198,7 @@ class Worker:
         )
         texts = Texts(PostgresTexts(database)) if general.store_prompts_in_spend_logs else None
         keeper = None if texts is None or general.disable_spend_logs else TextKeeper(texts.keep)
-        handler = _handler(plan, books, directory, keys, admission, transport, state, keeper)
+        handler = _handler(plan, books, directory, database, keys, admission, transport, state, keeper)
         server = HttpServer(handler, _limits(plan.config))
 
         posting = self._tasks.start(self._post(poster, texts))
@@ -337,6 +336,7 @@ def _handler(
     plan: WorkerPlan,
     books: Books,
     directory: Directory,
+    database: Database,
     keys: PostgresKeys,
     admission: Admission,
     transport: Transport,
@@ -366,7 +366,7 @@ def _handler(
         settings=_chat_settings(config),
         texts=texts,
     )
-    management = ManagementApi(authenticator, KeyEndpoints(keys, forms))
+    management = management_api(database, authenticator, management_rooms(database, keys, forms))
     metrics = Metrics(
         authenticator,
         state.books,
@@ -382,7 +382,8 @@ def _handler(
             database_connected=state.database_connected,
             shutting_down=state.shutting_down,
         ),
-        others={"/metrics": metrics, **dict.fromkeys(management.paths, management)},
+        others={"/metrics": metrics},
+        management=management,
     )
 
 
