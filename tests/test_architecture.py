@@ -151,7 +151,7 @@ def test_every_task_has_an_owner(module: str) -> None:
 
 SQL_CALLS = {"execute", "executemany", "fetch", "fetchrow", "fetchval", "cursor", "prepare", "read_row"}
 PASSED_ON = {
-    ("bursar.store.migrate", "migration.sql"),
+    ("bursar.store.migrate", "sql"),
     ("bursar.store.database", "query"),
     ("bursar.store.audit", "statement"),
 }

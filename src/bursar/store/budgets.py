@@ -18,6 +18,7 @@ from bursar.store.named_sql import load_named_sql
 _SQL = {**load_named_sql("budgets"), **load_named_sql("totals")}
 _IN_TABLES = frozenset(
     {
+        ScopeKind.GATEWAY,
         ScopeKind.KEY,
         ScopeKind.USER,
         ScopeKind.TEAM,
@@ -27,7 +28,8 @@ _IN_TABLES = frozenset(
         ScopeKind.TAG,
     }
 )
-"""Scopes whose limits tables state; the others' are configured, or in a key's JSON, and come with the asker."""
+"""Scopes of which tables know limits, or what was spent; the others' are configured, or in a key's JSON, and come with the
+asker. So does the gateway's, of which LiteLLM's tables only know what was spent."""
 
 
 class _InForce(msgspec.Struct, frozen=True):
@@ -166,7 +168,7 @@ def _limit(asked: BudgetAsk, found: _InForce | None) -> int:
 
 def _opening(asked: BudgetAsk, found: _InForce | None) -> int:
     """What was spent of a period before it had a window: the table's figure, if it is about this period."""
-    if found is None or (found.limit is None and asked.ends_at_s is not None):
-        return 0  # the table knows the spender and not the budget, so its figure is of all time
+    if found is None or (found.limit is None and asked.ends_at_s is not None and found.reset_at_s is None):
+        return 0  # the table knows the spender and no period, so its figure is of all time
     same = asked.ends_at_s is None or found.reset_at_s is None or int(found.reset_at_s) == int(asked.ends_at_s)
     return found.spent if same else 0
