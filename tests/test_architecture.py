@@ -154,9 +154,10 @@ PASSED_ON = {
     ("bursar.store.migrate", "sql"),
     ("bursar.store.database", "query"),
     ("bursar.store.audit", "statement"),
+    ("bursar.store.adopt", "statement"),
 }
 """Statements that come from elsewhere: from a file, from callers of `read_row`, who are looked at as well, from a list
-of names."""
+of names, or from a migration."""
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

@@ -28,8 +28,8 @@ _IN_TABLES = frozenset(
         ScopeKind.TAG,
     }
 )
-"""Scopes of which tables know limits, or what was spent; the others' are configured, or in a key's JSON, and come with the
-asker. So does the gateway's, of which LiteLLM's tables only know what was spent."""
+"""Scopes of which tables know limits, or what was spent; the others' are configured, or in a key's JSON, and come with
+the asker. So does the gateway's, of which LiteLLM's tables only know what was spent."""
 
 
 class _InForce(msgspec.Struct, frozen=True):

@@ -1,5 +1,5 @@
-"""LiteLLM's tables as our migrations make them: what has to be in a LiteLLM database that we are to work in, and what of
-our migrations is not for one."""
+"""LiteLLM's tables as our migrations make them: what has to be in a LiteLLM database that we are to work in, and what
+of our migrations is not for one."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping

@@ -1,6 +1,7 @@
 """Migrations: numbered plain SQL, each applied once, in order, under a lock, in a transaction of its own.
 
-A database that was taken over from a LiteLLM proxy (`store/adopt.py`) gets them as `litellm_schema.beside_litellm` has it.
+A database that was taken over from a LiteLLM proxy (`store/adopt.py`) gets what
+`litellm_schema.beside_litellm` makes of them.
 """
 
 import hashlib
@@ -102,7 +103,7 @@ async def migrate(
 
 
 async def apply_migration(connection: Any, migration: Migration, *, adopted: bool) -> None:  # noqa: ANN401  # asyncpg
-    """Apply one, within the caller's transaction and lock. `adopted`: LiteLLM's own tables are there, to be left alone."""
+    """Apply one, within the caller's transaction and lock. `adopted`: LiteLLM's tables are there, to be left alone."""
     await connection.execute(_SQL["leave_our_schema"])
     sql = migration.sql
     if adopted:
