@@ -44,8 +44,8 @@ class Replay(msgspec.Struct, frozen=True):
     """In the database to their end, and put by."""
 
 
-def adopt_books(books: Books, progress: Progress, *, apply: bool, helpers: bool) -> Adoption:
-    """Look at a LiteLLM proxy's database, and take it over if `apply`; `helpers`: with functions for published queries.
+def adopt_books(books: Books, progress: Progress, *, apply: bool, again: bool, helpers: bool) -> Adoption:
+    """Look at a LiteLLM proxy's database, and take it over if `apply`; `again` and `helpers` as in `store.adopt.adopt`.
 
     Raises StoreError: it cannot be, with the reason and the cure.
     """
@@ -53,8 +53,9 @@ def adopt_books(books: Books, progress: Progress, *, apply: bool, helpers: bool)
     async def run() -> Adoption:
         connection = await connect(books.options)
         try:
-            inspection = await inspect(connection) if await adopted_at(connection) is None else None
-            changed = apply and await adopt(connection, progress, helpers=helpers)
+            look = await adopted_at(connection) is None or again
+            inspection = await inspect(connection) if look else None
+            changed = apply and await adopt(connection, progress, again=again, helpers=helpers)
             return Adoption(inspection=inspection, at=await adopted_at(connection), changed=changed)
         finally:
             await connection.close()

@@ -261,8 +261,11 @@ def db_migrate(data_dir: Path | None) -> None:
     is_flag=True,
     help="Also make round(double precision, integer), which published queries need, in LiteLLM's schema.",
 )
+@click.option(
+    "--again", is_flag=True, help="It was taken over before, and LiteLLM has served on it since: take that over."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def db_adopt(*, apply: bool, helpers: bool, as_json: bool) -> None:
+def db_adopt(*, apply: bool, helpers: bool, again: bool, as_json: bool) -> None:
     """Take over the database of a LiteLLM proxy.
 
     Keys, users, teams, budgets and spend are used where they are; budgets go on from LiteLLM's counters. Made are the
@@ -293,7 +296,7 @@ def db_adopt(*, apply: bool, helpers: bool, as_json: bool) -> None:
             def progress(done: int, steps: int, name: str) -> None:
                 bar.update(1000 * done // steps - bar.pos, name)
 
-            adoption = adopt_books(books, progress, apply=apply, helpers=helpers)
+            adoption = adopt_books(books, progress, apply=apply, again=again, helpers=helpers)
     click.echo(adoption.as_json() if as_json else adoption.as_text())
 
 

@@ -145,3 +145,37 @@ SELECT (SELECT round(sum(total_spend)::numeric, 6) FROM "LiteLLM_VerificationTok
     (SELECT sum(spend) FROM "LiteLLM_SpendLogs") AS logged, (SELECT count(*) FROM "LiteLLM_SpendLogs") AS rows,
     (SELECT sum(api_requests) FROM "LiteLLM_DailyUserSpend") AS requests
 """
+
+
+_LITELLM_SERVES = """
+UPDATE "LiteLLM_VerificationToken" SET spend = spend + 1, total_spend = total_spend + 1
+WHERE key_alias IN ('own', 'ever');
+UPDATE "LiteLLM_DailyUserSpend" SET spend = spend + 2 WHERE id = (
+    SELECT min(id) FROM "LiteLLM_DailyUserSpend" WHERE user_id = '' AND date = to_char(now(), 'YYYY-MM-DD')
+);
+"""
+
+
+async def test_switched_back_and_forth(oracle: RunningOracle, adopted_url: str, tmp_path: Path) -> None:
+    """LiteLLM serves for a while on books that are ours as well: what it spends is taken over by adopting again."""
+    config = config_text(oracle.base_url, models=DOLLAR)
+    connection = await asyncpg.connect(adopted_url)
+    async with running_gateway(config, database_url=adopted_url, directory=tmp_path) as gateway:
+        for key in ("own", "shared"):
+            assert (await gateway.chat("dollar", key=KEYS[key], max_tokens=100)).status == 200
+    await connection.execute(_LITELLM_SERVES)
+    before = await fingerprint(connection)
+    database = Database(DatabaseOptions({"dsn": adopted_url}))
+    assert {d.check for d in (await audit(database)).differences} == {"keys", "days of users"}
+    for _ in range(2):
+        assert await adopt(connection, lambda _done, _steps, _name: None, again=True)
+        await check_closes(adopted_url)
+    await database.close()
+    assert await fingerprint(connection) == before
+    assert await connection.fetchval("SELECT count(*) FROM bursar.adoptions") == 3
+    await connection.close()
+    async with running_gateway(config, database_url=adopted_url, directory=tmp_path) as gateway:
+        assert await spend(gateway, "own") == [422] * 4  # 7.5 of old, 1 of ours, 1 of LiteLLM's
+        assert await spend(gateway, "shared") == [200, 422, 422, 422]
+        assert await spend(gateway, "ever") == [200, 422, 422, 422]
+    await check_closes(adopted_url)

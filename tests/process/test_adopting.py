@@ -49,6 +49,8 @@ async def test_a_switch(place: Path, litellm_url: str, oracle: Oracle, make_gate
     assert again.code == 0
     assert again.out.startswith("It was adopted at ")
     assert again.out.endswith(" UTC. Nothing was changed.\n")
+    assert "can be again" in adopt("--again", url=litellm_url).out
+    assert adopt("--again", "--apply", url=litellm_url).out.endswith("Adopted: `bursar serve` works on it.\n")
     assert await fingerprint(connection) == before
 
     gateway.start()

@@ -13,15 +13,17 @@ from typing import Any
 import asyncpg
 
 from bursar.domain.errors import InvalidRequest, StoreError
+from bursar.domain.limits import Scope, ScopeKind
 from bursar.domain.periods import checked_duration
 from bursar.store.adopt_report import BudgetLine, BudgetsOfKind, Inspection, KeyCounts, TableRows
+from bursar.store.budgets import in_force, spent_before
 from bursar.store.database import describe
 from bursar.store.limits import nano_of
 from bursar.store.litellm_schema import litellm_tables, sql_helpers
-from bursar.store.migrate import Migration, apply_migration, is_adopted, known_migrations
+from bursar.store.migrate import Migration, apply_migration, is_adopted, known_migrations, pending_migrations
 from bursar.store.named_sql import load_named_sql
 
-_SQL = {**load_named_sql("migrations"), **load_named_sql("adopt")}
+_SQL = {**load_named_sql("migrations"), **load_named_sql("adopt"), **load_named_sql("totals")}
 _COUNTS = load_named_sql("adopt_counts")
 _SHOWN = 20
 """Budgets of a kind, and oddities of a kind, that are listed."""
@@ -114,22 +116,27 @@ async def inspect(connection: Any) -> Inspection:  # noqa: ANN401  # asyncpg
         )
 
 
-async def adopt(connection: Any, progress: Progress, *, helpers: bool = False) -> bool:  # noqa: ANN401  # asyncpg
-    """Take it over; whether anything was changed. On one that was taken over before, nothing is.
+async def adopt(
+    connection: Any,  # noqa: ANN401  # asyncpg
+    progress: Progress,
+    *,
+    again: bool = False,
+    helpers: bool = False,
+) -> bool:
+    """Take it over; whether anything was changed. On one that was taken over before, nothing is, unless `again`.
 
+    `again`: LiteLLM has served on it since, and what it counted is to count here as well.
     `helpers`: also make the functions that published queries need, in LiteLLM's schema.
     Raises StoreError: it cannot be, and nothing was changed.
     """
     try:
         async with connection.transaction():
             await connection.execute(_SQL["lock"])
-            changed = False
-            if await adopted_at(connection) is None:
-                await _adopt(connection, progress)
-                changed = True
-            if helpers:
-                changed = await _make_helpers(connection) or changed
-            return changed
+            first = await adopted_at(connection) is None
+            if first or again:
+                await _adopt(connection, progress, first=first)
+            made = helpers and await _make_helpers(connection)
+            return first or again or made
     except asyncpg.LockNotAvailableError as error:
         raise StoreError(
             "somebody else works on this database's tables: another adoption, or a program with a lock on one of them. "
@@ -139,27 +146,46 @@ async def adopt(connection: Any, progress: Progress, *, helpers: bool = False) -
         raise StoreError(f"the database does not allow it: {describe(error)}. Nothing was changed.") from error
 
 
-async def _adopt(connection: Any, progress: Progress) -> None:  # noqa: ANN401  # asyncpg
+async def _adopt(connection: Any, progress: Progress, *, first: bool) -> None:  # noqa: ANN401  # asyncpg
     await connection.execute(_SQL["be_beside_litellm"])
     await _tables(connection)
-    has_migrations = (await connection.fetchrow(_SQL["place"]))["has_migrations"]
-    last = await _litellm_migration(connection, has=has_migrations)
-    known = known_migrations()
-    steps = len(known) + len(_OPENINGS)
-    for done, migration in enumerate(known):
+    place = await connection.fetchrow(_SQL["place"])
+    last = await _litellm_migration(connection, has=place["has_migrations"])
+    missing = await _pending(connection, first=first)
+    steps = len(missing) + len(_OPENINGS)
+    for done, migration in enumerate(missing):
         progress(done, steps, migration.name.replace("_", " "))
         await apply_migration(connection, migration, adopted=True)
+    if not first:
+        await _count_again(connection)
+    await connection.execute(load_named_sql("audit")["fold"])
     await connection.execute(_SQL["adopt"], last)
-    for done, (name, statement) in enumerate(_OPENINGS, len(known)):
+    for done, (name, opening) in enumerate(_OPENINGS, len(missing)):
         progress(done, steps, name)
-        await _open(connection, statement)
+        statement = _SQL[opening]
+        await connection.execute(statement)
     await connection.execute(_SQL["analyze"])
     progress(steps, steps, "")
 
 
-async def _open(connection: Any, name: str) -> None:  # noqa: ANN401  # asyncpg
-    statement = _SQL[name]
-    await connection.execute(statement)
+async def _pending(connection: Any, *, first: bool) -> list[Migration]:  # noqa: ANN401  # asyncpg
+    known = known_migrations()
+    return known if first else await pending_migrations(connection, known)
+
+
+async def _count_again(connection: Any) -> None:  # noqa: ANN401  # asyncpg
+    """Forget what LiteLLM had counted at an earlier adoption, and take what it spent since out of running budgets."""
+    await connection.execute(_SQL["lock_totals"])  # nobody may book anything between two looks
+    await connection.execute(_SQL["close_openings"])
+    windows = await connection.fetch(_SQL["running_windows"])
+    scopes = [Scope(ScopeKind(row["scope_kind"]), row["scope_id"]) for row in windows]
+    found = await in_force(connection, scopes)
+    spent = {
+        row["window_id"]: spent_before(found.get(scope), row["ends_at_s"]) - row["spent_nano_usd"]
+        for row, scope in zip(windows, scopes, strict=True)
+    }
+    more = {window: amount for window, amount in spent.items() if amount > 0}
+    await connection.execute(_SQL["raise_windows"], list(more), list(more.values()))
 
 
 async def _make_helpers(connection: Any) -> bool:  # noqa: ANN401  # asyncpg

@@ -178,8 +178,13 @@ class Adoption(msgspec.Struct, frozen=True, kw_only=True):
     def _outcome(self) -> str:
         if self.at is None:
             return "It can be adopted. Nothing was changed: `bursar db adopt --apply` does it."
-        if self.inspection is not None:
+        if self.inspection is not None and self.changed:
             return "Adopted: `bursar serve` works on it."
+        if self.inspection is not None:
+            return (
+                f"It was adopted at {self.at:%Y-%m-%d %H:%M:%S} UTC, and can be again. Nothing was changed: "
+                "`bursar db adopt --again --apply` does it."
+            )
         made = "The SQL helpers were made." if self.changed else "Nothing was changed."
         return f"It was adopted at {self.at:%Y-%m-%d %H:%M:%S} UTC. {made}"
 

@@ -256,37 +256,91 @@ SELECT at FROM bursar.adoptions ORDER BY id DESC LIMIT 1
 -- name: adopt
 INSERT INTO bursar.adoptions (litellm_migration) VALUES ($1)
 
+-- name: close_openings
+-- Those of an earlier adoption: the new ones count all of it.
+DELETE FROM bursar.openings
+
+-- name: running_windows
+-- Of whom LiteLLM counts what we count: not of the whole gateway, nor of a key's single models.
+SELECT window_id, scope_kind, scope_id, spent_nano_usd,
+    CASE WHEN ends_at = 'infinity' THEN NULL ELSE extract(epoch FROM ends_at)::double precision END AS ends_at_s
+FROM bursar.windows
+WHERE ends_at > now() AND scope_kind IN ('key', 'user', 'team', 'team_member', 'organization', 'end_user', 'tag')
+ORDER BY window_id FOR UPDATE
+
+-- name: raise_windows
+-- $1: windows, $2: what LiteLLM has spent of each since it was opened. Spent is spent, limit or not.
+UPDATE bursar.windows AS w
+SET opening_nano_usd = opening_nano_usd + r.amount, leased_nano_usd = leased_nano_usd + r.amount,
+    spent_nano_usd = spent_nano_usd + r.amount
+FROM unnest($1::uuid[], $2::bigint[]) AS r (window_id, amount)
+WHERE w.window_id = r.window_id
+
 -- name: open_keys
+-- What LiteLLM counted: what its tables say, less what we booked there ourselves (audit_calls; none at a first adoption).
 INSERT INTO bursar.openings (kind, id, date, spend)
 SELECT 'key', token, '', sum(total_spend)
 FROM (
     SELECT token, total_spend FROM "LiteLLM_VerificationToken"
     UNION ALL
     SELECT token, total_spend FROM "LiteLLM_DeletedVerificationToken"
+    UNION ALL
+    SELECT api_key, -cost / 1e9::double precision FROM audit_calls
 ) AS k
-GROUP BY token HAVING sum(total_spend) <> 0
+GROUP BY token HAVING abs(sum(total_spend)) > 1e-9
 
 -- name: open_users
 INSERT INTO bursar.openings (kind, id, date, spend)
-SELECT 'user', coalesce(user_id, ''), date, sum(spend) FROM "LiteLLM_DailyUserSpend" GROUP BY 2, 3 HAVING sum(spend) <> 0
+SELECT 'user', id, date, sum(spend)
+FROM (
+    SELECT coalesce(user_id, '') AS id, date, spend FROM "LiteLLM_DailyUserSpend"
+    UNION ALL
+    SELECT coalesce("user", ''), date, -cost / 1e9::double precision FROM audit_calls
+) AS d
+GROUP BY id, date HAVING abs(sum(spend)) > 1e-9
 
 -- name: open_teams
 INSERT INTO bursar.openings (kind, id, date, spend)
-SELECT 'team', coalesce(team_id, ''), date, sum(spend) FROM "LiteLLM_DailyTeamSpend" GROUP BY 2, 3 HAVING sum(spend) <> 0
+SELECT 'team', id, date, sum(spend)
+FROM (
+    SELECT coalesce(team_id, '') AS id, date, spend FROM "LiteLLM_DailyTeamSpend"
+    UNION ALL
+    SELECT coalesce(team_id, ''), date, -cost / 1e9::double precision FROM audit_calls
+) AS d
+GROUP BY id, date HAVING abs(sum(spend)) > 1e-9
 
 -- name: open_organizations
 INSERT INTO bursar.openings (kind, id, date, spend)
-SELECT 'organization', coalesce(organization_id, ''), date, sum(spend) FROM "LiteLLM_DailyOrganizationSpend"
-GROUP BY 2, 3 HAVING sum(spend) <> 0
+SELECT 'organization', id, date, sum(spend)
+FROM (
+    SELECT coalesce(organization_id, '') AS id, date, spend FROM "LiteLLM_DailyOrganizationSpend"
+    UNION ALL
+    SELECT organization_id, date, -cost / 1e9::double precision FROM audit_calls WHERE organization_id IS NOT NULL
+) AS d
+GROUP BY id, date HAVING abs(sum(spend)) > 1e-9
 
 -- name: open_end_users
 INSERT INTO bursar.openings (kind, id, date, spend)
-SELECT 'end_user', coalesce(end_user_id, ''), date, sum(spend) FROM "LiteLLM_DailyEndUserSpend"
-GROUP BY 2, 3 HAVING sum(spend) <> 0
+SELECT 'end_user', id, date, sum(spend)
+FROM (
+    SELECT coalesce(end_user_id, '') AS id, date, spend FROM "LiteLLM_DailyEndUserSpend"
+    UNION ALL
+    SELECT end_user, date, -cost / 1e9::double precision FROM audit_calls WHERE end_user IS NOT NULL
+) AS d
+GROUP BY id, date HAVING abs(sum(spend)) > 1e-9
 
 -- name: open_tags
 INSERT INTO bursar.openings (kind, id, date, spend)
-SELECT 'tag', coalesce(tag, ''), date, sum(spend) FROM "LiteLLM_DailyTagSpend" GROUP BY 2, 3 HAVING sum(spend) <> 0
+SELECT 'tag', id, date, sum(spend)
+FROM (
+    SELECT coalesce(tag, '') AS id, date, spend FROM "LiteLLM_DailyTagSpend"
+    UNION ALL
+    SELECT tag, date, -cost / 1e9::double precision
+    FROM audit_calls
+    CROSS JOIN LATERAL (SELECT DISTINCT tag FROM json_array_elements_text(request_tags) AS tag) AS t
+    WHERE request_tags IS NOT NULL
+) AS d
+GROUP BY id, date HAVING abs(sum(spend)) > 1e-9
 
 -- name: analyze
 ANALYZE bursar.openings
