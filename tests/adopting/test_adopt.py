@@ -279,15 +279,27 @@ async def test_a_sum_that_is_no_number_is_refused(connection: Any) -> None:
     assert "1 rows of LiteLLM_TeamTable have a spend that is no number" in await refusal(connection)
 
 
-async def test_a_table_that_somebody_locks_is_waited_for_and_then_left(connection: Any, litellm_url: str) -> None:
+async def test_a_table_that_somebody_locks_is_waited_for(connection: Any, litellm_url: str) -> None:
     other = await asyncpg.connect(litellm_url)
     await other.execute('BEGIN; LOCK TABLE "LiteLLM_DailyTagSpend" IN ACCESS EXCLUSIVE MODE')
-    await connection.execute("SET lock_timeout = '100ms'")
     adoption = asyncio.create_task(adopt(connection, quiet))
     await asyncio.sleep(0.5)
     assert not adoption.done()
     await other.close()
     assert await adoption
+
+
+async def test_a_connection_that_breaks_is_told(connection: Any, litellm_url: str) -> None:
+    other = await asyncpg.connect(litellm_url)
+
+    def cut(done: int, _steps: int, _name: str) -> None:
+        if done == 10:
+            connection.terminate()
+
+    with pytest.raises(StoreError, match="Nothing was changed"):
+        await adopt(connection, cut)
+    assert await adopt(other, quiet)
+    await other.close()
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ at any point, it has not happened.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,7 @@ from bursar.store.adopt_report import BudgetLine, BudgetsOfKind, Inspection, Key
 from bursar.store.budgets import in_force, spent_before
 from bursar.store.database import describe
 from bursar.store.limits import nano_of
-from bursar.store.litellm_schema import litellm_tables, sql_helpers
+from bursar.store.litellm_schema import Table, litellm_tables, sql_helpers
 from bursar.store.migrate import Migration, apply_migration, is_adopted, known_migrations, pending_migrations
 from bursar.store.named_sql import load_named_sql
 
@@ -86,6 +87,11 @@ async def inspect(connection: Any) -> Inspection:  # noqa: ANN401  # asyncpg
 
     Raises StoreError: it cannot be taken over, with the reason and the cure.
     """
+    with _explained():
+        return await _inspect(connection)
+
+
+async def _inspect(connection: Any) -> Inspection:  # noqa: ANN401  # asyncpg
     async with connection.transaction():
         await connection.execute(_SQL["read_only"])
         found, unknown = await _tables(connection)
@@ -129,7 +135,7 @@ async def adopt(
     `helpers`: also make the functions that published queries need, in LiteLLM's schema.
     Raises StoreError: it cannot be, and nothing was changed.
     """
-    try:
+    with _explained():
         async with connection.transaction():
             await connection.execute(_SQL["lock"])
             first = await adopted_at(connection) is None
@@ -137,6 +143,13 @@ async def adopt(
                 await _adopt(connection, progress, first=first)
             made = helpers and await _make_helpers(connection)
             return first or again or made
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What the database refuses, in words of ours: all of it was rolled back."""
+    try:
+        yield
     except asyncpg.LockNotAvailableError as error:
         raise StoreError(
             "somebody else works on this database's tables: another adoption, or a program with a lock on one of them. "
@@ -144,6 +157,8 @@ async def adopt(
         ) from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise StoreError(f"the database does not allow it: {describe(error)}. Nothing was changed.") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise StoreError(f"the database failed: {describe(error)}. Nothing was changed.") from error
 
 
 async def _adopt(connection: Any, progress: Progress, *, first: bool) -> None:  # noqa: ANN401  # asyncpg
@@ -158,6 +173,7 @@ async def _adopt(connection: Any, progress: Progress, *, first: bool) -> None:  
         await apply_migration(connection, migration, adopted=True)
     if not first:
         await _count_again(connection)
+    await connection.execute(load_named_sql("audit")["plan"])
     await connection.execute(load_named_sql("audit")["fold"])
     await connection.execute(_SQL["adopt"], last)
     for done, (name, opening) in enumerate(_OPENINGS, len(missing)):
@@ -197,9 +213,8 @@ async def _make_helpers(connection: Any) -> bool:  # noqa: ANN401  # asyncpg
     return True
 
 
-def _expected() -> Mapping[str, Any]:
-    migrations: list[Migration] = known_migrations()
-    return litellm_tables(migration.sql for migration in migrations)
+def _expected() -> Mapping[str, Table]:
+    return litellm_tables(migration.sql for migration in known_migrations())
 
 
 async def _tables(connection: Any) -> tuple[dict[str, int], dict[str, list[str]]]:  # noqa: ANN401  # asyncpg
