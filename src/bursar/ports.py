@@ -131,6 +131,8 @@ class UpstreamRequest(msgspec.Struct, kw_only=True):
     """Path and query as they stand in the request line, already encoded."""
     headers: RawHeaders
     """Without host, content-length and connection, which the transport adds."""
+    lines: FieldLines = b""
+    """`headers` as they stand in a message, where that is known already."""
     body: bytes
     timeouts: Timeouts
     sent: bool = False
@@ -580,6 +582,9 @@ class ChatUpstream(Protocol):
 
     def conceal(self, text: str) -> str:
         """`text` without this deployment's credentials: providers quote them in their complaints."""
+
+    def conceal_lines(self, lines: FieldLines) -> FieldLines:
+        """The same of header fields."""
 
     def canned(self, chat: ChatRequest) -> UpstreamResponse | None:
         """An answer from the configuration, in place of the provider's; None nearly always."""
