@@ -187,8 +187,7 @@ def _gates(report: Report) -> list[str]:
     return [
         "Gates",
         *(line_of(gate) for gate in report.gates),
-        f"And without a gate: CPU per call, 64 connections without a pause: {saturated:.2f} × nginx (aim: "
-        f"{CALL_RATIO_MAX:.0f})",
+        f"  CPU per call, 64 connections without a pause: {saturated:.2f} × nginx (an aim: {CALL_RATIO_MAX:.0f})",
     ]
 
 
