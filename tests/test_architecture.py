@@ -19,6 +19,7 @@ COMPOSITION = {
     "bursar.worker",
     "bursar.book_keeping",
     "bursar.model_setup",
+    "bursar.management_setup",
     "bursar.cli",
     "bursar.__main__",
 }

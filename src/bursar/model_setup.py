@@ -100,7 +100,7 @@ class ModelBuilder:
         except ConfigError:
             return None
         quote = self._book.find(resolved.provider.name, resolved.upstream_model, at=datetime.fromtimestamp(unix_s, UTC))
-        return quote and quote.price
+        return None if quote is None else quote.price
 
     def deployment(self, config: DeploymentConfig) -> Deployment:
         """One deployment. Raises ConfigError."""

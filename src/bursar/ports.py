@@ -9,11 +9,12 @@ from typing import Protocol
 
 import msgspec
 
+from bursar.domain.audit import Actor
 from bursar.domain.holds import HoldPlan
 from bursar.domain.ids import CallId, JournalId, KeyHash
 from bursar.domain.limits import Budget, Limits, Scope
 from bursar.domain.money import NanoUsd
-from bursar.domain.principals import Principal
+from bursar.domain.principals import Memberships, Principal
 from bursar.domain.rate_limits import Hold, LimitKind, Need, Plan
 from bursar.domain.rate_shares import Answer as RateAnswer
 from bursar.domain.rate_shares import Statement
@@ -81,6 +82,13 @@ class Handler(Protocol):
 
     async def __call__(self, request: Request, reply: Reply, /) -> None:
         """Answer `request` through `reply`, completely."""
+
+
+class RoutedHandler(Handler, Protocol):
+    """A handler whose paths cannot all be listed."""
+
+    def answers(self, request: Request) -> bool:
+        """Whether the request's path is one of its."""
 
 
 class FailureKind(StrEnum):
@@ -478,7 +486,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
 class KeyAdministration(Protocol):
     """What the management API does with stored keys: PostgreSQL (`store.keys`)."""
 
-    async def insert(self, key: NewKey) -> KeyRow | None:
+    async def insert(self, key: NewKey, *, actor: Actor) -> KeyRow | None:
         """Store a new key; None when its alias is taken. Raises StoreUnavailable; StoreRefused: it cannot be stored,
         with a message for whoever asked."""
 
@@ -486,7 +494,7 @@ class KeyAdministration(Protocol):
         """The key's row. Raises StoreUnavailable."""
 
     async def delete(
-        self, *, tokens: Sequence[KeyHash], aliases: Sequence[str], by: str | None, by_key: str
+        self, *, tokens: Sequence[KeyHash], aliases: Sequence[str], actor: Actor
     ) -> list[tuple[KeyHash, str | None]]:
         """Move keys to the table of deleted ones; hash and alias of each. Raises StoreUnavailable."""
 
@@ -584,6 +592,51 @@ class SpendReset(Protocol):
 
     async def reset(self, actor: Actor) -> None:
         """All keys and teams have spent nothing in their current periods. Raises StoreUnavailable."""
+
+
+AuditRow = dict[str, object]
+"""A row of `LiteLLM_AuditLog` by column name."""
+
+
+class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which changes, in which order; None: any."""
+
+    changed_by: str | None = None
+    changed_by_api_key: str | None = None
+    action: str | None = None
+    table_name: str | None = None
+    object_id: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+    """Not included."""
+    sort_by: str = "updated_at"
+    """A column; among equals, time decides."""
+    downwards: bool = True
+
+
+class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the changes."""
+
+    total: int
+    """Of all that fit."""
+    rows: list[AuditRow]
+
+
+class AuditLog(Protocol):
+    """What was changed by whom: PostgreSQL (`store.audit_log`)."""
+
+    async def find(self, entry_id: str) -> AuditRow | None:
+        """One entry. Raises StoreUnavailable."""
+
+    async def page(self, wanted: AuditFilter, *, limit: int, offset: int) -> AuditPage:
+        """Entries. Raises StoreUnavailable, StoreRefused."""
+
+
+class MembershipLookup(Protocol):
+    """Where users belong: PostgreSQL (`store.memberships`)."""
+
+    async def find(self, user_id: str) -> Memberships:
+        """The memberships of a user. Raises StoreUnavailable."""
 
 
 class Authenticator(Protocol):

@@ -12,8 +12,8 @@ INSERT INTO "LiteLLM_SpendLogs" (
     request_duration_ms, litellm_call_id
 )
 SELECT 'chatcmpl-' || n, 'acompletion', lpad((n % {KEYS})::text, 64, 'a'), (n % 1000 + 1) * 1e-6, 300, 200, 100,
-    at, at + interval '1 second', at, 'openai/gpt-' || n / 7 % 5, 'deployment-' || n / 7 % 5, 'gpt-' || n / 7 % 5, 'openai',
-    'https://api.openai.com/v1', 'user-' || n % {USERS},
+    at, at + interval '1 second', at, 'openai/gpt-' || n / 7 % 5, 'deployment-' || n / 7 % 5, 'gpt-' || n / 7 % 5,
+    'openai', 'https://api.openai.com/v1', 'user-' || n % {USERS},
     CASE WHEN n % 50 = 0 THEN jsonb_build_object('status', 'failure', 'error_information',
         jsonb_build_object('error_code', '500', 'error_message', 'It failed, number ' || n))
     ELSE jsonb_build_object('user_api_key_alias', 'key ' || n % {KEYS}, 'agent', 'clerk') END,

@@ -1,12 +1,12 @@
 """Bodies and queries of the management API."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import pytest
 
 from bursar.domain.errors import InvalidRequest, Unprocessable
-from bursar.management.body import decode_body, query_value, unprocessable
+from bursar.management.body import LIST_MAX, decode_body, decode_query, unprocessable
 from bursar.wire.http import Request
 
 
@@ -63,21 +63,91 @@ def test_what_is_no_json(body: bytes) -> None:
     assert caught.value.param == "request_body"
 
 
+class Query(msgspec.Struct):
+    """A query."""
+
+    key: str | None = None
+    page: Annotated[int, msgspec.Meta(ge=1)] = 1
+    full: bool = False
+    ids: list[str] | None = None
+    order: Literal["asc", "desc"] = "asc"
+
+
 @pytest.mark.parametrize(
-    ("query", "value"),
+    ("query", "expected"),
     [
-        ("", None),
-        ("other=1", None),
-        ("key=", ""),
-        ("key=a", "a"),
-        ("key=a%20b+c", "a b c"),
-        ("key=a&key=b", "b"),
-        ("key=%ff", "\ufffd"),
-        ("&&key=a&=", "a"),
+        ("", Query()),
+        ("other=1", Query()),
+        ("key=", Query(key="")),
+        ("key=a%20b+c", Query(key="a b c")),
+        ("key=a&key=b", Query(key="b")),
+        ("key=%ff", Query(key="\ufffd")),
+        ("&&key=a&=", Query(key="a")),
+        ("page=7&full=true&order=desc", Query(page=7, full=True, order="desc")),
+        ("full=False", Query(full=False)),
+        ("ids=a,b&ids=c%2Fd", Query(ids=["a", "b", "c/d"])),
+        ("ids=", Query(ids=[])),
     ],
 )
-def test_queries(query: str, value: str | None) -> None:
-    assert query_value(request(query=query), "key") == value
+def test_queries(query: str, expected: Query) -> None:
+    assert decode_query(request(query=query), Query) == expected
+
+
+@pytest.mark.parametrize("query", ["page=0", "page=x", "page=", "page=1.5", "full=maybe", "order=up", "page=9%00"])
+def test_queries_that_do_not_fit(query: str) -> None:
+    with pytest.raises(Unprocessable) as caught:
+        decode_query(request(query=query), Query)
+    [detail] = caught.value.details
+    assert detail.keys() == {"type", "loc", "msg", "input"}
+    assert detail["loc"] == ["query", query.partition("=")[0]]
+
+
+class Named(msgspec.Struct):
+    """A body with a field that has to be there."""
+
+    name: str
+    kind: Literal["a", "b"] = "a"
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(Unprocessable) as caught:
+        decode_body(request(b"{}"), Named)
+    assert caught.value.details == [
+        {"type": "missing", "loc": ["body", "name"], "msg": "Field required", "input": None}
+    ]
+
+
+def test_errors_do_not_repeat_what_was_sent() -> None:
+    with pytest.raises(Unprocessable) as caught:
+        decode_body(request(b'{"name":"n","kind":"a-secret"}'), Named)
+    assert "a-secret" not in str(caught.value.details)
+
+
+class Lists(msgspec.Struct):
+    """Lists at two depths."""
+
+    names: list[str] = []
+    anything: dict[str, object] = {}
+
+
+@pytest.mark.parametrize(("field", "loc"), [("names", ["names"]), ("anything", ["anything", "..."])])
+def test_lists_have_an_end(field: str, loc: list[str]) -> None:
+    def body(size: int) -> bytes:
+        names = ["n"] * size
+        return msgspec.json.encode({field: names if field == "names" else {"deep": names}})
+
+    decode_body(request(body(LIST_MAX)), Lists)
+    with pytest.raises(Unprocessable, match="at most 10000 items, not 10001") as caught:
+        decode_body(request(body(LIST_MAX + 1)), Lists)
+    assert caught.value.details[0]["loc"] == ["body", *loc]
+
+
+def test_forms() -> None:
+    form = request(b"name=n+m&kind=b")
+    form.fields[b"content-type"] = b"application/x-www-form-urlencoded; charset=utf-8"
+    assert decode_body(form, Named, form=True) == Named("n m", "b")
+    with pytest.raises(InvalidRequest):
+        decode_body(form, Named)
 
 
 def test_an_error_of_ones_own() -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bursar.access.keys import LitellmKeyForms
+from bursar.domain.audit import Actor
 from bursar.domain.errors import StoreRefused
 from bursar.domain.principals import Role
 from bursar.ports import NewKey
@@ -13,6 +14,7 @@ from bursar.store.database import Database
 from bursar.store.keys import PostgresKeys
 
 FORMS = LitellmKeyForms()
+ME = Actor(user_id="me", api_key="k")
 
 
 def new_key(plain: str, **changes: object) -> NewKey:
@@ -33,7 +35,8 @@ async def test_a_key_is_found_with_all_that_calls_need(database: Database) -> No
     row = await keys.insert(
         new_key(
             "sk-plain", key_alias="ci", team_id="t1", user_id="u", models=("m",), expires=expires, metadata=metadata
-        )
+        ),
+        actor=ME,
     )
     assert row is not None
     assert row["expires"] == expires
@@ -65,18 +68,18 @@ async def test_an_existing_litellm_key_works_unchanged(database: Database) -> No
 
 async def test_aliases_are_unique_and_keys_too(database: Database) -> None:
     keys = PostgresKeys(database)
-    assert await keys.insert(new_key("sk-one", key_alias="a")) is not None
-    assert await keys.insert(new_key("sk-two", key_alias="a")) is None
+    assert await keys.insert(new_key("sk-one", key_alias="a"), actor=ME) is not None
+    assert await keys.insert(new_key("sk-two", key_alias="a"), actor=ME) is None
     with pytest.raises(StoreRefused):
-        await keys.insert(new_key("sk-one"))
+        await keys.insert(new_key("sk-one"), actor=ME)
 
 
 async def test_deleting_moves_the_row(database: Database) -> None:
     keys = PostgresKeys(database)
-    await keys.insert(new_key("sk-one", key_alias="a", max_budget=1.5))
-    await keys.insert(new_key("sk-two", key_alias="b"))
-    await keys.insert(new_key("sk-three"))
-    gone = await keys.delete(tokens=[FORMS.hash("sk-one"), FORMS.hash("sk-nobody")], aliases=["b"], by="me", by_key="k")
+    await keys.insert(new_key("sk-one", key_alias="a", max_budget=1.5), actor=ME)
+    await keys.insert(new_key("sk-two", key_alias="b"), actor=ME)
+    await keys.insert(new_key("sk-three"), actor=ME)
+    gone = await keys.delete(tokens=[FORMS.hash("sk-one"), FORMS.hash("sk-nobody")], aliases=["b"], actor=ME)
     assert sorted(gone) == sorted([(FORMS.hash("sk-one"), "a"), (FORMS.hash("sk-two"), "b")])
     assert await keys.find(FORMS.hash("sk-one")) is None
     assert await keys.info(FORMS.hash("sk-three")) is not None

@@ -55,6 +55,12 @@ class StoreRefused(StoreError):
     code = "store_refused"
 
 
+class StoreConflict(StoreError):
+    """The row has changed since the caller looked at it; the message is fit for them."""
+
+    code = "store_conflict"
+
+
 class JournalTaken(BursarError):
     """Another poster has carried this journal on: whoever sees this must stop posting it."""
 
@@ -119,6 +125,18 @@ class MethodNotAllowed(Refusal):
     """The path exists, with other methods."""
 
     code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allow: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.allow = allow
+        """With which."""
+
+
+class Conflict(Refusal):
+    """What the request is based on has changed in the meantime, or what it would make exists already."""
+
+    code = "conflict"
+    kind = "bad_request_error"
 
 
 class Unprocessable(Refusal):

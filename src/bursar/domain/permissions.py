@@ -13,6 +13,17 @@ LLM_ROUTES = frozenset({"llm_api_routes", "openai_routes"})
 INFO_ROUTES = frozenset({"info_routes"})
 MANAGEMENT_ROUTES = frozenset({"management_routes"})
 
+SPEND_ROUTES = frozenset({"spend_tracking_routes"})
+GLOBAL_SPEND_ROUTES = frozenset({"global_spend_tracking_routes"})
+
+
+def route_groups(path: str, *, reading: bool) -> frozenset[str]:
+    """The groups of a management route. Looking is in two: a key for reading may, and one for managing may too."""
+    groups = MANAGEMENT_ROUTES | INFO_ROUTES if reading else MANAGEMENT_ROUTES
+    if path.startswith("/spend/") or path.endswith("/daily/activity"):
+        groups |= SPEND_ROUTES
+    return groups | GLOBAL_SPEND_ROUTES if path.startswith("/global/") else groups
+
 
 @lru_cache(maxsize=4096)
 def _pattern(wildcard: str) -> re.Pattern[str]:

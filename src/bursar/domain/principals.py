@@ -16,10 +16,40 @@ DEFAULT_USER_ID = "default_user_id"
 
 
 class Role(StrEnum):
-    """What a caller is, by LiteLLM's names."""
+    """What a caller is, by LiteLLM's names. All but the last four stand in the table of users."""
 
     PROXY_ADMIN = "proxy_admin"
+    PROXY_ADMIN_VIEWER = "proxy_admin_viewer"
     INTERNAL_USER = "internal_user"
+    INTERNAL_USER_VIEWER = "internal_user_viewer"
+    TEAM = "team"
+    """Calls models, and nothing else."""
+    CUSTOMER = "customer"
+    """The same."""
+    ORG_ADMIN = "org_admin"
+    """A user, within an organization; see `Memberships`."""
+    TEAM_ADMIN = "team_admin"
+    """A user, within a team."""
+    KEY = "key"
+    """A virtual key that belongs to no user."""
+    NOBODY = "nobody"
+    """Whoever calls what is open to all."""
+
+
+_OF_MEMBERS = frozenset({Role.ORG_ADMIN, Role.TEAM_ADMIN})
+_OF_USERS = frozenset(Role) - _OF_MEMBERS - {Role.KEY, Role.NOBODY}
+
+
+def role_of(user_id: str | None, user_role: str | None) -> Role:
+    """The role of a key whose owner is `user_id` with the role `user_role`, as the tables have it.
+
+    A role nobody knows gives no more than a key without an owner has; an owner without one is a user like most.
+    """
+    if user_id is None:
+        return Role.KEY
+    if user_role is None or user_role in _OF_MEMBERS:  # which mean something within a team or an organization alone
+        return Role.INTERNAL_USER
+    return Role(user_role) if user_role in _OF_USERS else Role.KEY
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,3 +84,26 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Of the key, its owner, its team, the owner within the team, and the organization: those that have any."""
     model_limits: dict[str, Limits] = {}
     """Of the key's use of single models, by public name."""
+
+
+class Memberships(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a user belongs, and what follows from it."""
+
+    teams: frozenset[str] = frozenset()
+    """Those he is a member of, as whatever."""
+    administered_teams: frozenset[str] = frozenset()
+    """Those among them in which he is an admin."""
+    organizations: frozenset[str] = frozenset()
+    administered_organizations: frozenset[str] = frozenset()
+    teams_of_organizations: frozenset[str] = frozenset()
+    """All teams of the organizations he administers."""
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """What he is beside what the table of users says."""
+        found = set()
+        if self.administered_teams:
+            found.add(Role.TEAM_ADMIN)
+        if self.administered_organizations:
+            found.add(Role.ORG_ADMIN)
+        return frozenset(found)

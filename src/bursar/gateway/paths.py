@@ -7,7 +7,7 @@ from bursar.domain.errors import MethodNotAllowed, NotBuilt, NotFound, Refusal
 from bursar.gateway.chat import ChatCompletions
 from bursar.gateway.health import Health
 from bursar.gateway.model_list import ModelList
-from bursar.ports import Handler, Reply
+from bursar.ports import Handler, Reply, RoutedHandler
 from bursar.wire.http import FieldLines, Request
 from bursar.wire.refusals import refusal_answer
 
@@ -47,13 +47,20 @@ class Paths:
     """Implements `ports.Handler`: the front of everything a worker serves."""
 
     def __init__(
-        self, *, chat: ChatCompletions, models: ModelList, health: Health, others: Mapping[str, Handler]
+        self,
+        *,
+        chat: ChatCompletions,
+        models: ModelList,
+        health: Health,
+        others: Mapping[str, Handler],
+        management: RoutedHandler,
     ) -> None:
-        """`others`: exact paths of other rooms."""
+        """`others`: exact paths of other rooms; `management`: has paths with parameters."""
         self._chat = chat
         self._models = models
         self._health = health
         self._others = others
+        self._management = management
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer `request` by its path."""
@@ -83,6 +90,8 @@ class Paths:
             await self._models(request, reply, model=found["model"])
         elif path in _HEALTH:
             await self._health(request, reply)
+        elif self._management.answers(request):
+            await self._management(request, reply)
         elif path == "/":
             reply.send(200, b"content-type: text/plain; charset=utf-8\r\n", _WELCOME)
         elif _NOT_BUILT.fullmatch(path) is not None:

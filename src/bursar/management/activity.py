@@ -1,7 +1,7 @@
 """`/user/daily/activity` and its like for teams, tags …: spend, tokens and calls of each day, by model, key …"""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -15,7 +15,7 @@ from bursar.ports import ActivityStore, KeyForms, ReportNames
 
 _TAG = "Spend reports"
 OTHERS = "others"
-"""Keys and users beyond the fifty that spent most, where everything is shown at once."""
+"""Keys and users beyond the twenty that spent most, where everything is shown at once."""
 _UNKNOWN = "unknown"
 _NOBODY = "Unassigned"
 _ROWS_AT_A_TIME = 500
@@ -202,13 +202,15 @@ class ActivityEndpoints:
         return await _shown(rows, names, teams, page=query.page, pages=pages, more=query.page < pages)
 
 
-def _route(path: str, of: str, endpoint: Callable[..., object], query: type, *, aliases: tuple[str, ...] = ()) -> Route:
+def _route(
+    path: str, of: str, endpoint: Callable[..., Awaitable[object]], query: type, *, aliases: tuple[str, ...] = ()
+) -> Route:
     return Route(
         method="GET",
         path=path,
         tag=_TAG,
         summary=f"Daily activity of {of}",
-        endpoint=endpoint,  # type: ignore[arg-type]  # Route's own type, spelt once
+        endpoint=endpoint,
         query=query,
         errors=(400,),
         aliases=aliases,

@@ -1,55 +1,117 @@
-"""The management API as one handler: a table of routes, each answered with JSON."""
+"""The management API as one handler: finds the route, asks who calls and whether he may, decodes, answers."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Iterable
+from typing import Never, cast
 
 import msgspec
 
-from bursar.domain.errors import MethodNotAllowed, Refusal, StoreUnavailable, Unavailable
-from bursar.domain.permissions import INFO_ROUTES, MANAGEMENT_ROUTES, check_route
-from bursar.domain.principals import Principal
-from bursar.management.keys import KeyEndpoints
-from bursar.ports import Authenticator, Reply
-from bursar.wire.http import JSON, Request
+from bursar.domain.authority import Permission, Reach, Standing, may_any, needs_memberships, standing
+from bursar.domain.errors import (
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Refusal,
+    StoreConflict,
+    StoreRefused,
+    StoreUnavailable,
+    Unavailable,
+)
+from bursar.domain.permissions import check_route, route_groups
+from bursar.domain.principals import Memberships, Principal, Role
+from bursar.management.body import decode_body, decode_query
+from bursar.management.route import Asked, Found, Plain, Room, Route, RouteTable
+from bursar.ports import Authenticator, MembershipLookup, Reply
+from bursar.wire.http import JSON, Request, field_lines
 from bursar.wire.refusals import refusal_answer
 
-_ROUTE_GROUPS = {"GET": MANAGEMENT_ROUTES | INFO_ROUTES, "POST": MANAGEMENT_ROUTES}
-"""Looking is a route of two groups: a key for reading may, and one for managing may too."""
-
-Endpoint = Callable[[Request, Principal], Awaitable[object]]
+_NOT_ADMIN = (
+    "Only proxy admin can be used to generate, delete, update info for new keys/users/teams. "
+    "Route={route}. Your role={role}. Your user_id={user_id}"
+)
+_VIEWER = "user not allowed to access this route, role= {role}. Trying to access: {route}"
+_NOBODY = Standing(caller=Principal(role=Role.NOBODY, api_key=""), reach=Reach.NONE)
 
 
 class ManagementApi:
-    """Implements `ports.Handler` for the paths of `paths`."""
+    """Implements `ports.RoutedHandler`."""
 
-    def __init__(self, authenticator: Authenticator, keys: KeyEndpoints) -> None:
+    def __init__(self, authenticator: Authenticator, memberships: MembershipLookup, rooms: Iterable[Room]) -> None:
+        """Raises ValueError: see `RouteTable`."""
         self._authenticator = authenticator
-        self._routes: Mapping[str, Mapping[str, Endpoint]] = {
-            "/key/generate": {"POST": keys.generate},
-            "/key/delete": {"POST": keys.delete},
-            "/key/info": {"GET": keys.info},
-        }
+        self._memberships = memberships
+        self._table = RouteTable(rooms)
 
     @property
     def paths(self) -> frozenset[str]:
-        """The paths this handler answers."""
-        return frozenset(self._routes)
+        """The paths without parameters that this handler answers."""
+        return self._table.paths
+
+    def answers(self, request: Request) -> bool:
+        """See `ports.RoutedHandler.answers`."""
+        return self._table.find(request) is not None
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer `request`."""
         try:
-            reply.send(200, JSON, msgspec.json.encode(await self._answer(request)))
+            answer = await self._answer(request)
         except StoreUnavailable:
-            reply.send(
-                *refusal_answer(Unavailable("The database does not answer. Try again.", kind="no_db_connection"))
-            )
+            answer = refusal_answer(Unavailable("The database does not answer. Try again.", kind="no_db_connection"))
+        except StoreConflict as error:
+            answer = refusal_answer(Conflict(str(error), param="updated_at"))
+        except StoreRefused as error:
+            answer = refusal_answer(InvalidRequest(str(error)))
         except Refusal as refusal:
-            reply.send(*refusal_answer(refusal))
+            answer = refusal_answer(refusal)
+        reply.send(*answer)
 
-    async def _answer(self, request: Request) -> object:
-        endpoints = self._routes[request.path]
-        endpoint = endpoints.get(request.method)
-        if endpoint is None:
-            raise MethodNotAllowed(f"Method Not Allowed: {request.path} takes {', '.join(endpoints)}.")
+    async def _answer(self, request: Request) -> tuple[int, bytes, bytes]:
+        found = self._table.find(request)
+        if found is None:
+            raise NotFound(f"There is nothing at {request.path}.")
+        route, row = _method(request, found)
+        stands = _NOBODY if row.public else await self._standing(request, row)
+        asked = Asked(
+            request,
+            stands,
+            found.path,
+            None if route.body is None else decode_body(request, route.body, form=route.form),
+            None if route.query is None else decode_query(request, route.query),
+        )
+        answer = await route.endpoint(cast("Asked[Never, Never]", asked))
+        if isinstance(answer, Plain):
+            return answer.status, field_lines(answer.headers), answer.body
+        return 200, JSON, msgspec.json.encode(answer)
+
+    async def _standing(self, request: Request, row: Permission) -> Standing:
+        """How the caller stands on this route. Raises Refusal: unknown, or not allowed."""
         caller = await self._authenticator.authenticate(request)
-        check_route(caller, request.path, _ROUTE_GROUPS[request.method])
-        return await endpoint(request, caller)
+        check_route(caller, _unambiguous(request), route_groups(row.path, reading=row.reading))
+        if not may_any(row, caller):
+            raise _forbidden(request, caller)
+        known = needs_memberships(caller)
+        memberships = await self._memberships.find(str(caller.user_id)) if known else Memberships()
+        stands = standing(row, caller, memberships)
+        if stands.reach is Reach.NONE:
+            raise _forbidden(request, caller)
+        return stands
+
+
+def _method(request: Request, found: Found) -> tuple[Route, Permission]:
+    """HEAD is GET, whose body the server leaves out."""
+    method = "GET" if request.method == "HEAD" else request.method
+    if (chosen := found.methods.get(method)) is None:
+        allow = tuple(sorted(found.methods))
+        raise MethodNotAllowed(f"Method Not Allowed: {request.path} takes {', '.join(allow)}.", allow=allow)
+    return chosen
+
+
+def _forbidden(request: Request, caller: Principal) -> Forbidden:
+    words = _VIEWER if caller.role is Role.PROXY_ADMIN_VIEWER else _NOT_ADMIN
+    return Forbidden(words.format(route=request.path, role=caller.role.value, user_id=caller.user_id))
+
+
+def _unambiguous(request: Request) -> str:
+    """The path as lists of allowed routes name it; a slash inside a segment is none between two."""
+    return "/" + "/".join(segment.replace("/", "%2F") for segment in request.segments())

@@ -1,4 +1,7 @@
-"""Request bodies and queries of the management API: typed, with errors in the form its clients parse."""
+"""Request bodies and queries of the management API: typed, with errors in the form its clients parse.
+
+Errors do not repeat what was sent: it may be a secret that stands in the wrong place.
+"""
 
 import re
 from typing import TypeVar
@@ -9,34 +12,103 @@ import msgspec
 from bursar.domain.errors import InvalidRequest, Unprocessable
 from bursar.wire.http import Request
 
+LIST_MAX = 10_000
+"""Elements of any list in a body or a query."""
+
 T = TypeVar("T")
 _AT = re.compile(r"^(?P<text>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
+_FORM = b"application/x-www-form-urlencoded"
 
 
-def decode_body(request: Request, kind: type[T]) -> T:
-    """The body as `kind`; an empty one counts as `{}`.
+def decode_body(request: Request, kind: type[T], *, form: bool = False) -> T:
+    """The body as `kind`; an empty one counts as `{}`. `form`: it may come as a form as well.
 
     Raises InvalidRequest: not JSON; Unprocessable: JSON whose fields do not fit.
     """
+    if form and (request.header(b"content-type") or b"").lower().startswith(_FORM):
+        return _decode_pairs(request.body.decode("utf-8", "replace"), kind, "body")
     try:
-        return msgspec.json.decode(request.body or b"{}", type=kind)
+        body = msgspec.json.decode(request.body or b"{}", type=kind)
     except msgspec.ValidationError as error:
-        match = _AT.match(str(error))
-        assert match is not None, "the pattern fits any text"
-        raise unprocessable(match["text"], ["body", *_location(match["path"] or "")]) from error
+        raise _field_error(error, "body") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"Invalid JSON payload: {error}", param="request_body") from error
+    _check_lists(body, "body")
+    return body
 
 
-def query_value(request: Request, name: str) -> str | None:
-    """The query parameter `name`, or None."""
-    return dict(parse_qsl(request.query, keep_blank_values=True)).get(name)
+def decode_query(request: Request, kind: type[T]) -> T:
+    """The query as `kind`. Of a parameter that comes twice the last counts; a list takes all, and parts at commas.
+
+    Raises Unprocessable.
+    """
+    return _decode_pairs(request.query, kind, "query")
 
 
-def unprocessable(message: str, location: list[str | int]) -> Unprocessable:
+def unprocessable(message: str, location: list[str | int], *, error_type: str = "value_error") -> Unprocessable:
     """A field error as FastAPI words it, which is what scripts written for LiteLLM look into."""
-    return Unprocessable(message, details=[{"type": "value_error", "loc": location, "msg": message, "input": None}])
+    return Unprocessable(message, details=[{"type": error_type, "loc": location, "msg": message, "input": None}])
+
+
+def _decode_pairs(text: str, kind: type[T], source: str) -> T:
+    """`text`, as queries and forms are written, as `kind`."""
+    lists = _list_fields(kind)
+    given: dict[str, object] = {}
+    several: dict[str, list[str]] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        if name in lists:
+            several.setdefault(name, []).extend(part for part in value.split(",") if part)
+        else:
+            given[name] = value
+    try:
+        decoded = msgspec.convert(given | several, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _field_error(error, source) from error
+    _check_lists(decoded, source)
+    return decoded
+
+
+def _list_fields(kind: type) -> frozenset[str]:
+    """The fields of a Struct that take a list."""
+    info = msgspec.inspect.type_info(kind)
+    assert isinstance(info, msgspec.inspect.StructType), "queries and forms are Structs"
+    return frozenset(field.encode_name for field in info.fields if _takes_list(field.type))
+
+
+def _takes_list(kind: msgspec.inspect.Type) -> bool:
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return any(_takes_list(member) for member in kind.types)
+    return isinstance(kind, msgspec.inspect.ListType | msgspec.inspect.VarTupleType)
+
+
+def _field_error(error: msgspec.ValidationError, source: str) -> Unprocessable:
+    match = _AT.match(str(error))
+    assert match is not None, "the pattern fits any text"
+    location = [source, *_location(match["path"] or "")]
+    message = match["text"]
+    if (missing := _MISSING.fullmatch(message)) is not None:
+        return unprocessable("Field required", [*location, missing[1]], error_type="missing")
+    if message.startswith("Invalid enum value"):
+        message = "Input is not one of the values that are allowed here"
+    return unprocessable(message, location)
+
+
+def _check_lists(decoded: object, source: str) -> None:
+    """Raises Unprocessable: a list longer than anybody needs, at whatever depth."""
+    left: list[tuple[object, tuple[str | int, ...]]] = [(decoded, (source,))]
+    while left:
+        value, at = left.pop()
+        if isinstance(value, list | tuple):
+            if len(value) > LIST_MAX:
+                message = f"List should have at most {LIST_MAX} items, not {len(value)}"
+                raise unprocessable(message, list(at), error_type="too_long")
+            left.extend((item, (*at, index)) for index, item in enumerate(value))
+        elif isinstance(value, dict):
+            left.extend((item, (*at, "...")) for item in value.values())
+        elif isinstance(value, msgspec.Struct):
+            left.extend((getattr(value, name), (*at, name)) for name in value.__struct_fields__)
 
 
 def _location(path: str) -> list[str | int]:

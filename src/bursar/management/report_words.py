@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 
 from bursar.domain.authority import Reach, Standing
-from bursar.domain.errors import InvalidRequest, StoreBusy, StoreRefused, StoreTooSlow, Unavailable
+from bursar.domain.errors import InvalidRequest, StoreBusy, StoreTooSlow, Unavailable
 from bursar.domain.reports import EVERYTHING, Days, Sight
 from bursar.ports import KeyForms, ReportNames
 
@@ -87,12 +87,10 @@ async def sight_of(standing: Standing, names: ReportNames) -> Sight:
 async def report() -> AsyncIterator[None]:
     """Around the making of a report: what can go wrong with it, as its reader may be told.
 
-    Raises InvalidRequest: a value that no row can have; Unavailable: others are being made, or it takes too long.
+    Raises Unavailable: others are being made, or it takes too long.
     """
     try:
         yield
-    except StoreRefused as error:
-        raise InvalidRequest(str(error)) from error
     except StoreBusy as error:
         raise Unavailable(
             f"This report has to wait: {error}. Try again in a moment.", kind="report_busy", retry_after_s=_BUSY_RETRY_S

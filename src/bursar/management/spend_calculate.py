@@ -16,7 +16,7 @@ class CompletionResponse(msgspec.Struct, kw_only=True):
     """What is looked at of an answer."""
 
     model: str | None = None
-    usage: msgspec.Raw | None = None
+    usage: object = None
 
 
 class CalculateSpend(msgspec.Struct, kw_only=True):
@@ -62,9 +62,8 @@ class SpendCalculateEndpoints:
             model = body.model or body.completion_response.model
             if not model:
                 raise InvalidRequest("completion_response: `model` is missing.", param="completion_response")
-            return CalculatedSpend(
-                usd_float(self._quotes.of_usage(model, bytes(body.completion_response.usage or b"")))
-            )
+            usage = msgspec.json.encode(body.completion_response.usage)
+            return CalculatedSpend(usd_float(self._quotes.of_usage(model, usage)))
         if not body.model:
             raise InvalidRequest(_NEITHER, param="model")
         if not body.messages:

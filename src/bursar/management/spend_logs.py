@@ -15,6 +15,8 @@ from bursar.ports import KeyForms, ReportNames, SpendLogStore
 
 PAGED_MAX = 10_000
 """Rows that can be reached by page numbers, and that are counted."""
+_LISTED_MAX = 5000
+"""Rows of one list without pages."""
 _TAG = "Spend reports"
 _JSON = b"application/json"
 
@@ -155,7 +157,7 @@ class SpendLogEndpoints:
             user_id=query.user_id or None,
             request_id=query.request_id or None,
         )
-        page = await self._page(asked, wanted, LogOrder(limit=PAGED_MAX))
+        page = await self._page(asked, wanted, LogOrder(limit=_LISTED_MAX))
         cut = page.below is not None
         headers = [(b"content-type", _JSON)] + ([(b"x-litellm-spend-logs-truncated", b"true")] if cut else [])
         return Plain(200, headers, page.rows)

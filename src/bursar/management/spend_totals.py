@@ -1,7 +1,7 @@
 """`/global/*`, `/spend/keys`, `/spend/users`, `/spend/tags`: what was spent in all, by day, key, model, team …"""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
@@ -20,10 +20,6 @@ _LAST = 30
 _END_USERS = 100
 
 Limit = Annotated[int, Meta(ge=1, le=10_000)]
-
-
-class NoQuery(msgspec.Struct):
-    """Nothing is asked."""
 
 
 class KeyQuery(msgspec.Struct, kw_only=True):
@@ -107,11 +103,11 @@ class SpendTotalEndpoints:
             _get("/spend/keys", "Keys, by what they spent in their current period", self.keys, ManyQuery),
             _get("/spend/users", "Users, by what they spent in their current period", self.users, ManyQuery),
             _get("/spend/tags", "What was spent under each tag", self.tags, TagsQuery),
-            _get("/global/spend", "What was spent in the last 30 days, and the budget", self.spend, NoQuery),
+            _get("/global/spend", "What was spent in the last 30 days, and the budget", self.spend),
             _get("/global/spend/logs", "What was spent on each of the last 30 days", self.by_day, KeyQuery),
             _get("/global/spend/keys", "The keys that spent most in the last 30 days", self.by_key, LimitQuery),
             _get("/global/spend/models", "The models most was spent on", self.by_model, LimitQuery),
-            _get("/global/spend/teams", "What each team spent on each of the last 30 days", self.by_team, NoQuery),
+            _get("/global/spend/teams", "What each team spent on each of the last 30 days", self.by_team),
             Route(
                 method="POST",
                 path="/global/spend/end_users",
@@ -122,7 +118,7 @@ class SpendTotalEndpoints:
                 errors=(400,),
             ),
             _get("/global/spend/tags", "What was spent under each tag", self.by_tag, TagsQuery),
-            _get("/global/spend/all_tag_names", "All tags of calls in the last year", self.tag_names, NoQuery),
+            _get("/global/spend/all_tag_names", "All tags of calls in the last year", self.tag_names),
             _get("/global/spend/provider", "What was spent with each provider", self.by_provider, DaysQuery),
             _get("/global/spend/report", "By day and team or customer, or by key", self.report, ReportQuery),
             _get("/global/activity", "Calls and tokens of each day", self.activity, DaysQuery),
@@ -163,7 +159,7 @@ class SpendTotalEndpoints:
             for row in await self._tags(asked.query)
         ]
 
-    async def spend(self, _asked: Asked[None, NoQuery]) -> object:
+    async def spend(self, _asked: Asked[None, None]) -> object:
         """GET /global/spend"""
         async with report():
             return {"spend": await self._totals.total(last_days(_LAST)), "max_budget": self._max_budget}
@@ -190,7 +186,7 @@ class SpendTotalEndpoints:
         async with report():
             return await self._totals.by_model(last_days(_LAST), limit=asked.query.limit)
 
-    async def by_team(self, _asked: Asked[None, NoQuery]) -> object:
+    async def by_team(self, _asked: Asked[None, None]) -> object:
         """GET /global/spend/teams"""
         async with report():
             rows = await self._totals.by_team(last_days(_LAST))
@@ -225,7 +221,7 @@ class SpendTotalEndpoints:
             ]
         }
 
-    async def tag_names(self, _asked: Asked[None, NoQuery]) -> object:
+    async def tag_names(self, _asked: Asked[None, None]) -> object:
         """GET /global/spend/all_tag_names"""
         async with report():
             rows = await self._totals.by_tag(last_days(366))
@@ -282,13 +278,13 @@ class SpendTotalEndpoints:
             return await self._totals.by_tag(_span(query.start_date, query.end_date), tags=query.tags or None)
 
 
-def _get(path: str, summary: str, endpoint: object, query: type) -> Route:
+def _get(path: str, summary: str, endpoint: Callable[..., Awaitable[object]], query: type | None = None) -> Route:
     return Route(
         method="GET",
         path=path,
         tag=_TAG,
         summary=summary,
-        endpoint=endpoint,  # type: ignore[arg-type]  # Route's own type, spelt once
+        endpoint=endpoint,
         query=query,
         errors=(400,),
     )

@@ -225,7 +225,7 @@ class HttpConnection(asyncio.Protocol):
         if self._phase is not Phase.BODY:
             return
         try:
-            path, query = _split_target(self._url)
+            path, query, raw_path = _split_target(self._url)
         except ValueError as error:
             self.refuse(400, str(error), code="bad_request")
             return
@@ -238,6 +238,7 @@ class HttpConnection(asyncio.Protocol):
             body=b"".join(self._body),
             client_host=self._peer,
             received_s=self._received_s,
+            raw_path=raw_path,
         )
         exchange = Exchange(self, request, self._parser.should_keep_alive(), self._old_client)
         self._phase = Phase.IDLE
@@ -432,8 +433,9 @@ def _reason(error: httptools.HttpParserError) -> str:
     return str(error.__cause__ or error) or "unreadable"
 
 
-def _split_target(url: bytes) -> tuple[str, str]:
-    """Path and query of a request target. The path is decoded once; what could be read in two ways is refused.
+def _split_target(url: bytes) -> tuple[str, str, bytes]:
+    """Path and query of a request target, and the path before it was decoded if it was encoded, else nothing. The path
+    is decoded once; what could be read in two ways is refused.
 
     Raises ValueError with a message for the client.
     """
@@ -443,8 +445,9 @@ def _split_target(url: bytes) -> tuple[str, str]:
             raise ValueError("The request target must be a path.")
         url = parsed.path + (b"?" + parsed.query if parsed.query else b"")
     raw_path, _, query = url.partition(b"?")
+    encoded = b"%" in raw_path
     try:
-        path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode("utf-8")
+        path = (unquote_to_bytes(raw_path) if encoded else raw_path).decode("utf-8")
         query_text = query.decode("ascii")
     except UnicodeDecodeError:
         raise ValueError("The request target is not valid UTF-8.") from None
@@ -452,4 +455,4 @@ def _split_target(url: bytes) -> tuple[str, str]:
         raise ValueError("The request path holds characters or segments that are not allowed.")
     if len(path) > 1 and path.endswith("/"):
         path = path[:-1]
-    return path, query_text
+    return path, query_text, raw_path.removesuffix(b"/") if encoded else b""

@@ -7,7 +7,7 @@ from bursar.store.named_sql import load_named_sql
 from bursar.store.reports import ReportReader
 
 _SQL = load_named_sql("activity")
-_APART = 50
+_APART = 20
 """Keys, and users or teams, that are shown one by one where everything is shown at once."""
 
 
@@ -47,6 +47,15 @@ def _arguments(asked: ActivityFilter) -> tuple[object, ...]:
 
 
 def _row(row: Any) -> ActivityRow:  # noqa: ANN401  # asyncpg
+    amounts = Amounts(*(row[name] for name in Amounts._fields))
     return ActivityRow(
-        *(row[name] for name in ActivityRow._fields[:-1]), amounts=Amounts(*(row[name] for name in Amounts._fields))
+        date=row["date"],
+        entity=row["entity"],
+        api_key=row["api_key"],
+        model=row["model"],
+        model_group=row["model_group"],
+        provider=row["provider"],
+        endpoint=row["endpoint"],
+        mcp_server=row["mcp_server"],
+        amounts=amounts,
     )

@@ -7,12 +7,14 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.errors import StoreRefused
 from bursar.domain.ids import KeyHash
 from bursar.domain.limits import Limits, Scope, ScopeKind, member_scope
 from bursar.domain.money import NANO_PER_USD, NanoUsd
-from bursar.domain.principals import Principal, Role
+from bursar.domain.principals import Principal, role_of
 from bursar.ports import KeyRow, NewKey
+from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.limits import limits_of, model_limits
 from bursar.store.named_sql import load_named_sql
@@ -44,20 +46,20 @@ class PostgresKeys:
         row = await self._database.read_row(_SQL["find"], key)
         return None if row is None else _principal(row)
 
-    async def insert(self, key: NewKey) -> KeyRow | None:
+    async def insert(self, key: NewKey, *, actor: Actor) -> KeyRow | None:
         """Store a new key; None when its alias is taken.
 
         Raises StoreUnavailable; StoreRefused: the key exists, its team or organization does not, or a value cannot be
         stored. The message is fit for whoever asked.
         """
         try:
-            return await self._insert(key)
+            return await self._insert(key, actor)
         except asyncpg.ForeignKeyViolationError as error:
             raise StoreRefused(f"The organization {key.organization_id!r} does not exist.") from error
         except asyncpg.DataError as error:
             raise StoreRefused(f"A value cannot be stored: {error}.") from error
 
-    async def _insert(self, key: NewKey) -> KeyRow | None:
+    async def _insert(self, key: NewKey, actor: Actor) -> KeyRow | None:
         async with self._database.transaction() as connection:
             if key.team_id is not None and not await connection.fetchval(_SQL["team_exists"], key.team_id):
                 raise StoreRefused(f"The team {key.team_id!r} does not exist.")
@@ -91,8 +93,10 @@ class PostgresKeys:
             )
             if row is None:
                 raise StoreRefused("This key exists already.")
-            await connection.execute(_SQL["tell"], key.token)
-        return _row(row)
+            made = _row(row)
+            await record(connection, _change(Action.CREATED, made, actor))
+            await connection.execute(_SQL["tell"], [key.token])
+        return made
 
     async def info(self, token: KeyHash) -> KeyRow | None:
         """The key's row by LiteLLM's column names. Raises StoreUnavailable."""
@@ -101,12 +105,27 @@ class PostgresKeys:
         return None if row is None else _row(row)
 
     async def delete(
-        self, *, tokens: Sequence[KeyHash], aliases: Sequence[str], by: str | None, by_key: str
+        self, *, tokens: Sequence[KeyHash], aliases: Sequence[str], actor: Actor
     ) -> list[tuple[KeyHash, str | None]]:
         """Move keys to the table of deleted ones; hash and alias of each. Raises StoreUnavailable."""
         async with self._database.transaction() as connection:
-            rows = await connection.fetch(_SQL["delete"], list(tokens), list(aliases), by, by_key)
-        return [(KeyHash(row["token"]), row["key_alias"]) for row in rows]
+            found = await connection.fetch(_SQL["delete"], list(tokens), list(aliases), actor.name, actor.api_key)
+            rows = [_row(row) for row in found]
+            await record(connection, *(_change(Action.DELETED, row, actor) for row in rows))
+            await connection.execute(_SQL["tell"], [row["token"] for row in rows])
+        return [(KeyHash(row["token"]), row["key_alias"]) for row in found]
+
+
+def _change(action: Action, row: KeyRow, actor: Actor) -> Change:
+    gone = action is Action.DELETED
+    return Change(
+        action=action,
+        table_name="LiteLLM_VerificationToken",
+        object_id=str(row["token"]),
+        actor=actor,
+        before=row if gone else None,
+        after=None if gone else row,
+    )
 
 
 def _json(value: Mapping[str, object]) -> str:
@@ -143,7 +162,7 @@ def _principal(row: asyncpg.Record) -> Principal:
             logs_metadata |= found
     expires = row["expires"]
     return Principal(
-        role=Role.PROXY_ADMIN if row["user_role"] == Role.PROXY_ADMIN else Role.INTERNAL_USER,
+        role=role_of(row["user_id"], row["user_role"]),
         api_key=KeyHash(row["token"]),
         key_name=row["key_name"],
         key_alias=row["key_alias"],

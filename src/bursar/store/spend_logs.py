@@ -13,6 +13,8 @@ _LOOKED_THROUGH = 100_000
 """Rows that are looked at, the newest first, for what no index finds."""
 _MANY_KEYS = 1000
 """With more keys than this, going by time is no slower."""
+_OF_A_KEY, _OF_KEYS = 200, 20_000
+"""Rows that are looked at of each key, at least, and of few keys together."""
 _FIRST_DAY, _LAST_DAY = "0000-01-01", "9999-12-31"
 
 _SQL = {**load_named_sql("spend_logs"), **load_named_sql("reports")}
@@ -32,9 +34,10 @@ class PostgresSpendLogs:
         async with self._reader.reading() as connection:
             keys = await _keys(connection, sight, asked)
             scan = COUNTED + 1 if asked.by_index else _LOOKED_THROUGH
+            since = await _since(connection, keys, asked, order)
             row = await connection.fetchrow(
                 _SQL["page"],
-                asked.start,
+                since or asked.start,
                 asked.end,
                 keys,
                 sight.everything,
@@ -64,15 +67,20 @@ class PostgresSpendLogs:
                 order.offset,
                 order.texts,
             )
-        all_seen = row["seen"] < scan
-        shown_all = row["found"] <= order.offset + row["shown"]
-        last = row["last_seen"] if shown_all else row["last_shown"]
+        all_seen = row["seen"] < scan and since is None
+        below = None
+        if row["found"] > order.offset + row["shown"]:
+            below = LogPlace(*row["last_shown"])
+        elif row["seen"] == scan:
+            below = LogPlace(*row["last_seen"])
+        elif since is not None:
+            below = LogPlace(since, "")
         return LogPage(
             rows=row["rows"],
             count=row["shown"],
             found=min(row["found"], COUNTED),
             exact=all_seen and row["found"] <= COUNTED,
-            below=None if last is None or (all_seen and shown_all) else LogPlace(last[0], last[1]),
+            below=below,
         )
 
     async def summary(
@@ -116,6 +124,21 @@ async def _keys(connection: Any, sight: Sight, asked: LogFilter) -> list[str] | 
     if not sight.everything and asked.user_id is None and asked.team_id is None:
         keys |= set(sight.api_keys)
     return sorted(keys) if len(keys) <= _MANY_KEYS else None
+
+
+async def _since(
+    connection: Any,  # noqa: ANN401  # asyncpg
+    keys: list[str] | None,
+    asked: LogFilter,
+    order: LogOrder,
+) -> datetime | None:
+    """From when on the rows of `keys` are looked at, lest they are sorted all; None: from `asked.start` on."""
+    if not keys:
+        return None
+    end = asked.end if order.below is None else min(asked.end or order.below.start, order.below.start)
+    each = max(_OF_A_KEY, _OF_KEYS // len(keys))
+    found = await connection.fetchval(_SQL["since"], keys, asked.start, end, each, COUNTED + 1)
+    return found if isinstance(found, datetime) else None
 
 
 def _whose(sight: Sight, asked: LogFilter) -> tuple[list[str] | None, list[str], list[str]]:

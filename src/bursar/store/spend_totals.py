@@ -12,6 +12,9 @@ from bursar.store.reports import ReportReader
 
 _SQL = load_named_sql("spend_totals")
 
+_CUSTOMERS = 100
+"""That a report shows of each day."""
+
 Rows = list[dict[str, object]]
 
 
@@ -89,9 +92,9 @@ class PostgresSpendTotals:
             return bytes(await connection.fetchval(_SQL["report_by_team"], *_span(days), team_id))
 
     async def report_by_customer(self, days: Days, *, customer_id: str | None) -> bytes:
-        """JSON: the same of end users."""
+        """JSON: the same of end users, of each day the hundred that spent most."""
         async with self._reader.reading() as connection:
-            return bytes(await connection.fetchval(_SQL["report_by_customer"], *_span(days), customer_id))
+            return bytes(await connection.fetchval(_SQL["report_by_customer"], *_span(days), customer_id, _CUSTOMERS))
 
     async def report_by_key(self, days: Days, *, api_keys: Sequence[str] | None, user_id: str | None) -> bytes:
         """JSON: keys, what they spent, on which models."""

@@ -1,6 +1,7 @@
 """HTTP messages as plain records, shared by the server, the gateway and the upstream transports."""
 
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -43,10 +44,18 @@ class Request(msgspec.Struct, kw_only=True):
     """Address of the peer; of the client itself where a trusted proxy says so."""
     received_s: float
     """`time.perf_counter()` at the request's first byte."""
+    raw_path: bytes = b""
+    """The path before it was decoded. Empty: it was never encoded."""
 
     def header(self, name: bytes) -> bytes | None:
         """The first field called `name` (lower case), or None."""
         return self.fields.get(name)
+
+    def segments(self) -> list[str]:
+        """The path's segments, each decoded by itself: a slash that was sent as `%2F` does not divide."""
+        if not self.raw_path:
+            return self.path.split("/")[1:]
+        return [unquote_to_bytes(segment).decode("utf-8", "replace") for segment in self.raw_path.split(b"/")[1:]]
 
 
 @dataclass(slots=True, frozen=True)

@@ -12,6 +12,7 @@ _STATUS: dict[type, int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.MethodNotAllowed: 405,
+    errors.Conflict: 409,
     errors.TooLarge: 413,
     errors.Unprocessable: 422,
     errors.RateLimited: 429,
@@ -38,6 +39,8 @@ def refusal_answer(refusal: errors.Refusal) -> tuple[int, FieldLines, bytes]:
         fields += b"retry-after: %d\r\n" % refusal.retry_after_s
     if isinstance(refusal, errors.RateLimited):
         fields += f"rate_limit_type: {refusal.limit_type}\r\nreset_at: {refusal.reset_at}\r\n".encode()
+    if isinstance(refusal, errors.MethodNotAllowed) and refusal.allow:
+        fields += f"allow: {', '.join(refusal.allow)}\r\n".encode()
     if isinstance(refusal, errors.Unprocessable):
         return status, fields, msgspec.json.encode({"detail": refusal.details})
     return status, fields, error_body(refusal.message, refusal.type, refusal.param, str(status))

@@ -91,7 +91,7 @@ kept AS (
     FROM gone
     RETURNING token
 )
-SELECT token, key_alias, pg_notify('bursar_keys', token) FROM gone
+SELECT * FROM gone
 
 -- name: tell
-SELECT pg_notify('bursar_keys', $1)
+SELECT pg_notify('bursar_keys', token) FROM unnest($1::text[]) AS token

@@ -13,13 +13,31 @@ SELECT DISTINCT api_key FROM (
     WHERE organization_id = ANY ($3::text[]) AND date BETWEEN $4 AND $5
 ) AS k
 
+-- name: since
+-- From when on the newest rows of keys are all at hand, if those are looked at of which the index tells. $1: keys, $2 and $3:
+-- starts, $4: rows looked at of each key, $5: rows wanted in all. Null: all rows are.
+WITH newest AS (
+    SELECT r.at, r.n
+    FROM unnest($1::text[]) AS key
+    CROSS JOIN LATERAL (
+        SELECT "startTime" AS at, row_number() OVER (ORDER BY "startTime" DESC) AS n
+        FROM "LiteLLM_SpendLogs"
+        WHERE api_key = key AND ($2::timestamp IS NULL OR "startTime" >= $2)
+            AND ($3::timestamp IS NULL OR "startTime" <= $3)
+        ORDER BY "startTime" DESC LIMIT $4
+    ) AS r
+)
+SELECT greatest(
+    (SELECT max(at) FROM newest WHERE n = $4), (SELECT at FROM newest ORDER BY at DESC OFFSET $5 LIMIT 1)
+)
+
 -- name: page
 -- $1 to $2: starts; $3: keys; $4 to $8: what the caller sees (everything, user, keys, teams, organizations); $9 to $13:
 -- user, team, end user, session, request; $14 and $15: below which row; $16: how many rows are looked at, newest first.
 -- $17 to $23 are looked for in those: status, model, model_id, least and greatest spend, error code, error message; $24: how
 -- many are counted. $25: order by, $26: -1 for descending, $27 and $28: limit and offset, $29: with texts.
 WITH seen AS MATERIALIZED (
-    SELECT request_id, "startTime", "endTime", spend, prompt_tokens, completion_tokens, total_tokens,
+    SELECT tableoid, ctid AS place_in_table, request_id, "startTime", "endTime", spend, prompt_tokens, completion_tokens, total_tokens,
         request_duration_ms, status, model, model_group, model_id,
         CASE WHEN $22::text IS NOT NULL THEN metadata #>> '{error_information,error_code}' END AS error_code,
         CASE WHEN $23::text IS NOT NULL THEN metadata #>> '{error_information,error_message}' END AS error_message
@@ -53,7 +71,7 @@ found AS MATERIALIZED (
     LIMIT $24
 ),
 placed AS (
-    SELECT request_id, "startTime", row_number() OVER (
+    SELECT tableoid, place_in_table, request_id, "startTime", row_number() OVER (
         ORDER BY $26::integer * CASE $25::text
             WHEN 'spend' THEN spend
             WHEN 'prompt_tokens' THEN prompt_tokens
@@ -76,7 +94,7 @@ SELECT
     convert_to((
         SELECT coalesce(json_agg(row_to_json(r) ORDER BY p.place), '[]')::text
         FROM page AS p
-        JOIN "LiteLLM_SpendLogs" AS l ON l.request_id = p.request_id AND l."startTime" = p."startTime"
+        JOIN "LiteLLM_SpendLogs" AS l ON l.tableoid = p.tableoid AND l.ctid = p.place_in_table
         CROSS JOIN LATERAL (
             SELECT l.request_id, l.call_type, l.api_key, l.spend, l.total_tokens, l.prompt_tokens, l.completion_tokens,
                 to_char(l."startTime", 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "startTime",

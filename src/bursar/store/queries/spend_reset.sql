@@ -15,6 +15,10 @@ SET forced_nano_usd = w.forced_nano_usd - w.spent_nano_usd, leased_nano_usd = w.
 FROM locked WHERE w.window_id = locked.window_id
 RETURNING w.window_id
 
+-- name: sums
+SELECT (SELECT coalesce(sum(spend), 0) FROM "LiteLLM_VerificationToken") AS "LiteLLM_VerificationToken",
+    (SELECT coalesce(sum(spend), 0) FROM "LiteLLM_TeamTable") AS "LiteLLM_TeamTable"
+
 -- name: keys
 UPDATE "LiteLLM_VerificationToken" AS k SET spend = 0
 FROM (SELECT token FROM "LiteLLM_VerificationToken" WHERE spend <> 0 ORDER BY token FOR UPDATE) AS locked

@@ -98,24 +98,38 @@ FROM (
 ) AS d
 
 -- name: report_by_customer
--- The same of end users. $3: a customer (null: all). JSON.
+-- The same of end users, of each day those that spent most. $3: a customer (null: all), $4: how many. JSON.
+WITH chosen AS MATERIALIZED (
+    SELECT date AS day, coalesce(end_user_id, '') AS name, coalesce(model, '') AS model, api_key, spend,
+        prompt_tokens + completion_tokens AS tokens
+    FROM "LiteLLM_DailyEndUserSpend"
+    WHERE date BETWEEN $1 AND $2 AND ($3::text IS NULL OR end_user_id = $3)
+),
+great AS (
+    SELECT day, name, spend
+    FROM (
+        SELECT day, name, sum(spend) AS spend,
+            row_number() OVER (PARTITION BY day ORDER BY sum(spend) DESC, name) AS place
+        FROM chosen GROUP BY day, name
+    ) AS c
+    WHERE place <= $4
+),
+parts AS (
+    SELECT day, name, json_agg(json_build_object(
+        'model', model, 'api_key', api_key, 'spend', spend, 'total_tokens', tokens) ORDER BY spend DESC) AS parts
+    FROM (
+        SELECT day, name, model, api_key, sum(spend) AS spend, sum(tokens)::bigint AS tokens
+        FROM chosen WHERE (day, name) IN (SELECT day, name FROM great)
+        GROUP BY day, name, model, api_key
+    ) AS m GROUP BY day, name
+)
 SELECT convert_to(coalesce(json_agg(json_build_object('group_by_day', day || 'T00:00:00+00:00', 'customers', customers)
     ORDER BY day), '[]')::text, 'UTF8')
 FROM (
     SELECT day, json_agg(json_build_object('customer', name, 'total_spend', spend, 'metadata', parts) ORDER BY spend DESC)
         AS customers
-    FROM (
-        SELECT day, name, sum(spend) AS spend, json_agg(json_build_object(
-            'model', model, 'api_key', api_key, 'spend', spend, 'total_tokens', tokens) ORDER BY spend DESC) AS parts
-        FROM (
-            SELECT date AS day, coalesce(end_user_id, '') AS name, coalesce(model, '') AS model, api_key,
-                sum(spend) AS spend, sum(prompt_tokens + completion_tokens)::bigint AS tokens
-            FROM "LiteLLM_DailyEndUserSpend"
-            WHERE date BETWEEN $1 AND $2
-                AND ($3::text IS NULL OR end_user_id = $3)
-            GROUP BY date, coalesce(end_user_id, ''), coalesce(model, ''), api_key
-        ) AS m GROUP BY day, name
-    ) AS t GROUP BY day
+    FROM great JOIN parts USING (day, name)
+    GROUP BY day
 ) AS d
 
 -- name: report_by_key

@@ -1,0 +1,171 @@
+"""The API's description (OpenAPI 3.1), made of the routes and the types that decode them."""
+
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+
+import msgspec
+
+from bursar.domain.authority import Permission, permission
+from bursar.management.route import Route
+
+Schema = dict[str, object]
+
+COMMON_ERRORS = (400, 405, 413, 422, 503)
+"""What every route may answer."""
+_WITH_KEY = (401, 403)
+
+_ERROR: Schema = {
+    "type": "object",
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": ["string", "null"]},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"], "description": "The status, as text."},
+            },
+            "required": ["message", "type", "param", "code"],
+        }
+    },
+    "required": ["error"],
+    "examples": [
+        {"error": {"message": "Key not found in database", "type": "not_found_error", "param": None, "code": "404"}}
+    ],
+}
+_FIELD_ERRORS: Schema = {
+    "type": "object",
+    "properties": {
+        "detail": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "type": {"type": "string"},
+                    "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
+                    "msg": {"type": "string"},
+                    "input": {},
+                },
+                "required": ["type", "loc", "msg", "input"],
+            },
+        }
+    },
+    "required": ["detail"],
+    "examples": [{"detail": [{"type": "missing", "loc": ["body", "team_id"], "msg": "Field required", "input": None}]}],
+}
+_REFERENCE = "#/components/schemas/{name}"
+_PARAMETER = re.compile(r"\{(\w+)\}")
+
+
+def describe(routes: Iterable[Route], *, version: str) -> Schema:
+    """The description of `routes`.
+
+    Raises ValueError: one is not in the table of permissions.
+    """
+    routes = list(routes)
+    types = {kind for route in routes for kind in (route.body, route.query, _type_of(route.answer)) if kind is not None}
+    ordered = sorted(types, key=lambda kind: kind.__qualname__)
+    schemas, components = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
+    by_type = dict(zip(ordered, schemas, strict=True))
+    paths: dict[str, dict[str, object]] = {}
+    for route in routes:
+        row = permission(route.method, route.path)
+        if row is None:
+            raise ValueError(f"{route.method} {route.path} is not in the table of permissions")
+        for path in (route.path, *route.aliases):
+            paths.setdefault(path, {})[route.method.lower()] = _operation(route, row, path, by_type, components)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Bursar",
+            "version": version,
+            "description": "The management API: keys, who owns them, what they may spend and have spent.",
+        },
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The master key, or a virtual key whose user may do this.",
+                }
+            },
+            "schemas": {**components, "Error": _ERROR, "FieldErrors": _FIELD_ERRORS},
+        },
+    }
+
+
+def _operation(
+    route: Route,
+    row: Permission,
+    path: str,
+    schemas: Mapping[type, Schema],
+    components: Mapping[str, Schema],
+) -> Schema:
+    found: Schema = {
+        "operationId": f"{route.method.lower()}{re.sub(r'[^A-Za-z0-9]+', '_', path)}".rstrip("_"),
+        "tags": [route.tag],
+        "summary": route.summary,
+        "description": _description(route, row),
+        "responses": _responses(route, row, schemas),
+    }
+    parameters: list[Schema] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in _PARAMETER.findall(path)
+    ]
+    if route.query is not None:
+        parameters += _query_parameters(components[route.query.__name__])
+    if parameters:
+        found["parameters"] = parameters
+    if route.body is not None:
+        content = {"schema": schemas[route.body]}
+        kinds = ("application/json", "application/x-www-form-urlencoded") if route.form else ("application/json",)
+        required = bool(components[route.body.__name__].get("required"))
+        found["requestBody"] = {"required": required, "content": dict.fromkeys(kinds, content)}
+    if row.public:
+        found["security"] = []
+    return found
+
+
+def _description(route: Route, row: Permission) -> str:
+    """The endpoint's own words, and who may."""
+    words = (route.endpoint.__doc__ or "").strip()
+    if row.public:
+        who = "Open to all."
+    elif row.master_only:
+        who = "With the master key alone."
+    else:
+        who = "Who may, and how far: " + ", ".join(
+            f"{role.value} ({reach.value})" for role, reach in row.rights.items() if reach.value != "none"
+        )
+        who += "."
+    return f"{words}\n\n{who}".strip()
+
+
+def _query_parameters(schema: Schema) -> list[Schema]:
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    assert isinstance(properties, dict)
+    assert isinstance(required, list)
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": described}
+        for name, described in properties.items()
+    ]
+
+
+def _responses(route: Route, row: Permission, schemas: Mapping[type, Schema]) -> Schema:
+    answer = route.answer
+    schema = schemas[answer] if isinstance(answer, type) else dict(answer or {})
+    found: Schema = {"200": {"description": "OK", "content": {route.media_type: {"schema": schema}}}}
+    for status in sorted({*COMMON_ERRORS, *(() if row.public else _WITH_KEY), *route.errors}):
+        named = "FieldErrors" if status == HTTPStatus.UNPROCESSABLE_ENTITY else "Error"
+        found[str(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/json": {"schema": {"$ref": _REFERENCE.format(name=named)}}},
+        }
+    return found
+
+
+def _type_of(answer: type | Mapping[str, object] | None) -> type | None:
+    return answer if isinstance(answer, type) else None

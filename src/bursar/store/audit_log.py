@@ -1,0 +1,80 @@
+"""The log of changes: written within the transaction that makes the change, read by administrators."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from bursar.domain.audit import Change, masked
+from bursar.domain.errors import StoreRefused
+from bursar.ports import AuditFilter, AuditPage, AuditRow
+from bursar.store.database import Database
+from bursar.store.named_sql import load_named_sql
+
+_SQL = load_named_sql("audit_log")
+
+
+async def record(connection: Any, *changes: Change) -> None:  # noqa: ANN401  # asyncpg is not typed
+    """Put changes on record, secrets masked, on the connection whose transaction makes them."""
+    if not changes:
+        return
+    await connection.execute(
+        _SQL["record"],
+        [change.actor.name for change in changes],
+        [change.actor.api_key for change in changes],
+        [change.action.value for change in changes],
+        [change.table_name for change in changes],
+        [change.object_id for change in changes],
+        [_json(change.before) for change in changes],
+        [_json(change.after) for change in changes],
+    )
+
+
+class PostgresAuditLog:
+    """Implements `ports.AuditLog`: the table `LiteLLM_AuditLog`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, entry_id: str) -> AuditRow | None:
+        """See `ports.AuditLog.find`."""
+        if "\x00" in entry_id:
+            return None
+        row = await self._database.read_row(_SQL["find"], entry_id)
+        return None if row is None else _row(row)
+
+    async def page(self, wanted: AuditFilter, *, limit: int, offset: int) -> AuditPage:
+        """See `ports.AuditLog.page`."""
+        filters = (
+            wanted.changed_by,
+            wanted.changed_by_api_key,
+            wanted.action,
+            wanted.table_name,
+            wanted.object_id,
+            _naive(wanted.since),
+            _naive(wanted.before),
+        )
+        try:
+            async with self._database.connection() as connection:
+                total = await connection.fetchval(_SQL["count"], *filters)
+                rows = await connection.fetch(_SQL["page"], *filters, wanted.sort_by, wanted.downwards, limit, offset)
+        except asyncpg.DataError as error:
+            raise StoreRefused("A filter holds characters that no text in the database has.") from error
+        return AuditPage(total=total, rows=[_row(row) for row in rows])
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else msgspec.json.encode(masked(value)).decode()
+
+
+def _naive(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _row(row: asyncpg.Record) -> AuditRow:
+    found: dict[str, Any] = dict(row)
+    for name in ("before_value", "updated_values"):
+        if isinstance(found[name], str):
+            found[name] = msgspec.json.decode(found[name])
+    return found | {"updated_at": found["updated_at"].replace(tzinfo=UTC)}

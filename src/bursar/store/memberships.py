@@ -1,0 +1,19 @@
+"""Where users belong: teams and organizations, from LiteLLM's tables."""
+
+from bursar.domain.principals import Memberships
+from bursar.store.database import Database
+from bursar.store.named_sql import load_named_sql
+
+_SQL = load_named_sql("memberships")
+
+
+class PostgresMemberships:
+    """Implements `ports.MembershipLookup`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, user_id: str) -> Memberships:
+        """The memberships of a user, empty for one nobody knows. Raises StoreUnavailable."""
+        row = await self._database.read_row(_SQL["memberships_of"], user_id)
+        return Memberships(**{name: frozenset(ids) for name, ids in dict(row).items()})
