@@ -24,16 +24,12 @@ from bursar.store.spend_reset import PostgresSpendReset
 from bursar.store.spend_totals import PostgresSpendTotals
 
 
-def management_api(
-    database: Database,
-    authenticator: Authenticator,
-    keys: PostgresKeys,
-    forms: LitellmKeyForms,
-    reports: Sequence[Room],
-) -> ManagementApi:
+def management_rooms(
+    database: Database, keys: PostgresKeys, forms: LitellmKeyForms, reports: Sequence[Room]
+) -> list[Room]:
     """All rooms, and the page that documents them."""
     rooms: list[Room] = [KeyEndpoints(keys, forms), AuditEndpoints(PostgresAuditLog(database)), *reports]
-    return ManagementApi(authenticator, PostgresMemberships(database), [*rooms, Documentation(rooms)])
+    return [*rooms, Documentation(rooms)]
 
 
 def report_rooms(
@@ -50,3 +46,8 @@ def report_rooms(
         SpendCalculateEndpoints(quotes),
         ActivityEndpoints(PostgresActivity(reader), names, forms),
     ]
+
+
+def management_api(database: Database, authenticator: Authenticator, rooms: Sequence[Room]) -> ManagementApi:
+    """The handler in front of `rooms`."""
+    return ManagementApi(authenticator, PostgresMemberships(database), rooms)

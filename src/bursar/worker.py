@@ -51,7 +51,7 @@ from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.ledger.retention import Retention
 from bursar.ledger.texts import Texts
-from bursar.management_setup import management_api, report_rooms
+from bursar.management_setup import management_api, management_rooms, report_rooms
 from bursar.model_setup import ModelBuilder
 from bursar.ports import BooksState, Transport
 from bursar.providers.native import NativeTransport
@@ -381,7 +381,7 @@ def _handler(
         Quotes(models, listed=builder.listed_price, wall_clock=time.time),
         max_budget=usd_float(budget) if budget else None,
     )
-    management = management_api(database, authenticator, keys, forms, reports)
+    management = management_api(database, authenticator, management_rooms(database, keys, forms, reports))
     metrics = Metrics(
         authenticator,
         state.books,

@@ -23,7 +23,7 @@ table { border-collapse: collapse; margin: .5rem 0; }
 td, th { text-align: left; vertical-align: top; padding: .15rem 1rem .15rem 0; border-top: 1px solid #8883; }
 :root { color-scheme: light dark; }
 """
-_STYLE_HASH = b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_POLICY = f"default-src 'none'; style-src 'sha256-{b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
 
 
 class Documentation:
@@ -61,9 +61,7 @@ class Documentation:
 
     async def docs(self, _: Asked[None, None]) -> Plain:
         """For people. Runs no scripts and loads nothing."""
-        policy = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'; base-uri 'none'"
-        headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-security-policy", policy.encode())]
-        return Plain(200, headers, self._page)
+        return Plain(200, [(b"content-type", b"text/html; charset=utf-8")], self._page)
 
     @cached_property
     def _description(self) -> Schema:
@@ -91,6 +89,7 @@ def page(description: Schema) -> str:
     info = _mapping(description["info"])
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Bursar: the API</title>'
+        f'<meta http-equiv="content-security-policy" content="{_POLICY}">'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
         f"<h1>Bursar {escape(str(info['version']))}</h1><p>{escape(str(info['description']))} "
         f"Keys go into <code>Authorization: Bearer sk-…</code>. "
@@ -129,7 +128,7 @@ def _table(head: str, rows: Sequence[tuple[str, Mapping[str, object], bool]]) ->
         return ""
     cells = "".join(
         f"<tr><td><code>{escape(name)}</code>{' (required)' if required else ''}</td>"
-        f"<td>{escape(_type_words(schema))}</td><td>{escape(str(schema.get('description', '')))}</td></tr>"
+        f"<td>{escape(_type_words(schema))}</td><td>{escape(_words(schema))}</td></tr>"
         for name, schema, required in rows
     )
     return f"<table><tr><th>{head}</th><th>Type</th><th></th></tr>{cells}</table>"
@@ -141,6 +140,18 @@ def _fields(schema: Mapping[str, object]) -> list[tuple[str, Mapping[str, object
         (name, _mapping(described), name in required)
         for name, described in _mapping(schema.get("properties", {})).items()
     ]
+
+
+def _words(schema: Mapping[str, object]) -> str:
+    """What is said of a field, wherever in its type."""
+    parts = [schema, *(_mapping(part) for part in _list(schema.get("anyOf", [])))]
+    described = [str(part["description"]) for part in parts if "description" in part]
+    examples = [_shown(value) for part in parts for value in _list(part.get("examples", []))]
+    return " ".join([*described, *(["For example: " + ", ".join(examples) + "."] if examples else [])])
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _type_words(schema: Mapping[str, object]) -> str:

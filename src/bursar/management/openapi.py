@@ -66,7 +66,7 @@ def describe(routes: Iterable[Route], *, version: str) -> Schema:
     routes = list(routes)
     types = {kind for route in routes for kind in (route.body, route.query, _type_of(route.answer)) if kind is not None}
     ordered = sorted(types, key=lambda kind: kind.__qualname__)
-    schemas, components = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
+    schemas, components = msgspec.json.schema_components(ordered, schema_hook=_schema_of, ref_template=_REFERENCE)
     by_type = dict(zip(ordered, schemas, strict=True))
     paths: dict[str, dict[str, object]] = {}
     for route in routes:
@@ -116,17 +116,29 @@ def _operation(
         for name in _PARAMETER.findall(path)
     ]
     if route.query is not None:
-        parameters += _query_parameters(components[route.query.__name__])
+        parameters += _query_parameters(_component(schemas[route.query], components))
     if parameters:
         found["parameters"] = parameters
     if route.body is not None:
         content = {"schema": schemas[route.body]}
         kinds = ("application/json", "application/x-www-form-urlencoded") if route.form else ("application/json",)
-        required = bool(components[route.body.__name__].get("required"))
+        required = bool(_component(schemas[route.body], components).get("required"))
         found["requestBody"] = {"required": required, "content": dict.fromkeys(kinds, content)}
     if row.public:
         found["security"] = []
     return found
+
+
+def _schema_of(kind: type) -> Schema:
+    """Of what msgspec has no schema for: `object` is anything."""
+    if kind is object:
+        return {"type": ["object", "array", "string", "number", "boolean", "null"]}  # msgspec takes no empty schema
+    raise NotImplementedError(f"no schema for {kind}")
+
+
+def _component(schema: Schema, components: Mapping[str, Schema]) -> Schema:
+    """What a reference stands for; two types of one name have longer ones."""
+    return components[str(schema["$ref"]).rsplit("/", 1)[-1]]
 
 
 def _description(route: Route, row: Permission) -> str:

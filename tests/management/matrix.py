@@ -1,0 +1,258 @@
+"""Every route × every role × own and foreign objects: what the cases are made of.
+
+A room adds one example request for each of its routes to `EXAMPLES`; the table of permissions says the rest.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from bursar.access.keys import LitellmKeyForms
+from bursar.domain.principals import Role
+from bursar.gateway.models import ModelTable
+from bursar.gateway.quotes import Quotes
+from bursar.management.route import Route
+from bursar.management_setup import management_rooms, report_rooms
+from bursar.store.database import Database, DatabaseOptions
+from bursar.store.keys import PostgresKeys
+from tests.gateway.running import MASTER_KEY, Books, Gateway
+from tests.oracle.raw_client import Answer
+
+
+@dataclass(frozen=True)
+class Example:
+    """A request that succeeds for whoever may make it.
+
+    Text that is `$key`, `$hash`, `$team`, `$user`, `$organization`, `$customer`, `$budget` or `$tag` stands for an
+    object that lies within the caller's reach or, in the foreign case, out of it; `$new` for an id that is new.
+    """
+
+    body: object = None
+    query: str = ""
+    path: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+    """What it answers when it is allowed."""
+
+    @property
+    def about(self) -> bool:
+        """It names an object that may be a foreign one."""
+        return any(name in repr((self.body, self.query, self.path)) for name in _OF_SOMEBODY)
+
+
+_OF_SOMEBODY = ("$key", "$hash", "$team", "$user", "$organization")
+
+_DAYS = "start_date=2025-01-01&end_date=2025-01-31"
+
+EXAMPLES: dict[str, Example] = {
+    "POST /key/generate": Example({}),
+    "POST /key/delete": Example({"keys": ["$key"]}),
+    "GET /key/info": Example(query="key=$key"),
+    "GET /audit": Example(),
+    "GET /audit/{id}": Example(path={"id": "nothing"}, status=404),
+    "GET /spend/logs": Example(query="user_id=$user"),
+    "GET /spend/logs/v2": Example(query=f"{_DAYS}&user_id=$user&team_id=$team&api_key=$hash"),
+    "GET /spend/logs/session/ui": Example(query="session_id=s"),
+    "GET /spend/logs/ui/{request_id}": Example(path={"request_id": "nothing"}, status=404),
+    "GET /spend/keys": Example(),
+    "GET /spend/users": Example(),
+    "GET /spend/tags": Example(query=_DAYS),
+    "POST /spend/calculate": Example({"model": "oracle", "messages": [{"role": "user", "content": "Hello"}]}),
+    "GET /global/spend": Example(),
+    "GET /global/spend/logs": Example(query="api_key=$hash"),
+    "GET /global/spend/keys": Example(),
+    "GET /global/spend/models": Example(),
+    "GET /global/spend/teams": Example(),
+    "POST /global/spend/end_users": Example({}),
+    "GET /global/spend/tags": Example(query=_DAYS),
+    "GET /global/spend/all_tag_names": Example(),
+    "GET /global/spend/provider": Example(query=_DAYS),
+    "GET /global/spend/report": Example(query=f"{_DAYS}&group_by=team&team_id=$team"),
+    "GET /global/activity": Example(query=_DAYS),
+    "GET /global/activity/model": Example(query=_DAYS),
+    "POST /global/spend/reset": Example(),
+    "GET /user/daily/activity": Example(query=f"{_DAYS}&api_key=$hash"),
+    "GET /user/daily/activity/aggregated": Example(query=f"{_DAYS}&api_key=$hash"),
+    "GET /team/daily/activity": Example(query=_DAYS),
+    "GET /organization/daily/activity": Example(query=f"{_DAYS}&organization_ids=$organization"),
+    "GET /tag/daily/activity": Example(query=_DAYS),
+    "GET /customer/daily/activity": Example(query=_DAYS),
+    "GET /openapi.json": Example(),
+    "GET /docs": Example(),
+}
+
+
+def registered_routes() -> list[Route]:
+    """All that the gateway answers."""
+    database, forms = Database(DatabaseOptions({})), LitellmKeyForms()
+    quotes = Quotes(ModelTable([], aliases={}), listed=lambda _model, _at: None, wall_clock=time.time)
+    reports = report_rooms(database, database, forms, quotes, max_budget=None)
+    return [
+        route for room in management_rooms(database, PostgresKeys(database), forms, reports) for route in room.routes
+    ]
+
+
+CALLERS = {
+    "master": Role.PROXY_ADMIN,
+    "admin": Role.PROXY_ADMIN,
+    "viewer": Role.PROXY_ADMIN_VIEWER,
+    "org-admin": Role.ORG_ADMIN,
+    "team-admin": Role.TEAM_ADMIN,
+    "member": Role.INTERNAL_USER,
+    "looker": Role.INTERNAL_USER_VIEWER,
+    "reader-admin": Role.INTERNAL_USER_VIEWER,
+    "key": Role.KEY,
+    "caller": Role.CUSTOMER,
+    "unknown-role": Role.KEY,
+}
+"""Who calls, and the role his rights are those of. `reader-admin` is made admin of the team all the same."""
+
+_ROLES = {
+    "admin": "proxy_admin",
+    "viewer": "proxy_admin_viewer",
+    "looker": "internal_user_viewer",
+    "reader-admin": "internal_user_viewer",
+    "caller": "customer",
+    "unknown-role": "emperor",
+}
+"""As the table of users has them; of others `internal_user`."""
+
+HOME = {
+    "team": "home/team+1%",
+    "organization": "home-org",
+    "customer": "a-customer",
+    "budget": "a-budget",
+    "tag": "a-tag",
+}
+AWAY = {
+    "team": "away-team",
+    "organization": "away-org",
+    "user": "stranger",
+    "customer": "b-customer",
+    "budget": "b-budget",
+    "tag": "b-tag",
+    "key": "sk-object-of-stranger-0001",
+}
+
+
+def hash_of(key: str) -> str:
+    """As the table has it."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+AWAY["hash"] = hash_of(AWAY["key"])
+
+
+def key_of(caller: str) -> str:
+    """What he calls with."""
+    return f"sk-of-the-{caller}-000001"
+
+
+def objects_of(caller: str) -> dict[str, str]:
+    """What lies within his reach: for those who administer, what is not their own."""
+    owner = "member" if CALLERS[caller] in (Role.PROXY_ADMIN, Role.PROXY_ADMIN_VIEWER, Role.ORG_ADMIN) else caller
+    user = owner
+    if caller == "team-admin":
+        owner = "member"
+    key = key_of(caller) if caller in ("key", "unknown-role") else f"sk-object-of-{owner}-0001"
+    return {**HOME, "user": user, "key": key, "hash": hash_of(key)}
+
+
+def filled(value: Any, objects: Mapping[str, str]) -> Any:
+    """`value` with objects in place of their names."""
+    if isinstance(value, dict):
+        return {name: filled(item, objects) for name, item in value.items()}
+    if isinstance(value, list):
+        return [filled(item, objects) for item in value]
+    if isinstance(value, str) and value.startswith("$"):
+        return str(uuid4()) if value == "$new" else objects[value[1:]]
+    return value
+
+
+async def send(gateway: Gateway, route: Route, example: Example, *, caller: str, objects: Mapping[str, str]) -> Answer:
+    """The example, made by `caller` about `objects`."""
+    path = route.path
+    for name, value in example.path.items():
+        path = path.replace(f"{{{name}}}", _quoted(filled(value, objects)))
+    pairs = (pair.split("=", 1) for pair in example.query.split("&") if pair)
+    query = "&".join(f"{name}={_quoted(filled(value, objects))}" for name, value in pairs)
+    target = f"{path}?{query}" if query else path
+    key = MASTER_KEY if caller == "master" else key_of(caller)
+    return await gateway.request(route.method, target, filled(example.body, objects), key=key)
+
+
+def _quoted(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+async def furnish(books: Books) -> None:
+    """The world the cases happen in, anew: whatever an earlier case did to it is undone."""
+    for table in (
+        *("VerificationToken", "TeamMembership", "OrganizationMembership", "EndUserTable", "TagTable"),
+        *("TeamTable", "UserTable", "OrganizationTable", "BudgetTable"),
+    ):
+        await books.fetch(f'DELETE FROM "LiteLLM_{table}"')
+    for place, member_roles in ((HOME, _home_members()), (AWAY, [("stranger", "admin")])):
+        await books.fetch(
+            """INSERT INTO "LiteLLM_BudgetTable" (budget_id, created_by, updated_by) VALUES ($1, '', '')""",
+            place["budget"],
+        )
+        await books.fetch(
+            """INSERT INTO "LiteLLM_OrganizationTable"
+            (organization_id, organization_alias, budget_id, created_by, updated_by) VALUES ($1, $1, $2, '', '')""",
+            place["organization"],
+            place["budget"],
+        )
+        await books.fetch(
+            """INSERT INTO "LiteLLM_TeamTable" (team_id, team_alias, organization_id, members_with_roles)
+            VALUES ($1, $1, $2, $3)""",
+            place["team"],
+            place["organization"],
+            [{"user_id": name, "role": role} for name, role in member_roles],
+        )
+        await books.fetch('INSERT INTO "LiteLLM_EndUserTable" (user_id) VALUES ($1)', place["customer"])
+        await books.fetch('INSERT INTO "LiteLLM_TagTable" (tag_name) VALUES ($1)', place["tag"])
+    for name in [*CALLERS, "stranger"]:
+        if name in ("master", "key"):
+            continue
+        at_home = name != "stranger" and name not in ("admin", "viewer", "org-admin")
+        teams = [AWAY["team"]] if name == "stranger" else [HOME["team"]] if at_home else []
+        await books.fetch(
+            'INSERT INTO "LiteLLM_UserTable" (user_id, user_role, teams) VALUES ($1, $2, $3)',
+            name,
+            _ROLES.get(name, "internal_user"),
+            teams,
+        )
+        team = teams[0] if teams else None
+        await _put_key(books, f"sk-object-of-{name}-0001", name, team)
+        await _put_key(books, key_of(name), name, None)
+    await _put_key(books, key_of("key"), None, HOME["team"])
+    for name, organization, role in (
+        ("org-admin", HOME["organization"], "org_admin"),
+        ("member", HOME["organization"], "internal_user"),
+        ("stranger", AWAY["organization"], "org_admin"),
+    ):
+        await books.fetch(
+            """INSERT INTO "LiteLLM_OrganizationMembership" (user_id, organization_id, user_role)
+            VALUES ($1, $2, $3)""",
+            name,
+            organization,
+            role,
+        )
+
+
+def _home_members() -> list[tuple[str, str]]:
+    admins = ("team-admin", "reader-admin")
+    return [*((name, "admin") for name in admins), ("member", "user"), ("looker", "user"), ("unknown-role", "user")]
+
+
+async def _put_key(books: Books, key: str, user: str | None, team: str | None) -> None:
+    await books.fetch(
+        'INSERT INTO "LiteLLM_VerificationToken" (token, key_name, user_id, team_id) VALUES ($1, $2, $3, $4)',
+        hash_of(key),
+        f"sk-...{key[-4:]}",
+        user,
+        team,
+    )

@@ -1,0 +1,92 @@
+"""`/openapi.json` and `/docs` say what there is."""
+
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bursar.domain.authority import PERMISSIONS, ROLES, Permission, Reach, permission
+from tests.gateway.running import Gateway
+from tests.management.matrix import registered_routes
+
+ROUTES = registered_routes()
+ALL = {(route.method, path) for route in ROUTES for path in (route.path, *route.aliases)}
+API_PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+
+
+@pytest.fixture
+async def described(gateway: Gateway) -> dict[str, Any]:
+    answer = await gateway.request("GET", "/openapi.json", key=None)
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    described: dict[str, Any] = answer.json
+    return described
+
+
+async def test_documentation_and_routes_are_equal(described: dict[str, Any]) -> None:
+    assert described["openapi"] == "3.1.0"
+    documented = {(method.upper(), path) for path, methods in described["paths"].items() for method in methods}
+    assert documented == ALL
+    assert all(permission(route.method, route.path) for route in ROUTES)
+    ids = [operation["operationId"] for methods in described["paths"].values() for operation in methods.values()]
+    assert len(set(ids)) == len(ids)
+
+
+async def test_every_reference_leads_somewhere(described: dict[str, Any]) -> None:
+    named = set(re.findall(r"'#/components/schemas/([^']+)'", str(described)))
+    assert named <= set(described["components"]["schemas"])
+    assert {"Error", "FieldErrors", "GenerateKey"} <= named
+
+
+async def test_operations_say_what_goes_in_and_comes_out(described: dict[str, Any]) -> None:
+    for path, methods in described["paths"].items():
+        for operation in methods.values():
+            assert operation["summary"]
+            assert operation["tags"]
+            assert {"200", "400", "422", "503"} <= operation["responses"].keys()
+            assert ("401" in operation["responses"]) == ("security" not in operation)
+            named = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+            assert named == set(re.findall(r"{(\w+)}", path))
+    page_size = next(p for p in described["paths"]["/audit"]["get"]["parameters"] if p["name"] == "page_size")
+    assert page_size["schema"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}
+    body = described["paths"]["/key/generate"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/GenerateKey"}
+    assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+
+
+async def test_the_page_shows_every_route(gateway: Gateway) -> None:
+    answer = await gateway.request("GET", "/docs", key=None)
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    page = answer.body.decode()
+    shown = re.findall(r'<span class="method">(\w+)</span><code class="path">([^<]+)</code>', page)
+    assert {(method, unescape(path)) for method, path in shown} == ALL
+    assert "Until it expires; none: never. For example: 30d, 24h." in page
+    assert "<script" not in page
+    assert not re.search(r"(src|href)=\"?(https?:)?//", page), "nothing is loaded from elsewhere"
+    assert "default-src 'none'" in page
+
+
+def roles_table() -> str:
+    """The table of permissions in brief: for each chapter and role, how far looking and changing reach at most."""
+    chapters: dict[str, list[Permission]] = {}
+    for row in PERMISSIONS:
+        if not row.public:
+            chapters.setdefault(re.sub(r"^/(v\d/)?(\w+).*", r"/\2", row.path), []).append(row)
+    lines = [f"| | {' | '.join(f'`{role}`' for role in ROLES)} |", "| --- |" + " --- |" * len(ROLES)]
+    for chapter, rows in chapters.items():
+        cells = []
+        for role in ROLES:
+            looking = max((row.rights[role] for row in rows if row.reading), key=list(Reach).index, default=Reach.NONE)
+            changing = max(
+                (row.rights[role] for row in rows if not row.reading), key=list(Reach).index, default=Reach.NONE
+            )
+            words = [word.value.replace("none", "–").replace("organization", "org") for word in (looking, changing)]
+            cells.append(" / ".join(words))
+        lines.append(f"| `{chapter}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def test_the_roles_in_the_documentation_are_those_of_the_table() -> None:
+    """When it fails, put what `roles_table` gives into docs/api.md."""
+    assert roles_table() in API_PAGE.read_text()
