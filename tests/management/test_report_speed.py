@@ -81,7 +81,7 @@ async def full(postgres_server: EmbeddedPostgres, oracle: RunningOracle, tmp_pat
     await migrate(connection, lambda _: None)
     await make_logs(connection, ROWS)
     await connection.close()
-    config = config_text(oracle.base_url, settings="bursar_settings: {audit_interval: 0}")
+    config = config_text(oracle.base_url, settings="bursar_settings: {audit_interval_s: 0}")
     async with running_gateway(config, database_url=postgres_server.url(name), directory=tmp_path) as gateway:
         yield gateway
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

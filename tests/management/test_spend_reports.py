@@ -260,6 +260,17 @@ async def test_a_user_sees_what_a_key_spent_that_is_gone(world: World) -> None:
     assert [row["user"] for row in await world.get("/spend/logs", key=again)] == ["carl"]
 
 
+async def test_a_key_that_changes_hands_does_not_show_its_past(world: World) -> None:
+    await world.books.fetch(
+        """UPDATE "LiteLLM_VerificationToken" SET user_id = 'carl' WHERE token = $1""", hash_of(world.bob)
+    )
+    assert {row["user"] for row in await world.get("/spend/logs", key=world.carl)} == {"carl"}
+    days = await world.get(f"/spend/logs?{SPAN}", key=world.carl)
+    assert {user for day in days for user in day["users"]} == {"carl"}
+    found = await world.get(f"/user/daily/activity?{SPAN}", key=world.carl)
+    assert found["metadata"]["total_spend"] == pytest.approx(await world.spend("\"user\" = 'carl'"))
+
+
 # --- sums ---
 
 

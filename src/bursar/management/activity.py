@@ -165,11 +165,12 @@ class ActivityEndpoints:
         if not sight.everything and query.user_id not in (None, "", sight.user_id):
             raise Forbidden("You may look at your own activity only.")
         own = () if sight.user_id is None else (sight.user_id,)
+        keys = sight.api_keys if sight.user_id is None else ()  # a key may have been somebody else's before
         return self._filter(
             "user",
             query,
             entities=[query.user_id] if query.user_id else None,
-            seen=None if sight.everything else (own, sight.api_keys),
+            seen=None if sight.everything else (own, keys),
         )
 
     def _filter(

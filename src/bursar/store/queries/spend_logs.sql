@@ -32,7 +32,8 @@ SELECT greatest(
 )
 
 -- name: page
--- $1 to $2: starts; $3: keys; $4 to $8: what the caller sees (everything, user, keys, teams, organizations); $9 to $13:
+-- $1 to $2: starts; $3: keys; $4 to $8: what the caller sees (everything, user, keys, teams, organizations; of keys what
+-- carries nobody's id, since a key may have been somebody else's before); $9 to $13:
 -- user, team, end user, session, request; $14 and $15: below which row; $16: how many rows are looked at, newest first.
 -- $17 to $23 are looked for in those: status, model, model_id, least and greatest spend, error code, error message; $24: how
 -- many are counted. $25: order by, $26: -1 for descending, $27 and $28: limit and offset, $29: with texts.
@@ -46,8 +47,8 @@ WITH seen AS MATERIALIZED (
         AND ($2::timestamp IS NULL OR "startTime" <= $2)
         AND ($3::text[] IS NULL OR api_key = ANY ($3))
         AND (
-            $4::boolean OR "user" = $5 OR api_key = ANY ($6::text[]) OR team_id = ANY ($7::text[])
-            OR organization_id = ANY ($8::text[])
+            $4::boolean OR "user" = $5 OR (api_key = ANY ($6::text[]) AND coalesce("user", '') = '')
+            OR team_id = ANY ($7::text[]) OR organization_id = ANY ($8::text[])
         )
         AND ($9::text IS NULL OR "user" = $9)
         AND ($10::text IS NULL OR team_id = $10)
@@ -116,7 +117,7 @@ SELECT
 SELECT date, user_id, model, api_key, sum(spend) AS spend, GROUPING(user_id, model, api_key) AS grouped
 FROM "LiteLLM_DailyUserSpend"
 WHERE date BETWEEN $4 AND $5
-    AND ($1::boolean OR user_id = $2 OR api_key = ANY ($3::text[]))
+    AND ($1::boolean OR user_id = $2 OR (api_key = ANY ($3::text[]) AND coalesce(user_id, '') = ''))
     AND ($6::text[] IS NULL OR api_key = ANY ($6))
     AND ($7::text IS NULL OR user_id = $7)
 GROUP BY GROUPING SETS ((date), (date, user_id), (date, model), (date, api_key))
