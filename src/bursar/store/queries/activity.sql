@@ -4,7 +4,7 @@
 -- name: page
 -- $1: kind, $2 and $3: days, $4: entities (null: all), $5: others than these, $6: keys, $7: model; $8: entities and $9: keys
 -- of which the caller sees the rows (both null: all); $10 and $11: limit and offset.
-WITH days AS (
+WITH days AS NOT MATERIALIZED (
     SELECT 'user' AS kind, user_id AS entity, date, api_key, model, model_group, custom_llm_provider, endpoint,
         mcp_namespaced_tool_name, spend, prompt_tokens, completion_tokens, cache_read_input_tokens,
         cache_creation_input_tokens, successful_requests, failed_requests, api_requests, id
@@ -29,21 +29,24 @@ WITH days AS (
         mcp_namespaced_tool_name, spend, prompt_tokens, completion_tokens, cache_read_input_tokens,
         cache_creation_input_tokens, successful_requests, failed_requests, api_requests, id
     FROM "LiteLLM_DailyEndUserSpend"
+),
+chosen AS NOT MATERIALIZED (
+    SELECT * FROM days
+    WHERE kind = $1 AND date BETWEEN $2 AND $3
+        AND ($4::text[] IS NULL OR entity = ANY ($4))
+        AND (entity IS NULL OR entity <> ALL ($5::text[]))
+        AND ($6::text[] IS NULL OR api_key = ANY ($6))
+        AND ($7::text IS NULL OR model = $7 OR model_group = $7)
+        AND (
+            ($8::text[] IS NULL AND $9::text[] IS NULL) OR entity = ANY ($8) OR api_key = ANY ($9)
+        )
 )
 SELECT date, coalesce(entity, '') AS entity, api_key, coalesce(model, '') AS model,
     coalesce(model_group, '') AS model_group, coalesce(custom_llm_provider, '') AS provider,
     coalesce(endpoint, '') AS endpoint, coalesce(mcp_namespaced_tool_name, '') AS mcp_server,
     spend, prompt_tokens, completion_tokens, cache_read_input_tokens, cache_creation_input_tokens,
-    successful_requests, failed_requests, api_requests, count(*) OVER () AS rows
-FROM days
-WHERE kind = $1 AND date BETWEEN $2 AND $3
-    AND ($4::text[] IS NULL OR entity = ANY ($4))
-    AND (entity IS NULL OR entity <> ALL ($5::text[]))
-    AND ($6::text[] IS NULL OR api_key = ANY ($6))
-    AND ($7::text IS NULL OR model = $7 OR model_group = $7)
-    AND (
-        ($8::text[] IS NULL AND $9::text[] IS NULL) OR entity = ANY ($8) OR api_key = ANY ($9)
-    )
+    successful_requests, failed_requests, api_requests, (SELECT count(*) FROM chosen) AS rows
+FROM chosen
 ORDER BY date DESC, id
 LIMIT $10 OFFSET $11
 
