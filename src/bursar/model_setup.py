@@ -8,7 +8,7 @@ import msgspec
 
 from bursar.config.schema import DEFAULT_REQUEST_TIMEOUT_S, Config, DeploymentConfig
 from bursar.domain.errors import ConfigError
-from bursar.domain.limits import Limits, Scope, ScopeKind
+from bursar.domain.limits import Budget, Limits, Scope, ScopeKind
 from bursar.domain.price_book import PriceBook
 from bursar.domain.prices import Price, overlay
 from bursar.domain.routing import wildcard_target
@@ -131,8 +131,10 @@ class ModelBuilder:
         """What it may be asked for. `rpm` and `tpm` are weights, as for LiteLLM, unless a setting makes them limits."""
         router = self._config.router
         enforced = "enforce_model_rate_limits" in router.optional_pre_call_checks
+        amount = config.max_budget_nano_usd
         limits = Limits(
             scope=Scope(ScopeKind.DEPLOYMENT, config.id),
+            budget=None if amount is None else Budget(amount, config.budget_duration),
             requests_per_minute=config.rpm if enforced else None,
             tokens_per_minute=config.tpm if enforced else None,
             parallel_calls=config.max_parallel_requests or router.default_max_parallel_requests,
