@@ -18,6 +18,7 @@ from tests.management.many_logs import DAYS, make_logs
 
 ROWS = 3_000_000
 MOST_S = 0.3
+CALLS = 3000
 TRIES = 5
 """The machine has other things to do: the best of them counts."""
 
@@ -111,17 +112,20 @@ async def test_reports_are_fast_and_calls_do_not_wait_for_them(full: Gateway) ->
             found.append(time.perf_counter() - began)
         return sorted(found)
 
-    alone = await calls(200)
-    ended = asyncio.Event()
+    alone = await calls(CALLS)
+    ended, made = asyncio.Event(), 0
 
     async def reports() -> None:
+        nonlocal made
         while not ended.is_set():
+            made += 1
             await full.request("GET", f"/spend/logs/v2?{SPAN}&team_id=team-7")
 
     reading = [asyncio.create_task(reports()) for _ in range(4)]
-    beside = await calls(200)
+    beside = await calls(CALLS)
     ended.set()
     await asyncio.gather(*reading)
-    print(f"a call: {alone[100] * 1000:.1f} ms alone, {beside[100] * 1000:.1f} ms beside reports")
+    print(f"a call: {alone[CALLS // 2] * 1000:.1f} ms alone, {beside[CALLS // 2] * 1000:.1f} ms beside {made} reports")
     # The median: the test's own client shares the process, and has the reports' answers to read.
-    assert beside[100] < alone[100] + 0.02
+    assert made > 10
+    assert beside[CALLS // 2] < alone[CALLS // 2] + 0.005

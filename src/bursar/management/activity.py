@@ -1,6 +1,7 @@
 """`/user/daily/activity` and its like for teams, tags …: spend, tokens and calls of each day, by model, key …"""
 
 import asyncio
+import operator
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated
 
@@ -219,30 +220,19 @@ def _route(
 
 
 class _Sum:
-    """Rows added up."""
+    """Rows added up. A long report adds some hundred thousand times: plain tuples are the quickest."""
 
     __slots__ = ("amounts",)
 
     def __init__(self) -> None:
-        self.amounts = Amounts()
+        self.amounts: tuple[float, ...] = Amounts()
 
     def add(self, more: Amounts) -> None:
-        had = self.amounts
-        self.amounts = Amounts(
-            had.spend + more.spend,
-            had.prompt_tokens + more.prompt_tokens,
-            had.completion_tokens + more.completion_tokens,
-            had.cache_read_input_tokens + more.cache_read_input_tokens,
-            had.cache_creation_input_tokens + more.cache_creation_input_tokens,
-            had.successful_requests + more.successful_requests,
-            had.failed_requests + more.failed_requests,
-            had.api_requests + more.api_requests,
-        )
+        self.amounts = tuple(map(operator.add, self.amounts, more))
 
     def as_json(self) -> dict[str, object]:
-        found: dict[str, object] = self.amounts._asdict()
-        found["total_tokens"] = self.amounts.prompt_tokens + self.amounts.completion_tokens
-        return found
+        amounts = Amounts._make(self.amounts)
+        return {**amounts._asdict(), "total_tokens": amounts.prompt_tokens + amounts.completion_tokens}
 
 
 class _Part(_Sum):

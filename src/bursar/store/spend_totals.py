@@ -12,7 +12,7 @@ from bursar.store.reports import ReportReader
 
 _SQL = load_named_sql("spend_totals")
 
-_CUSTOMERS = 100
+_CUSTOMERS = 50
 """That a report shows of each day."""
 
 Rows = list[dict[str, object]]
@@ -92,7 +92,7 @@ class PostgresSpendTotals:
             return bytes(await connection.fetchval(_SQL["report_by_team"], *_span(days), team_id))
 
     async def report_by_customer(self, days: Days, *, customer_id: str | None) -> bytes:
-        """JSON: the same of end users, of each day the hundred that spent most."""
+        """JSON: the same of end users, of each day the fifty that spent most."""
         async with self._reader.reading() as connection:
             return bytes(await connection.fetchval(_SQL["report_by_customer"], *_span(days), customer_id, _CUSTOMERS))
 
