@@ -3,22 +3,49 @@
 from collections.abc import Sequence
 
 from bursar.access.keys import LitellmKeyForms
+from bursar.management.activity import ActivityEndpoints
 from bursar.management.api import ManagementApi
 from bursar.management.audit import AuditEndpoints
 from bursar.management.documentation import Documentation
 from bursar.management.keys import KeyEndpoints
 from bursar.management.route import Room
-from bursar.ports import Authenticator
+from bursar.management.spend_calculate import SpendCalculateEndpoints
+from bursar.management.spend_logs import SpendLogEndpoints
+from bursar.management.spend_totals import SpendTotalEndpoints
+from bursar.ports import Authenticator, CostQuotes
+from bursar.store.activity import PostgresActivity
 from bursar.store.audit_log import PostgresAuditLog
 from bursar.store.database import Database
 from bursar.store.keys import PostgresKeys
 from bursar.store.memberships import PostgresMemberships
+from bursar.store.reports import PostgresReportNames, ReportReader
+from bursar.store.spend_logs import PostgresSpendLogs
+from bursar.store.spend_reset import PostgresSpendReset
+from bursar.store.spend_totals import PostgresSpendTotals
 
 
-def management_rooms(database: Database, keys: PostgresKeys, forms: LitellmKeyForms) -> list[Room]:
+def management_rooms(
+    database: Database, keys: PostgresKeys, forms: LitellmKeyForms, reports: Sequence[Room]
+) -> list[Room]:
     """All rooms, and the page that documents them."""
-    rooms: list[Room] = [KeyEndpoints(keys, forms), AuditEndpoints(PostgresAuditLog(database))]
+    rooms: list[Room] = [KeyEndpoints(keys, forms), AuditEndpoints(PostgresAuditLog(database)), *reports]
     return [*rooms, Documentation(rooms)]
+
+
+def report_rooms(
+    database: Database, reading: Database, forms: LitellmKeyForms, quotes: CostQuotes, *, max_budget: float | None
+) -> list[Room]:
+    """The rooms that report on spend. `reading`: connections that only they use; `max_budget`: the gateway's."""
+    reader = ReportReader(reading)
+    names = PostgresReportNames(reader)
+    return [
+        SpendLogEndpoints(PostgresSpendLogs(reader), names, forms),
+        SpendTotalEndpoints(
+            PostgresSpendTotals(reader), names, forms, PostgresSpendReset(database), max_budget=max_budget
+        ),
+        SpendCalculateEndpoints(quotes),
+        ActivityEndpoints(PostgresActivity(reader), names, forms),
+    ]
 
 
 def management_api(database: Database, authenticator: Authenticator, rooms: Sequence[Room]) -> ManagementApi:

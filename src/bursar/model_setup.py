@@ -93,6 +93,15 @@ class ModelBuilder:
         resolved = self.resolve(config)
         return BookPrice(self._book, resolved.provider.name, resolved.upstream_model, config)
 
+    def listed_price(self, model: str, unix_s: float) -> Price | None:
+        """The book's price of a model by its provider's name for it; None: it has none, or knows no such model."""
+        try:
+            resolved = resolve(model, custom_llm_provider=None, api_base=None, is_known_model=self._provider_of)
+        except ConfigError:
+            return None
+        quote = self._book.find(resolved.provider.name, resolved.upstream_model, at=datetime.fromtimestamp(unix_s, UTC))
+        return None if quote is None else quote.price
+
     def deployment(self, config: DeploymentConfig) -> Deployment:
         """One deployment. Raises ConfigError."""
         resolved = self.resolve(config)

@@ -43,6 +43,12 @@ class StoreTooSlow(StoreUnavailable):
     """The database did not do it in time; it may do less in time."""
 
 
+class StoreBusy(StoreUnavailable):
+    """As many reports are being made as may be at a time; later there is room."""
+
+    code = "store_busy"
+
+
 class StoreRefused(StoreError):
     """The database will never take this content; trying it again is useless."""
 
