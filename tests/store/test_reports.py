@@ -3,11 +3,14 @@
 import asyncio
 
 import asyncpg
+import msgspec
 import pytest
 
 from bursar.domain.errors import StoreBusy, StoreRefused, StoreTooSlow
+from bursar.domain.reports import Days
 from bursar.store.database import Database
 from bursar.store.reports import AT_ONCE, PostgresReportNames, ReportReader
+from bursar.store.spend_totals import PostgresSpendTotals
 
 
 async def test_so_many_at_a_time_and_the_others_wait(database: Database) -> None:
@@ -57,3 +60,18 @@ async def test_values_that_no_row_can_have(database: Database) -> None:
     with pytest.raises(StoreRefused):
         await names.keys_of("a\x00b")
     assert await names.keys_of("a") == []
+
+
+async def test_customers_beyond_the_greatest_are_added_up(database: Database) -> None:
+    """So that a day adds up to what was spent on it."""
+    async with database.connection() as connection:
+        await connection.execute(
+            """INSERT INTO "LiteLLM_DailyEndUserSpend" (id, end_user_id, date, api_key, model, spend, updated_at)
+            SELECT 'd' || n, 'c' || n, '2026-01-02', 'k', 'm', n, now() FROM generate_series(1, 5) AS n"""
+        )
+    totals = PostgresSpendTotals(ReportReader(database))
+    days = Days("2026-01-01", "2026-01-03")
+    [day] = msgspec.json.decode(await totals.report_by_customer(days, customer_id=None, others="rest", most=2))
+    assert [(one["customer"], one["total_spend"]) for one in day["customers"]] == [("c5", 5), ("c4", 4), ("rest", 6)]
+    [day] = msgspec.json.decode(await totals.report_by_customer(days, customer_id="c1", others="rest", most=2))
+    assert [one["customer"] for one in day["customers"]] == ["c1"]

@@ -10,13 +10,11 @@ from msgspec import Meta
 
 from bursar.domain.errors import Forbidden
 from bursar.domain.reports import ActivityFilter, ActivityRow, Amounts, KeyNames, Sight
-from bursar.management.report_words import days, hash_of, report, sight_of
+from bursar.management.report_words import OTHERS, days, hash_of, report, sight_of
 from bursar.management.route import Asked, Route
 from bursar.ports import ActivityStore, KeyForms, ReportNames
 
 _TAG = "Spend reports"
-OTHERS = "others"
-"""Keys and users beyond the twenty that spent most, where everything is shown at once."""
 _UNKNOWN = "unknown"
 _NOBODY = "Unassigned"
 _ROWS_AT_A_TIME = 500

@@ -12,6 +12,8 @@ from bursar.ports import KeyForms, ReportNames
 
 _DAYS_MAX = 36_600
 _BUSY_RETRY_S = 5
+OTHERS = "others"
+"""Keys, users or customers beyond those that spent most, where all of them would be too many: their sum."""
 DATES_MISSING = "Please provide start_date and end_date"
 
 

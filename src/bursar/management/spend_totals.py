@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from bursar.domain.errors import Forbidden
 from bursar.domain.reports import Days
-from bursar.management.report_words import day, days, hash_of, last_days, report, sight_of
+from bursar.management.report_words import OTHERS, day, days, hash_of, last_days, report, sight_of
 from bursar.management.route import Asked, Plain, Route
 from bursar.ports import KeyForms, ReportNames, SpendReset, SpendTotalStore
 
@@ -244,7 +244,9 @@ class SpendTotalEndpoints:
                 keys = hash_of(query.api_key, self._forms)
                 found = await self._totals.report_by_key(span, api_keys=keys, user_id=query.internal_user_id or None)
             elif query.group_by == "customer" or query.customer_id:
-                found = await self._totals.report_by_customer(span, customer_id=query.customer_id or None)
+                found = await self._totals.report_by_customer(
+                    span, customer_id=query.customer_id or None, others=OTHERS
+                )
             else:
                 found = await self._totals.report_by_team(span, team_id=query.team_id or None)
         return Plain(200, [(b"content-type", b"application/json")], found)

@@ -91,10 +91,13 @@ class PostgresSpendTotals:
         async with self._reader.reading() as connection:
             return bytes(await connection.fetchval(_SQL["report_by_team"], *_span(days), team_id))
 
-    async def report_by_customer(self, days: Days, *, customer_id: str | None) -> bytes:
-        """JSON: the same of end users, of each day the fifty that spent most."""
+    async def report_by_customer(
+        self, days: Days, *, customer_id: str | None, others: str, most: int = _CUSTOMERS
+    ) -> bytes:
+        """JSON: the same of end users, of each day the `most` that spent most, the rest as `others`."""
+        arguments = (*_span(days), customer_id, most, others)
         async with self._reader.reading() as connection:
-            return bytes(await connection.fetchval(_SQL["report_by_customer"], *_span(days), customer_id, _CUSTOMERS))
+            return bytes(await connection.fetchval(_SQL["report_by_customer"], *arguments))
 
     async def report_by_key(self, days: Days, *, api_keys: Sequence[str] | None, user_id: str | None) -> bytes:
         """JSON: keys, what they spent, on which models."""

@@ -98,21 +98,20 @@ FROM (
 ) AS d
 
 -- name: report_by_customer
--- The same of end users, of each day those that spent most. $3: a customer (null: all), $4: how many. JSON.
+-- The same of end users: of each day those that spent most, and the sum of the others. $3: a customer (null: all), $4: how
+-- many, $5: what the others are called. JSON.
 WITH chosen AS MATERIALIZED (
     SELECT date AS day, coalesce(end_user_id, '') AS name, coalesce(model, '') AS model, api_key, spend,
         prompt_tokens + completion_tokens AS tokens
     FROM "LiteLLM_DailyEndUserSpend"
     WHERE date BETWEEN $1 AND $2 AND ($3::text IS NULL OR end_user_id = $3)
 ),
+placed AS MATERIALIZED (
+    SELECT day, name, sum(spend) AS spend, row_number() OVER (PARTITION BY day ORDER BY sum(spend) DESC, name) AS place
+    FROM chosen GROUP BY day, name
+),
 great AS (
-    SELECT day, name, spend
-    FROM (
-        SELECT day, name, sum(spend) AS spend,
-            row_number() OVER (PARTITION BY day ORDER BY sum(spend) DESC, name) AS place
-        FROM chosen GROUP BY day, name
-    ) AS c
-    WHERE place <= $4
+    SELECT day, name, spend FROM placed WHERE place <= $4
 ),
 parts AS (
     SELECT day, name, json_agg(json_build_object(
@@ -126,9 +125,13 @@ parts AS (
 SELECT convert_to(coalesce(json_agg(json_build_object('group_by_day', day || 'T00:00:00+00:00', 'customers', customers)
     ORDER BY day), '[]')::text, 'UTF8')
 FROM (
-    SELECT day, json_agg(json_build_object('customer', name, 'total_spend', spend, 'metadata', parts) ORDER BY spend DESC)
-        AS customers
-    FROM great JOIN parts USING (day, name)
+    SELECT day, json_agg(json_build_object('customer', name, 'total_spend', spend, 'metadata', parts)
+        ORDER BY rest, spend DESC) AS customers
+    FROM (
+        SELECT day, name, spend, parts, false AS rest FROM great JOIN parts USING (day, name)
+        UNION ALL
+        SELECT day, $5::text, sum(spend), '[]', true FROM placed WHERE place > $4 GROUP BY day
+    ) AS c
     GROUP BY day
 ) AS d
 
