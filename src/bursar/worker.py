@@ -196,6 +196,7 @@ class Worker:
         )
         state = _State(
             database_connected=lambda: listener.connected,
+            journal_accepts=lambda: commit.accepts,
             shutting_down=self._stopping.is_set,
             books=lambda: books_state(database),
             deadlines=Deadlines(),
@@ -332,6 +333,7 @@ class _State:
     """What handlers share of the worker."""
 
     database_connected: Callable[[], bool]
+    journal_accepts: Callable[[], bool]
     shutting_down: Callable[[], bool]
     books: Callable[[], Awaitable[BooksState]]
     deadlines: Deadlines
@@ -395,6 +397,7 @@ def _handler(
             models=models,
             chat=chat,
             database_connected=state.database_connected,
+            journal_accepts=state.journal_accepts,
             shutting_down=state.shutting_down,
         ),
         others={"/metrics": metrics},
