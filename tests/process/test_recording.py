@@ -35,7 +35,9 @@ async def test_a_full_disk_refuses_and_loses_nothing(workers: int, oracle: Oracl
             await clients.until(answered=300)
             filler = fill(disk)
             await until_refused(clients.received, 100)
-            assert await asyncio.to_thread(readiness, gateway.port) == 503
+            async with asyncio.timeout(PATIENCE_S):
+                while await asyncio.to_thread(readiness, gateway.port) != 503:
+                    await asyncio.sleep(0.01)
             fill(disk)
             await until_refused(clients.received, 100)
             filler.unlink()
