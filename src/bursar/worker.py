@@ -23,7 +23,7 @@ from bursar.access.keys import LitellmKeyForms
 from bursar.access.limit_directory import LimitDirectory
 from bursar.config.schema import Config
 from bursar.domain.errors import ConfigError, JournalTaken, StoreError
-from bursar.domain.ids import JournalId, KeyHash, uuid7
+from bursar.domain.ids import JournalId, uuid7
 from bursar.domain.limits import GATEWAY, Budget, Limits
 from bursar.domain.periods import Calendar
 from bursar.domain.price_book import PriceBook
@@ -184,7 +184,7 @@ class Worker:
         listener = ChangeListener(
             plan.listen_database,
             {
-                "bursar_keys": lambda payload: directory.forget(KeyHash(payload)),
+                "bursar_keys": directory.told,
                 "bursar_windows": budgets.told,
                 "bursar_limits": limit_directory.told,
             },
