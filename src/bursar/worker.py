@@ -366,7 +366,10 @@ def _handler(
         settings=_chat_settings(config),
         texts=texts,
     )
-    management = management_api(database, authenticator, management_rooms(database, keys, forms))
+    rooms = management_rooms(
+        database, keys, forms, calendar=_calendar(config), available_teams=_available_teams(config)
+    )
+    management = management_api(database, authenticator, rooms)
     metrics = Metrics(
         authenticator,
         state.books,
@@ -531,6 +534,12 @@ async def _release(budgets: PostgresBudgets, instance: JournalId, epoch: int, po
         log.warning("budgets.not_released reason=%s", error)
     except Exception:  # whatever it is, it must not keep the process from ending in order
         log.exception("budgets.not_released")
+
+
+def _available_teams(config: Config) -> list[str]:
+    """Teams that users may join by themselves."""
+    teams = config.litellm.default_internal_user_params.get("available_teams")
+    return [team for team in teams if isinstance(team, str)] if isinstance(teams, list | tuple) else []
 
 
 def _calendar(config: Config) -> Calendar:

@@ -10,13 +10,14 @@ from bursar.domain.errors import InvalidRequest
 Row = Mapping[str, object]
 Roster = list[dict[str, object]]
 
-ADMIN = "admin"
+MemberRole = Literal["admin", "user"]
+ADMIN: MemberRole = "admin"
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody who is to be in a team, by id or by e-mail address."""
 
-    role: Literal["admin", "user"] = "user"
+    role: MemberRole = "user"
     user_id: str | None = None
     user_email: str | None = None
 

@@ -35,33 +35,33 @@ METADATA_FIELDS = (
 class BudgetFields(msgspec.Struct, kw_only=True):
     """Limits that are kept in a row of `LiteLLM_BudgetTable`. Money in US dollars."""
 
-    max_budget: float | None | UnsetType = UNSET
-    soft_budget: float | None | UnsetType = UNSET
+    max_budget: float | UnsetType | None = UNSET
+    soft_budget: float | UnsetType | None = UNSET
     """Told about, never refused; below `max_budget`."""
-    max_parallel_requests: SmallCount | None | UnsetType = UNSET
-    tpm_limit: Count | None | UnsetType = UNSET
-    rpm_limit: Count | None | UnsetType = UNSET
-    tpd_limit: Count | None | UnsetType = UNSET
+    max_parallel_requests: SmallCount | UnsetType | None = UNSET
+    tpm_limit: Count | UnsetType | None = UNSET
+    rpm_limit: Count | UnsetType | None = UNSET
+    tpd_limit: Count | UnsetType | None = UNSET
     """Kept, and not enforced."""
-    budget_duration: str | None | UnsetType = UNSET
+    budget_duration: str | UnsetType | None = UNSET
     """`30d`, `1mo` …"""
-    model_max_budget: JsonObject | None | UnsetType = UNSET
-    budget_reset_at: datetime | None | UnsetType = UNSET
+    model_max_budget: JsonObject | UnsetType | None = UNSET
+    budget_reset_at: datetime | UnsetType | None = UNSET
 
 
 class MetadataFields(msgspec.Struct, kw_only=True):
     """`metadata`, and fields that are kept inside it."""
 
-    metadata: JsonObject | None | UnsetType = UNSET
-    tags: list[str] | None | UnsetType = UNSET
-    guardrails: list[str] | None | UnsetType = UNSET
-    model_rpm_limit: dict[str, Count] | None | UnsetType = UNSET
-    model_tpm_limit: dict[str, Count] | None | UnsetType = UNSET
-    enforced_params: list[str] | None | UnsetType = UNSET
-    tag_rpm_limit: dict[str, Count] | None | UnsetType = UNSET
-    prompts: list[str] | None | UnsetType = UNSET
-    rpm_limit_type: str | None | UnsetType = UNSET
-    tpm_limit_type: str | None | UnsetType = UNSET
+    metadata: JsonObject | UnsetType | None = UNSET
+    tags: list[str] | UnsetType | None = UNSET
+    guardrails: list[str] | UnsetType | None = UNSET
+    model_rpm_limit: dict[str, Count] | UnsetType | None = UNSET
+    model_tpm_limit: dict[str, Count] | UnsetType | None = UNSET
+    enforced_params: list[str] | UnsetType | None = UNSET
+    tag_rpm_limit: dict[str, Count] | UnsetType | None = UNSET
+    prompts: list[str] | UnsetType | None = UNSET
+    rpm_limit_type: str | UnsetType | None = UNSET
+    tpm_limit_type: str | UnsetType | None = UNSET
 
 
 def given(body: msgspec.Struct, names: Iterable[str]) -> JsonObject:
@@ -75,16 +75,17 @@ def budget_terms(body: msgspec.Struct) -> JsonObject:
     return given(body, BUDGET_COLUMNS)
 
 
-def metadata_after(before: object, body: MetadataFields) -> JsonObject | None:
+def metadata_after(before: object, body: msgspec.Struct) -> JsonObject | None:
     """Metadata with what a body says; None: it says nothing. Replacing it keeps the convenience fields in it."""
     said = given(body, METADATA_FIELDS)
     old = dict(before) if isinstance(before, Mapping) else {}
-    if body.metadata is UNSET:
-        if not said:
-            return None
+    if "metadata" in (stated := given(body, ("metadata",))):
+        kept = {name: old[name] for name in METADATA_FIELDS if name in old}
+        new = stated["metadata"]
+        metadata = kept | (new if isinstance(new, dict) else {})
+    elif said:
         metadata = old
     else:
-        kept = {name: old[name] for name in METADATA_FIELDS if name in old}
-        metadata = kept | (body.metadata or {})  # type: ignore[operator]  # it is not unset
+        return None
     metadata |= said
     return {name: value for name, value in metadata.items() if value is not None or name not in METADATA_FIELDS}

@@ -1,8 +1,8 @@
 """What the endpoints for teams, organizations, customers, budgets and tags ask of the database (`store`).
 
 Rows are those of LiteLLM's tables by column name, with `litellm_budget_table` where they name a budget. All raise
-StoreUnavailable, and StoreRefused for values that cannot be stored. Whatever looks at a row and judges (`check`, `decide`)
-sees it locked, as it will be changed, and raises a Refusal to leave everything as it is.
+StoreUnavailable, and StoreRefused for values that cannot be stored. Whatever looks at a row and judges (`check`,
+`decide`) sees it locked, as it will be changed, and raises a Refusal to leave everything as it is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +71,9 @@ class Teams(Protocol):
         Raises InvalidRequest, StoreConflict.
         """
 
-    async def delete(self, team_ids: Sequence[str], *, check: CheckRow, actor: Actor) -> list[Row]:
+    async def delete(
+        self, team_ids: Sequence[str], *, check: Callable[[str, Row | None], None], actor: Actor
+    ) -> list[Row]:
         """Delete them, their keys and memberships, or nothing."""
 
     async def page(
@@ -87,8 +89,8 @@ class Teams(Protocol):
         limit: int | None = None,
         offset: int = 0,
     ) -> tuple[list[Row], int]:
-        """Some of those that fit, and how many do. `within`: ids of teams, and of organizations all of whose teams count;
-        None: all. `alias`: a part of it."""
+        """Some of those that fit, and how many do. `within`: ids of teams, and of organizations all of whose teams
+        count; None: all. `alias`: a part of it."""
 
     async def keys(self, team_ids: Sequence[str]) -> list[Row]:
         """Their keys, with what may be shown of them."""
@@ -103,8 +105,8 @@ class TeamMembers(Protocol):
     async def add(
         self, team_id: str, members: Sequence[Member], terms: Terms, *, check: CheckRow, actor: Actor
     ) -> tuple[Row, list[Row], list[Row]]:
-        """Add them, each with limits of his own if there are `terms`; users who are not there are made. The team, the users,
-        their memberships."""
+        """Add them, each with limits of his own if there are `terms`; users who are not there are made. The team, the
+        users, their memberships."""
 
     async def remove(
         self, team_id: str, *, user_id: str | None, user_email: str | None, check: CheckRow, actor: Actor
@@ -148,7 +150,10 @@ class Organizations(Protocol):
         expected: datetime | None,
         actor: Actor,
     ) -> Row:
-        """Change one as `decide` says; `check` sees its limits before and after. Raises InvalidRequest, StoreConflict."""
+        """Change one as `decide` says; `check` sees its limits before and after.
+
+        Raises InvalidRequest, StoreConflict.
+        """
 
     async def delete(
         self, organization_ids: Sequence[str], *, check: Callable[[str, Row | None], None], actor: Actor
@@ -170,8 +175,8 @@ class Organizations(Protocol):
         may_add: Callable[[str, Sequence[str]], None],
         actor: Actor,
     ) -> tuple[list[Row], list[Row]]:
-        """Add members with their roles; users who are not there are made. `may_add` sees those who are, and the organizations
-        they belong to. The users and their memberships. Raises InvalidRequest."""
+        """Add members with their roles; users who are not there are made. `may_add` sees those who are, and the
+        organizations they belong to. The users and their memberships. Raises InvalidRequest."""
 
     async def update_member(
         self,

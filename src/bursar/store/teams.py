@@ -133,7 +133,9 @@ class PostgresTeams:
             await connection.execute(_MEMBERS["give_default_budget"], team_id, budget["budget_id"])
         return found if metadata == old and "metadata" not in terms else {**found, "metadata": metadata}
 
-    async def delete(self, team_ids: Sequence[str], *, check: Callable[[Row | None], None], actor: Actor) -> list[Row]:
+    async def delete(
+        self, team_ids: Sequence[str], *, check: Callable[[str, Row | None], None], actor: Actor
+    ) -> list[Row]:
         """See `management.stores.Teams.delete`."""
         async with writing(self._database) as connection:
             await lock_totals(connection)
@@ -143,10 +145,10 @@ class PostgresTeams:
         self,
         connection: Any,  # noqa: ANN401  # asyncpg
         team_id: str,
-        check: Callable[[Row | None], None],
+        check: Callable[[str, Row | None], None],
         actor: Actor,
     ) -> Row:
-        team = await locked_team(connection, team_id, check)
+        team = await locked_team(connection, team_id, lambda row: check(team_id, row))
         tokens = [row["token"] for row in await connection.fetch(_SQL["tokens"], team_id, None)]
         await remove_keys(connection, tokens, actor=actor)
         await connection.execute(_SQL["leave_users"], team_id, None)
@@ -194,6 +196,16 @@ class PostgresTeams:
                 )
             )
         totals = [row.pop("total") for row in found]
+        if not found and offset:  # beyond the last page the total is told all the same
+            first, total = await self.page(
+                within=within,
+                user_id=user_id,
+                organization_id=organization_id,
+                team_id=team_id,
+                alias=alias,
+                limit=1,
+            )
+            return [], total if first else 0
         return [team_row(row) for row in found], int(str(totals[0])) if totals else 0
 
     async def keys(self, team_ids: Sequence[str]) -> list[Row]:
