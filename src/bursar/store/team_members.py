@@ -21,9 +21,12 @@ from bursar.store.named_users import identified
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
 from bursar.store.scope_windows import lock_totals, set_spent
 
-_SQL = {**load_named_sql("team_members"), **load_named_sql("tell_limits")}
-_TEAMS = load_named_sql("teams")
-_BUDGETS = load_named_sql("budget_table")
+_SQL = {
+    **load_named_sql("team_members"),
+    **load_named_sql("tell_limits"),
+    **{f"team_{name}": statement for name, statement in load_named_sql("teams").items()},
+    **{f"budget_{name}": statement for name, statement in load_named_sql("budget_table").items()},
+}
 _TABLE = "LiteLLM_TeamTable"
 
 
@@ -70,7 +73,7 @@ class PostgresTeamMembers:
             roster = roster_of(team)
             gone = find_member(roster, user_id=user_id, user_email=user_email, team_id=team_id)
             left = [entry for entry in roster if entry is not gone]
-            await connection.execute(_TEAMS["update"], team_id, json_of({"members_with_roles": left}))
+            await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": left}))
             after = await _team(connection, team_id)
             await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
             if gone.get("user_id") is not None:
@@ -96,7 +99,7 @@ class PostgresTeamMembers:
             entry = find_member(roster, user_id=user_id, user_email=user_email, team_id=team_id)
             if role is not None and role != entry.get("role"):
                 entry["role"] = role
-                await connection.execute(_TEAMS["update"], team_id, json_of({"members_with_roles": roster}))
+                await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": roster}))
                 after = await _team(connection, team_id)
                 await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
             member_id = str(entry["user_id"])
@@ -141,10 +144,11 @@ class PostgresTeamMembers:
         """See `management.stores.TeamMembers.reset_spend`."""
         async with writing(self._database) as connection:
             await lock_totals(connection)
-            await locked_team(connection, team_id, check)
-            found = await connection.fetchrow(_SQL["membership"], team_id, user_id)
-            if found is None:
+            team = await locked_team(connection, team_id, check)
+            if all(entry.get("user_id") != user_id for entry in roster_of(team)):
                 return None
+            await connection.execute(_SQL["put_memberships"], team_id, [user_id], [None])
+            found = await connection.fetchrow(_SQL["membership"], team_id, user_id)
             before = record_of(found)
             if reset_to > found["spend"]:
                 raise InvalidRequest(
@@ -181,7 +185,7 @@ async def join(
     team_id = str(team["team_id"])
     known = await identified(connection, members, actor=actor)
     roster = joined(roster_of(team), [member for member, _ in known], team_id=team_id)
-    await connection.execute(_TEAMS["update"], team_id, json_of({"members_with_roles": roster}))
+    await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": roster}))
     ids = [str(member.user_id) for member, _ in known]
     await connection.execute(_SQL["join_users"], team_id, ids)
     budget_ids = await _budgets(connection, team, ids, terms, calendar, actor)
@@ -202,12 +206,12 @@ async def _budgets(
     if not terms:
         metadata = team.get("metadata")
         default = metadata.get("team_member_budget_id") if isinstance(metadata, Mapping) else None
-        exists = isinstance(default, str) and await connection.fetch(_BUDGETS["find"], [default])
+        exists = isinstance(default, str) and await connection.fetch(_SQL["budget_find"], [default])
         return [str(default) if exists else None] * len(user_ids)
     values = json_of(terms_after({}, terms, now=datetime.now(UTC), calendar=calendar))
     made = []
     for _ in user_ids:
-        row = record_of(await connection.fetchrow(_BUDGETS["insert"], f"{OWN}{uuid4()}", values, actor.name))
+        row = record_of(await connection.fetchrow(_SQL["budget_insert"], f"{OWN}{uuid4()}", values, actor.name))
         await record(connection, change(Action.CREATED, "LiteLLM_BudgetTable", row["budget_id"], actor, after=row))
         made.append(str(row["budget_id"]))
     return list(made)
@@ -215,9 +219,9 @@ async def _budgets(
 
 async def _leave(connection: Any, team_id: str, user_id: str, actor: Actor) -> None:  # noqa: ANN401  # asyncpg
     """What goes with a membership: keys, limits, and what counts as spent in it."""
-    tokens = [row["token"] for row in await connection.fetch(_TEAMS["tokens"], team_id, [user_id])]
+    tokens = [row["token"] for row in await connection.fetch(_SQL["team_tokens"], team_id, [user_id])]
     await remove_keys(connection, tokens, actor=actor)
-    await connection.execute(_TEAMS["leave_users"], team_id, [user_id])
+    await connection.execute(_SQL["team_leave_users"], team_id, [user_id])
     gone = await connection.fetch(_SQL["delete_memberships"], team_id, [user_id])
     await drop_own(connection, [row["budget_id"] for row in gone], actor=actor)
     await set_spent(connection, [member_scope(team_id, user_id)])
@@ -225,7 +229,7 @@ async def _leave(connection: Any, team_id: str, user_id: str, actor: Actor) -> N
 
 async def locked_team(connection: Any, team_id: str, check: Callable[[Row | None], None]) -> Row:  # noqa: ANN401  # asyncpg
     """A team's row, locked. `check` raises for one that is not there, or not to be changed by whoever asks."""
-    found = await connection.fetchrow(_TEAMS["lock"], team_id)
+    found = await connection.fetchrow(_SQL["team_lock"], team_id)
     team = None if found is None else team_row(record_of(found))
     check(team)
     assert team is not None, "checked"
@@ -233,7 +237,7 @@ async def locked_team(connection: Any, team_id: str, check: Callable[[Row | None
 
 
 async def _team(connection: Any, team_id: str) -> Row:  # noqa: ANN401  # asyncpg
-    return team_row(record_of(await connection.fetchrow(_TEAMS["find"], team_id)))
+    return team_row(record_of(await connection.fetchrow(_SQL["team_find"], team_id)))
 
 
 def team_row(row: Row) -> Row:

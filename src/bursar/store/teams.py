@@ -21,8 +21,11 @@ from bursar.store.rows import Row, change, json_of, looking, record_of, records_
 from bursar.store.scope_windows import lock_totals, set_spent
 from bursar.store.team_members import join, locked_team, team_row
 
-_SQL = {**load_named_sql("teams"), **load_named_sql("tell_limits")}
-_MEMBERS = load_named_sql("team_members")
+_SQL = {
+    **load_named_sql("teams"),
+    **load_named_sql("tell_limits"),
+    **{f"member_{name}": statement for name, statement in load_named_sql("team_members").items()},
+}
 _TABLE = "LiteLLM_TeamTable"
 _DEFAULT_BUDGET = "team_member_budget_id"
 """In a team's metadata: the budget of members without one of their own."""
@@ -130,7 +133,7 @@ class PostgresTeams:
             )
             assert budget is not None, "there are terms"
             metadata[_DEFAULT_BUDGET] = budget["budget_id"]
-            await connection.execute(_MEMBERS["give_default_budget"], team_id, budget["budget_id"])
+            await connection.execute(_SQL["member_give_default_budget"], team_id, budget["budget_id"])
         return found if metadata == old and "metadata" not in terms else {**found, "metadata": metadata}
 
     async def delete(
