@@ -203,9 +203,7 @@ async def nothing_is_left(life: Life, look: Database) -> None:
         assert await life.books.fetch(f'SELECT * FROM "LiteLLM_{table}"') == [], table
     [alice] = await life.books.fetch("SELECT teams FROM \"LiteLLM_UserTable\" WHERE user_id = 'alice'")
     assert alice["teams"] == []
-    [day] = await life.books.fetch(
-        'SELECT sum(spend) AS usd FROM "LiteLLM_DailyTeamSpend" WHERE team_id = $1', NAMES
-    )
+    [day] = await life.books.fetch('SELECT sum(spend) AS usd FROM "LiteLLM_DailyTeamSpend" WHERE team_id = $1', NAMES)
     assert day["usd"] == pytest.approx(life.cents / 100)
     found = await audit(look, lambda *_: None)
     assert (found.differences, found.spend_nano_usd) == ([], life.cents * 10_000_000)
