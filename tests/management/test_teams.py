@@ -72,8 +72,12 @@ async def test_a_team_with_everything_said(gateway: Gateway, books: Books) -> No
         "access_group_ids": ["g"],
         "blocked": False,
     }
-    inside = {"tags": ["t"], "model_rpm_limit": {"oracle": 5}, "guardrails": ["g"]}
-    members = {"team_member_budget": 0.5, "team_member_rpm_limit": 7, "team_member_budget_duration": "1d"}
+    inside: dict[str, Any] = {"tags": ["t"], "model_rpm_limit": {"oracle": 5}, "guardrails": ["g"]}
+    members: dict[str, Any] = {
+        "team_member_budget": 0.5,
+        "team_member_rpm_limit": 7,
+        "team_member_budget_duration": "1d",
+    }
     made = await new_team(
         gateway, **asked, **inside, **members, metadata={"note": "été"}, model_aliases={"gpt": "oracle"}, unknown=1
     )

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import asyncpg
+
 from bursar.domain.audit import Action, Actor
 from bursar.domain.edits import BudgetedEdit
 from bursar.domain.limits import Scope, ScopeKind
@@ -33,8 +35,8 @@ class PostgresCustomers:
             budget_id = await budget_after(connection, None, edit, calendar=self._calendar, actor=actor)
             values = {**edit.changes, "budget_id": budget_id}
             made = await connection.fetchrow(_SQL["insert"], user_id, json_of(values))
-            if made is None:  # its first call was a moment faster
-                made = await connection.fetchrow(_SQL["update"], user_id, json_of(values))
+            if made is None:
+                raise asyncpg.UniqueViolationError  # somebody else was faster: the budget goes with the transaction
             row = record_of(made)
             await record(connection, change(Action.CREATED, _TABLE, user_id, actor, after=row))
             await _tell(connection, [user_id])

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import asyncpg
+
 from bursar.domain.audit import Action, Actor
 from bursar.domain.edits import BudgetedEdit
 from bursar.domain.limits import Scope, ScopeKind
@@ -35,7 +37,10 @@ class PostgresTags:
                 return None
             budget_id = await budget_after(connection, None, edit, calendar=self._calendar, actor=actor)
             values = {**edit.changes, "budget_id": budget_id}
-            row = record_of(await connection.fetchrow(_SQL["insert"], name, json_of(values), actor.name))
+            made = await connection.fetchrow(_SQL["insert"], name, json_of(values), actor.name)
+            if made is None:
+                raise asyncpg.UniqueViolationError  # somebody else was faster: the budget goes with the transaction
+            row = record_of(made)
             await record(connection, change(Action.CREATED, _TABLE, name, actor, after=row))
             await _tell(connection, name)
             [shown] = await with_budgets(connection, [row])

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
+
 from bursar.domain.audit import Action, Actor
 from bursar.domain.edits import TeamEdit
 from bursar.domain.errors import InvalidRequest
@@ -56,11 +58,13 @@ class PostgresTeams:
         """See `management.stores.Teams.create`."""
         async with writing(self._database) as connection:
             await lock_totals(connection)
+            if await connection.fetchrow(_SQL["find"], team_id) is not None:
+                return None
             terms = terms_after({}, edit.changes, now=datetime.now(UTC), calendar=self._calendar)
             check(terms, await _organization(connection, terms))
             terms |= await self._beside(connection, team_id, {}, terms, edit, actor)
             if await connection.fetchval(_SQL["insert"], team_id, json_of(terms)) is None:
-                return None
+                raise asyncpg.UniqueViolationError  # another program was faster
             if members:
                 await join(
                     connection, await _found(connection, team_id), members, {}, calendar=self._calendar, actor=actor
