@@ -3,7 +3,7 @@
 import pytest
 
 from bursar.domain.errors import InvalidRequest
-from bursar.domain.team_roster import Member, check_named, find_member, joined, roster_of
+from bursar.domain.team_roster import Member, check_named, find_member, id_of, joined, roster_of
 
 ROSTER: list[dict[str, object]] = [
     {"role": "admin", "user_id": "a", "user_email": "A@x.org"},
@@ -43,6 +43,12 @@ def test_joining() -> None:
 def test_nobody_and_somebody_twice(members: list[Member]) -> None:
     with pytest.raises(InvalidRequest):
         check_named(members)
+
+
+def test_whoever_was_only_invited() -> None:
+    assert id_of(ROSTER[1]) == "b"
+    with pytest.raises(InvalidRequest):
+        id_of({"role": "user", "user_id": None, "user_email": "x@x.org"})
 
 
 def test_finding() -> None:

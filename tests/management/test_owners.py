@@ -105,7 +105,13 @@ async def test_an_organizations_admin(gateway: Gateway, books: Books) -> None:
     own: dict[str, object] = {"organization_id": home}
     lowered = await does(gateway, "PATCH", "/organization/update", own | {"max_budget": 4}, key=BOSS)
     assert lowered["litellm_budget_table"]["max_budget"] == 4
-    raises: tuple[dict[str, object], ...] = ({"max_budget": 5}, {"max_budget": None}, {"models": []}, {"models": ["b"]}, {"budget_id": "b-budget"})
+    raises: tuple[dict[str, object], ...] = (
+        {"max_budget": 5},
+        {"max_budget": None},
+        {"models": []},
+        {"models": ["b"]},
+        {"budget_id": "b-budget"},
+    )
     for more in raises:
         await refused(gateway, "PATCH", "/organization/update", own | more, key=BOSS, status=403, word="proxy admin")
     body: dict[str, Any] = {"organization_id": home, "member": {"user_id": "stranger"}}

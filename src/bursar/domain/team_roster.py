@@ -56,6 +56,14 @@ def joined(roster: Roster, members: Iterable[Member], *, team_id: str) -> Roster
     return [*roster, *added]
 
 
+def id_of(entry: Row) -> str:
+    """Of a member. Raises InvalidRequest: LiteLLM's tables may have one who was only invited, by e-mail address."""
+    user_id = entry.get("user_id")
+    if not isinstance(user_id, str):
+        raise InvalidRequest("This member has no user yet, so nothing can be kept for him.", param="user_email")
+    return user_id
+
+
 def find_member(roster: Roster, *, user_id: str | None, user_email: str | None, team_id: str) -> dict[str, object]:
     """The entry of a member. Raises InvalidRequest: there is none."""
     if not user_id and not user_email:

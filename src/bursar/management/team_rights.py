@@ -39,18 +39,21 @@ def rules(standing: Standing, team: Row) -> bool:
     return standing.all or (organization is not None and changes_organization(standing, str(organization)))
 
 
+def check_place(standing: Standing, organization_id: object) -> None:
+    """Raises Forbidden: he cannot put a team into this organization, or into none. Whether it exists is not told."""
+    if not rules(standing, {"organization_id": organization_id}):
+        raise Forbidden(
+            "Only a proxy admin, or an admin of the organization, can put a team there.", param="organization_id"
+        )
+
+
 def check_terms(standing: Standing, before: Row | None, after: Row, organization: Row | None) -> None:
-    """What a team is to get: within its organization; by its own admin no more than before; moved by an admin of both
-    organizations. `before`: None for a new one.
+    """What a team is to get: within its organization, and by its own admin no more than before. `before`: None for a
+    new one.
 
     Raises Forbidden, InvalidRequest.
     """
     old = {} if before is None else before
-    moved = before is None or old.get("organization_id") != after.get("organization_id")
-    if moved and not rules(standing, after):
-        raise Forbidden(
-            "Only a proxy admin, or an admin of the organization, can put a team there.", param="organization_id"
-        )
     if organization is not None and any(old.get(name) != after.get(name) for name in _BOUNDED):
         check_within_organization(after, organization)
     if before is not None and not rules(standing, before):

@@ -17,7 +17,7 @@ from bursar.management.fields import Count, JsonObject, MetadataFields, Name, Sm
 from bursar.management.objects import require, sees_team
 from bursar.management.route import Asked, Route
 from bursar.management.stores import Row, Teams
-from bursar.management.team_rights import changing, check_terms, ruling
+from bursar.management.team_rights import changing, check_place, check_terms, ruling
 
 _COLUMNS = (
     "team_alias",
@@ -207,6 +207,7 @@ class TeamEndpoints:
         """Users who are named as members and do not exist are made. Whoever makes it and is no administrator of the
         gateway becomes its admin."""
         body, standing = asked.body, asked.standing
+        check_place(standing, None if body.organization_id is UNSET else body.organization_id)
         members = [member.member for member in body.members_with_roles or ()]
         creator = standing.caller.user_id
         if not standing.all and creator is not None and creator not in {member.user_id for member in members}:
@@ -237,6 +238,9 @@ class TeamEndpoints:
             may(team)
             if body.blocked is not UNSET:
                 ruling(standing, body.team_id)(team)
+            before = None if team is None else team["organization_id"]
+            if body.organization_id is not UNSET and body.organization_id != before:
+                check_place(standing, body.organization_id)
             return _edit(body, team)
 
         row = await self._teams.update(

@@ -11,7 +11,7 @@ from bursar.domain.limit_terms import terms_after
 from bursar.domain.limits import member_scope
 from bursar.domain.money import NANO_PER_USD
 from bursar.domain.periods import Calendar
-from bursar.domain.team_roster import Member, find_member, joined, roster_of
+from bursar.domain.team_roster import Member, find_member, id_of, joined, roster_of
 from bursar.store.audit_log import record
 from bursar.store.budget_table import OWN, budget_with, drop_own, with_budgets
 from bursar.store.database import Database
@@ -102,7 +102,7 @@ class PostgresTeamMembers:
                 await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": roster}))
                 after = await _team(connection, team_id)
                 await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
-            member_id = str(entry["user_id"])
+            member_id = id_of(entry)
             membership = await self._with_terms(connection, team_id, member_id, terms, actor)
             await connection.execute(_SQL["keys_of_teams"], [team_id], member_id)
             [found] = await with_budgets(connection, [membership])
