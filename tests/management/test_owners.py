@@ -71,6 +71,16 @@ async def test_a_budget_that_others_share_is_not_changed_for_one_of_them(gateway
     assert list(await budgets(gateway)) == ["shared"], "those of their own have gone"
 
 
+async def test_two_who_change_the_same_organization(gateway: Gateway) -> None:
+    made = await organization(gateway, organization_id="o")
+    body = {"organization_id": "o", "organization_alias": "second", "updated_at": made["updated_at"]}
+    await does(gateway, "PATCH", "/organization/update", body)
+    await refused(gateway, "PATCH", "/organization/update", body, status=409, word="somebody else")
+    await does(gateway, "PATCH", "/organization/update", body | {"updated_at": None})
+    page = await does(gateway, "GET", "/audit?table_name=LiteLLM_OrganizationTable&sort_order=asc")
+    assert [entry["action"] for entry in page["audit_logs"]] == ["created", "updated", "updated"]
+
+
 async def test_members_of_organizations(gateway: Gateway) -> None:
     await organization(gateway, organization_id="o")
     body: dict[str, Any] = {"organization_id": "o", "member": [{"user_id": "u", "role": "org_admin"}]}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.gateway.conftest import StartGateway
 from tests.gateway.running import MASTER_KEY, Books, Gateway
 from tests.management.admin import does, error_of, refused, soon
 from tests.management.matrix import AWAY, HOME, furnish, key_of
@@ -226,6 +227,16 @@ async def test_members_see_their_own(gateway: Gateway, books: Books) -> None:
     assert {row["user_id"] for row in led["team_memberships"]} == {"member", "looker"}
     keys_own = await does(gateway, "GET", info, key=key_of("key"))
     assert len(keys_own["keys"]) == 1
+
+
+async def test_teams_that_one_may_join(start_gateway: StartGateway, books: Books) -> None:
+    gateway = await start_gateway(
+        settings="litellm_settings: {default_internal_user_params: {available_teams: [open, home/team+1%, gone]}}"
+    )
+    await furnish(books)
+    await new_team(gateway, team_id="open", team_alias="Open", metadata={"note": "for members"})
+    offered = {"team_id": "open", "team_alias": "Open", "models": []}
+    assert await does(gateway, "GET", "/team/available", key=MEMBER) == [offered]
 
 
 # --- rights of a team's own admins, and of its organization's ---
