@@ -25,8 +25,10 @@ async def refused(
 
 
 async def soon(call: Callable[[], Awaitable[Answer]], status: int, word: str = "") -> Answer:
-    """The first answer with `status` and `word`. A change reaches every worker within a second, and a busy machine is given
-    two more."""
+    """The first answer with `status` and `word`.
+
+    A change reaches every worker within a second; a busy machine is given two more.
+    """
     async with asyncio.timeout(3.0):
         while True:
             answer = await call()
