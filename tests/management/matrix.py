@@ -76,7 +76,9 @@ EXAMPLES: dict[str, Example] = {
     "PATCH /organization/update": Example({"organization_id": "$organization", "organization_alias": "renamed"}),
     "DELETE /organization/delete": Example({"organization_ids": ["$organization"]}, status=400),
     "GET /organization/list": Example(query="org_id=$organization"),
-    "GET /organization/info": Example(query="organization_id=$organization"),
+    "GET /organization/info": Example(
+        query="organization_id=$organization", strangers=("team-admin", "reader-admin", "looker")
+    ),
     "POST /organization/member_add": Example({"organization_id": "$organization", "member": {"user_id": "$new"}}),
     "PATCH /organization/member_update": Example(
         {"organization_id": "$organization", "user_id": "$mate", "role": "internal_user_viewer"}
@@ -285,8 +287,8 @@ async def furnish(books: Books) -> None:
     await _put_key(books, key_of("key"), None, HOME["team"])
     for name, organization, role in (
         ("org-admin", HOME["organization"], "org_admin"),
+        ("member", HOME["organization"], "internal_user"),
         ("stranger", AWAY["organization"], "org_admin"),
-        *((name, HOME["organization"], "internal_user") for name, _ in _home_members()),
     ):
         await books.fetch(
             """INSERT INTO "LiteLLM_OrganizationMembership" (user_id, organization_id, user_role)
