@@ -57,10 +57,14 @@ SET (
 WHERE t.team_id = $1
 
 -- name: put_aliases
--- $1: the row, or null for a new one, $2: aliases, $3: by whom.
+-- $1: the row, or null for a new one, $2: aliases, $3: by whom. A table that has lost its sequence goes on counting.
 INSERT INTO "LiteLLM_ModelTable" AS m (id, aliases, created_at, created_by, updated_at, updated_by)
 VALUES (
-    coalesce($1::integer, nextval(pg_get_serial_sequence('"LiteLLM_ModelTable"', 'id'))), $2::jsonb,
+    coalesce(
+        $1::integer, nextval(pg_get_serial_sequence('"LiteLLM_ModelTable"', 'id')),
+        (SELECT coalesce(max(id), 0) + 1 FROM "LiteLLM_ModelTable")
+    ),
+    $2::jsonb,
     now() AT TIME ZONE 'UTC', $3, now() AT TIME ZONE 'UTC', $3
 )
 ON CONFLICT (id) DO UPDATE SET aliases = excluded.aliases, updated_at = excluded.updated_at, updated_by = excluded.updated_by
