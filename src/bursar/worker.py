@@ -23,7 +23,7 @@ from bursar.access.keys import LitellmKeyForms
 from bursar.access.limit_directory import LimitDirectory
 from bursar.config.schema import Config
 from bursar.domain.errors import ConfigError, JournalTaken, StoreError
-from bursar.domain.ids import JournalId, KeyHash, uuid7
+from bursar.domain.ids import JournalId, uuid7
 from bursar.domain.limits import GATEWAY, Budget, Limits
 from bursar.domain.money import usd_float
 from bursar.domain.periods import Calendar
@@ -51,7 +51,7 @@ from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.ledger.retention import Retention
 from bursar.ledger.texts import Texts
-from bursar.management_setup import management_api, management_rooms, report_rooms
+from bursar.management_setup import management_api, management_rooms, owner_rooms, report_rooms
 from bursar.model_setup import ModelBuilder
 from bursar.ports import BooksState, Transport
 from bursar.providers.native import NativeTransport
@@ -188,7 +188,7 @@ class Worker:
         listener = ChangeListener(
             plan.listen_database,
             {
-                "bursar_keys": lambda payload: directory.forget(KeyHash(payload)),
+                "bursar_keys": directory.told,
                 "bursar_windows": budgets.told,
                 "bursar_limits": limit_directory.told,
             },
@@ -383,7 +383,9 @@ def _handler(
         Quotes(models, listed=builder.listed_price, wall_clock=time.time),
         max_budget=usd_float(budget) if budget else None,
     )
-    management = management_api(database, authenticator, management_rooms(database, keys, forms, reports))
+    owners = owner_rooms(database, _calendar(config), available_teams=_available_teams(config))
+    rooms = management_rooms(database, keys, forms, [*owners, *reports])
+    management = management_api(database, authenticator, rooms)
     metrics = Metrics(
         authenticator,
         state.books,
@@ -549,6 +551,12 @@ async def _release(budgets: PostgresBudgets, instance: JournalId, epoch: int, po
         log.warning("budgets.not_released reason=%s", error)
     except Exception:  # whatever it is, it must not keep the process from ending in order
         log.exception("budgets.not_released")
+
+
+def _available_teams(config: Config) -> list[str]:
+    """Teams that users may join by themselves."""
+    teams = config.litellm.default_internal_user_params.get("available_teams")
+    return [team for team in teams if isinstance(team, str)] if isinstance(teams, list | tuple) else []
 
 
 def _calendar(config: Config) -> Calendar:

@@ -211,6 +211,18 @@ async def test_a_refresh_does_not_bring_back_what_was_forgotten(
     assert await directory.find(KEY) is None
 
 
+async def test_what_the_database_tells(directory: Directory, store: MemoryKeys) -> None:
+    """A hash is one key, a star is all of them."""
+    store.keys[OTHER] = principal(OTHER)
+    for key in (KEY, OTHER):
+        await directory.find(key)
+    directory.told(OTHER)
+    assert directory.recall(OTHER) is None
+    assert directory.recall(KEY) is not None
+    directory.told("*")
+    assert directory.recall(KEY) is None
+
+
 async def test_who_is_cancelled_leaves_the_others_their_answer(directory: Directory, store: MemoryKeys) -> None:
     store.gate.clear()
     asking = [asyncio.create_task(directory.find(KEY)) for _ in range(4)]

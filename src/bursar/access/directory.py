@@ -19,6 +19,9 @@ from bursar.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
 
+ALL_KEYS = "*"
+"""In place of a hash, where a change concerns more keys than are worth naming."""
+
 _MAX_AGE_S = 600.0
 _UNKNOWN_AGE_S = 5.0
 _KEYS_MAX = 200_000
@@ -119,6 +122,13 @@ class Directory:
         self._known.move_to_end(key)
         while len(self._known) > _KEYS_MAX:
             self._known.popitem(last=False)
+
+    def told(self, payload: str) -> None:
+        """Told by the database: the key with this hash has changed; `*`: any of them may have."""
+        if payload == ALL_KEYS:
+            self.forget_all()
+        else:
+            self.forget(KeyHash(payload))
 
     def forget(self, key: KeyHash) -> None:
         """The key has changed."""
