@@ -31,6 +31,7 @@ from bursar.config.schema import DeploymentConfig
 from bursar.data_directory import DataDirectory
 from bursar.domain.errors import BursarError, ConfigError, StoreError
 from bursar.domain.money import usd_text
+from bursar.domain.secrets import Secret
 from bursar.ledger.file_system import refuse_network
 from bursar.model_setup import ModelBuilder
 from bursar.oracle.serving import serve_oracle
@@ -45,6 +46,8 @@ from bursar.telemetry.logs import configure_logs
 
 MASTER_KEY = "master_key"
 SALT_KEY = "salt_key"
+SALT_KEY_OLD = "salt_key_old"
+"""The one before, while a rotation is under way."""
 _CONNECT_WAIT_S = 15.0
 
 _PROMISES = {
@@ -92,7 +95,7 @@ def serve(config_path: Path | None, flags: Flags, *, say: Say, tls: TlsFiles | N
         demo_base = None if demo_socket is None else f"http://127.0.0.1:{demo_socket.getsockname()[1]}/v1"
         book = load_book()
         builder = ModelBuilder(loaded.config, book, environ, demo_base=demo_base)
-        builder.table()  # tells mistakes now, not in a worker
+        builder.of_file()  # tells mistakes now, not in a worker
         _tell_unbuilt(builder, loaded, say)
         if options.database is None:
             database = EmbeddedPostgres(data.path)
@@ -108,6 +111,7 @@ def serve(config_path: Path | None, flags: Flags, *, say: Say, tls: TlsFiles | N
             listen_database=stores.direct,
             journals=data.journals,
             master_key=key,
+            salt_keys=salt_keys(environ, data),
             demo_base=demo_base,
             tls=None if tls is None else _server_tls(tls),
         )
@@ -238,8 +242,14 @@ def _master_key(options: ServerOptions, data: DataDirectory) -> tuple[str, bool]
         return options.master_key.reveal(), False
     if (stored := data.secret(MASTER_KEY)) is not None:
         return stored, False
-    data.generate_secret(SALT_KEY)
     return data.generate_secret(MASTER_KEY, prefix="sk-"), True
+
+
+def salt_keys(environ: Mapping[str, str], data: DataDirectory) -> worker.SaltKeys:
+    """What stored secrets are sealed with: as configured, else as stored in `data`, where one is made if need be."""
+    old = environ.get("LITELLM_SALT_KEY_OLD") or data.secret(SALT_KEY_OLD)
+    now = environ.get("LITELLM_SALT_KEY") or data.secret(SALT_KEY) or data.generate_secret(SALT_KEY)
+    return worker.SaltKeys(Secret(now), None if old is None else Secret(old))
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -1,23 +1,77 @@
 """The management API and its rooms, made and wired. Part of the composition."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bursar.access.keys import LitellmKeyForms
+from bursar.access.passwords import password_fits
+from bursar.access.session_tokens import SessionTokens
+from bursar.domain.secrets import Secret
 from bursar.management.api import ManagementApi
 from bursar.management.audit import AuditEndpoints
+from bursar.management.credentials import CredentialEndpoints
 from bursar.management.documentation import Documentation
 from bursar.management.keys import KeyEndpoints
+from bursar.management.login import Attempts, ConsoleLogin, LoginEndpoints
+from bursar.management.models import ModelEndpoints
 from bursar.management.route import Room
-from bursar.ports import Authenticator
+from bursar.management.settings import SettingEndpoints
+from bursar.management.tools import ToolEndpoints
+from bursar.ports import Authenticator, ModelCatalogue, SecretVault
 from bursar.store.audit_log import PostgresAuditLog
+from bursar.store.credentials import PostgresCredentials
 from bursar.store.database import Database
 from bursar.store.keys import PostgresKeys
+from bursar.store.logins import PostgresLogins
 from bursar.store.memberships import PostgresMemberships
+from bursar.store.models import PostgresModels
+from bursar.store.settings import PostgresSettings
 
 
-def management_rooms(database: Database, keys: PostgresKeys, forms: LitellmKeyForms) -> list[Room]:
+@dataclass(slots=True, frozen=True)
+class LoginParts:
+    """How people log in."""
+
+    console: ConsoleLogin
+    session_key: bytes = field(repr=False)
+    """Signs session tokens, and nothing else."""
+    secure: bool
+    """Clients reach us by TLS alone."""
+
+
+def console_login(environ: Mapping[str, str], master_key: str | None) -> ConsoleLogin:
+    """UI_USERNAME and UI_PASSWORD; without them `admin` and the master key."""
+    password = environ.get("UI_PASSWORD") or master_key
+    return ConsoleLogin(environ.get("UI_USERNAME") or "admin", None if password is None else Secret(password))
+
+
+def management_rooms(
+    database: Database,
+    keys: PostgresKeys,
+    forms: LitellmKeyForms,
+    catalogue: ModelCatalogue,
+    vault: SecretVault,
+    login: LoginParts,
+) -> list[Room]:
     """All rooms, and the page that documents them."""
-    rooms: list[Room] = [KeyEndpoints(keys, forms), AuditEndpoints(PostgresAuditLog(database))]
+    rooms: list[Room] = [
+        KeyEndpoints(keys, forms),
+        ModelEndpoints(PostgresModels(database), catalogue, vault),
+        CredentialEndpoints(PostgresCredentials(database), catalogue, vault),
+        SettingEndpoints(PostgresSettings(database), catalogue, vault),
+        ToolEndpoints(catalogue),
+        AuditEndpoints(PostgresAuditLog(database)),
+        LoginEndpoints(
+            PostgresLogins(database),
+            forms,
+            SessionTokens(login.session_key),
+            console=login.console,
+            password_fits=password_fits,
+            attempts=Attempts(time.monotonic),
+            secure=login.secure,
+        ),
+    ]
     return [*rooms, Documentation(rooms)]
 
 

@@ -9,7 +9,7 @@ import signal
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -22,11 +22,13 @@ from bursar.access.directory import Directory
 from bursar.access.keys import LitellmKeyForms
 from bursar.access.limit_directory import LimitDirectory
 from bursar.config.schema import Config
-from bursar.domain.errors import ConfigError, JournalTaken, StoreError
+from bursar.config.stored import with_litellm_settings
+from bursar.domain.errors import ConfigError, JournalTaken, SecretUnreadable, StoreError
 from bursar.domain.ids import JournalId, KeyHash, uuid7
 from bursar.domain.limits import GATEWAY, Budget, Limits
 from bursar.domain.periods import Calendar
 from bursar.domain.price_book import PriceBook
+from bursar.domain.secrets import Secret
 from bursar.gateway.admit import Admission
 from bursar.gateway.attribution import END_USER_HEADERS, AttributionRules
 from bursar.gateway.authenticate import KeyAuthenticator
@@ -49,9 +51,9 @@ from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.ledger.retention import Retention
 from bursar.ledger.texts import Texts
-from bursar.management_setup import management_api, management_rooms
-from bursar.model_setup import ModelBuilder
-from bursar.ports import BooksState, Transport
+from bursar.live_models import ModelKeeper, opened_settings
+from bursar.management_setup import LoginParts, console_login, management_api, management_rooms
+from bursar.ports import BooksState, StoredSetup, Transport
 from bursar.providers.native import NativeTransport
 from bursar.quotas.budgets import Budgets
 from bursar.quotas.rate_limits import RateLimiter
@@ -65,10 +67,13 @@ from bursar.store.instances import Instances
 from bursar.store.keys import PostgresKeys
 from bursar.store.ledger import PostgresLedger
 from bursar.store.limits import PostgresLimits
+from bursar.store.models import PostgresModels
 from bursar.store.rate_shares import PostgresRateShares
 from bursar.store.resets import PeriodSweeper
 from bursar.store.texts import PostgresTexts
 from bursar.tasks import TaskOwner
+from bursar.vault.derivation import Purpose, derive
+from bursar.vault.vault import Vault
 from bursar.wire.http import RawHeaders
 
 log = logging.getLogger(__name__)
@@ -84,6 +89,23 @@ _POST_AGAIN_S = 2.0
 
 
 @dataclass(slots=True, frozen=True)
+class SaltKeys:
+    """What stored secrets are sealed with."""
+
+    now: Secret
+    old: Secret | None = None
+    """Still opens what it sealed."""
+
+    def vault(self, master_key: str | None) -> Vault:
+        """The vault; LiteLLM takes the master key where it has no salt key."""
+        return Vault(
+            self.now,
+            others=[] if self.old is None else [self.old],
+            litellm=[] if master_key is None else [Secret(master_key)],
+        )
+
+
+@dataclass(slots=True, frozen=True)
 class WorkerPlan:
     """What a worker is to be."""
 
@@ -96,6 +118,7 @@ class WorkerPlan:
     """For LISTEN: past a transaction-mode pooler."""
     journals: Path
     master_key: str | None
+    salt_keys: SaltKeys
     demo_base: str | None
     tls: ssl.SSLContext | None = None
 
@@ -123,9 +146,10 @@ class Worker:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until told to `end`, book what is under way, and let go of everything. `ready` is called once."""
-        plan = self._plan
+        database = Database(self._plan.database)
+        stored = await _stored_setup(self._plan, database)
+        self._plan = plan = _with_stored_settings(self._plan, stored)
         host = platform.node()
-        database = Database(plan.database)
         own = plan.config.bursar
         journal_id = JournalId(uuid7(time.time_ns() // 1_000_000, _random()))
         journal = Journal(plan.journals, journal_id, synced=own.durability == "power")
@@ -177,9 +201,21 @@ class Worker:
             gateway=_gateway_limits(plan.config),
         )
 
+        vault = plan.salt_keys.vault(plan.master_key)
+        models = ModelKeeper(
+            plan.config,
+            plan.book,
+            plan.environ,
+            demo_base=plan.demo_base,
+            store=PostgresModels(database),
+            vault=vault,
+        )
+        models.put(stored)
+
         def missed() -> None:
             directory.forget_all()
             limit_directory.forget_all()
+            models.told("")
 
         listener = ChangeListener(
             plan.listen_database,
@@ -187,6 +223,7 @@ class Worker:
                 "bursar_keys": lambda payload: directory.forget(KeyHash(payload)),
                 "bursar_windows": budgets.told,
                 "bursar_limits": limit_directory.told,
+                "bursar_models": models.told,
             },
             missed=missed,
         )
@@ -198,7 +235,7 @@ class Worker:
         )
         texts = Texts(PostgresTexts(database)) if general.store_prompts_in_spend_logs else None
         keeper = None if texts is None or general.disable_spend_logs else TextKeeper(texts.keep)
-        handler = _handler(plan, books, directory, database, keys, admission, transport, state, keeper)
+        handler = _handler(plan, books, directory, database, keys, admission, transport, state, keeper, models, vault)
         server = HttpServer(handler, _limits(plan.config))
 
         posting = self._tasks.start(self._post(poster, texts))
@@ -218,6 +255,7 @@ class Worker:
         background.start(rates.run(), "rates")
         background.start(_persist("adopter", adopter.run), "adopter")
         background.start(listener.run(), "listener")
+        background.start(_persist("models", models.run), "models")
         background.start(self._lease(budgets), "budgets")
         background.start(_persist("resets", PeriodSweeper(database, _calendar(plan.config)).run), "resets")
         if interval_s := plan.config.bursar.audit_interval_s:
@@ -342,6 +380,8 @@ def _handler(
     transport: Transport,
     state: _State,
     texts: TextKeeper | None,
+    models: ModelKeeper,
+    vault: Vault,
 ) -> Paths:
     config = plan.config
     forms = LitellmKeyForms()
@@ -352,11 +392,10 @@ def _handler(
         wall_clock=time.time,
         key_header=config.general.litellm_key_header_name,
     )
-    models = ModelBuilder(config, plan.book, plan.environ, demo_base=plan.demo_base).table()
     key_spend = KeySpend()
     chat = ChatCompletions(
         authenticator=authenticator,
-        models=models,
+        models=models.live,
         admission=admission,
         transport=transport,
         books=books,
@@ -366,7 +405,13 @@ def _handler(
         settings=_chat_settings(config),
         texts=texts,
     )
-    management = management_api(database, authenticator, management_rooms(database, keys, forms))
+    login = LoginParts(
+        console=console_login(plan.environ, plan.master_key),
+        session_key=derive(plan.salt_keys.now, Purpose.SESSIONS),
+        secure=plan.tls is not None,
+    )
+    rooms = management_rooms(database, keys, forms, models, vault, login)
+    management = management_api(database, authenticator, rooms)
     metrics = Metrics(
         authenticator,
         state.books,
@@ -374,10 +419,10 @@ def _handler(
     )
     return Paths(
         chat=chat,
-        models=ModelList(authenticator, models),
+        models=ModelList(authenticator, models.live),
         health=Health(
             authenticator=authenticator,
-            models=models,
+            models=models.live,
             chat=chat,
             database_connected=state.database_connected,
             shutting_down=state.shutting_down,
@@ -385,6 +430,28 @@ def _handler(
         others={"/metrics": metrics},
         management=management,
     )
+
+
+async def _stored_setup(plan: WorkerPlan, database: Database) -> StoredSetup:
+    """What the database adds to the configuration; nothing, for the moment, when it does not answer."""
+    if plan.config.general.store_model_in_db:
+        try:
+            return await PostgresModels(database).setup()
+        except StoreError as error:
+            log.warning("models.not_read reason=%s", error)
+    return StoredSetup(fingerprint="")
+
+
+def _with_stored_settings(plan: WorkerPlan, stored: StoredSetup) -> WorkerPlan:
+    """The plan with the database's `litellm_settings` over the file's; without them where they cannot be used."""
+    if not stored.litellm_settings:
+        return plan
+    try:
+        settings = opened_settings(stored.litellm_settings, plan.salt_keys.vault(plan.master_key))
+        return replace(plan, config=with_litellm_settings(plan.config, settings))
+    except (ConfigError, SecretUnreadable) as error:
+        log.error("settings.not_applied reason=%s", error)
+        return plan
 
 
 def _on_loopback(sockets: Sequence[socket]) -> bool:
