@@ -686,6 +686,9 @@ class SecretVault(Protocol):
     def is_current(self, text: str) -> bool:
         """It is sealed, with the key that seals now."""
 
+    def is_doubtful(self, text: str) -> bool:
+        """It opens to itself, and may all the same be a ciphertext, of LiteLLM's and of a key we have not."""
+
 
 class LoginUser(msgspec.Struct, frozen=True, kw_only=True):
     """A user who may have a password."""

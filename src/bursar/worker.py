@@ -93,14 +93,14 @@ class SaltKeys:
     """What stored secrets are sealed with."""
 
     now: Secret
-    old: Secret | None = None
-    """Still opens what it sealed."""
+    others: tuple[Secret, ...] = ()
+    """From before; they still open what they sealed."""
 
     def vault(self, master_key: str | None) -> Vault:
         """The vault; LiteLLM takes the master key where it has no salt key."""
         return Vault(
             self.now,
-            others=[] if self.old is None else [self.old],
+            others=self.others,
             litellm=[] if master_key is None else [Secret(master_key)],
         )
 

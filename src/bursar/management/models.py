@@ -84,7 +84,9 @@ class NamedGroup(msgspec.Struct, kw_only=True):
     model_group: str | None = None
 
 
-class ModelPageQuery(msgspec.Struct, kw_only=True, rename={"model_id": "modelId"}):
+class ModelPageQuery(
+    msgspec.Struct, kw_only=True, rename={"model_id": "modelId", "sort_by": "sortBy", "sort_order": "sortOrder"}
+):
     """Which models, and which page of them."""
 
     page: Annotated[int, Meta(ge=1, le=100_000)] = 1
@@ -92,7 +94,7 @@ class ModelPageQuery(msgspec.Struct, kw_only=True, rename={"model_id": "modelId"
     search: Annotated[str, Meta(description="A part of the name.")] | None = None
     model: str | None = None
     model_id: str | None = None
-    sort_by: Annotated[Literal["model_name", "created_at", "updated_at"], Meta(description="")] = "model_name"
+    sort_by: Literal["model_name", "created_at", "updated_at"] = "model_name"
     sort_order: Literal["asc", "desc"] = "asc"
 
 

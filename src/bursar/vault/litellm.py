@@ -56,6 +56,12 @@ def is_marked(text: str) -> bool:
     return text.startswith((_V2, _V3))
 
 
+def may_be_a_box(text: str) -> bool:
+    """It may be a ciphertext of LiteLLM's without a mark: long enough, and base64."""
+    raw = _decoded(text)
+    return raw is not None and len(raw) >= _BOX_BYTES_MIN
+
+
 def _open_gcm(cipher: AESGCM, encoded: str) -> str | None:
     raw = _decoded(encoded)
     if raw is None or len(raw) <= _NONCE_BYTES:

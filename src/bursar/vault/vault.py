@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from bursar.domain.errors import SecretUnreadable
 from bursar.domain.secrets import Secret
 from bursar.vault.derivation import Purpose, derive
-from bursar.vault.litellm import LitellmCipher, is_marked
+from bursar.vault.litellm import LitellmCipher, is_marked, may_be_a_box
 
 _MARK = "bursar:v1:"
 _NONCE_BYTES = 12
@@ -55,6 +55,10 @@ class Vault:
     def is_current(self, text: str) -> bool:
         """See `ports.SecretVault.is_current`."""
         return text.startswith(f"{_MARK}{self._key_id}:")
+
+    def is_doubtful(self, text: str) -> bool:
+        """See `ports.SecretVault.is_doubtful`."""
+        return may_be_a_box(text) and all(cipher.open(text) is None for cipher in self._litellm)
 
     def _open_own(self, text: str, place: str) -> str:
         key_id, _, encoded = text.removeprefix(_MARK).partition(":")
