@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from bursar.config.assemble import read_settings
 from bursar.config.deployments import NamedCredential, read_credentials, read_deployments
 from bursar.config.environment import resolve
 from bursar.config.findings import Place, Report
 from bursar.config.keys import LITELLM_SETTINGS
 from bursar.config.schema import Config, Credential, DeploymentConfig, LitellmSettings
-from bursar.config.sections import Located, located, read_section
+from bursar.config.sections import Located, located
 from bursar.domain.errors import ConfigError
 
 _DATABASE = "the database"
@@ -69,7 +70,7 @@ def with_litellm_settings(config: Config, settings: Mapping[str, object]) -> Con
     """The configuration with `settings` over the file's `litellm_settings`. Raises ConfigError."""
     report = Report(discreet=True)
     place = Place(_DATABASE, "litellm_settings")
-    fields = read_section(LITELLM_SETTINGS, located(settings, place), report, unknown=_refuse(report))
+    fields = read_settings(LITELLM_SETTINGS, located(settings, place), report, unknown=_refuse(report))
     for name in fields:
         if name.startswith("router."):
             report.error(place, f"{name.removeprefix('router.')} belongs to router_settings, which only a file can set")

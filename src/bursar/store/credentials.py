@@ -7,7 +7,7 @@ from bursar.domain.stored_secrets import CREDENTIALS, hidden_values
 from bursar.ports import CredentialRow, NewCredential
 from bursar.store.audit_log import record
 from bursar.store.database import Database
-from bursar.store.json_rows import Writing, json_mapping, json_row, json_text
+from bursar.store.json_rows import json_mapping, json_row, json_text, writing
 from bursar.store.named_sql import load_named_sql
 
 _SQL = load_named_sql("models")
@@ -33,7 +33,7 @@ class PostgresCredentials:
 
     async def insert(self, credential: NewCredential, *, actor: Actor) -> bool:
         """See `ports.CredentialStore.insert`."""
-        async with Writing(self._database) as connection:
+        async with writing(self._database) as connection:
             row = await connection.fetchrow(
                 _SQL["insert_credential"],
                 credential.name,
@@ -51,7 +51,7 @@ class PostgresCredentials:
         """See `ports.CredentialStore.update`."""
         if "\x00" in name:
             return False
-        async with Writing(self._database) as connection:
+        async with writing(self._database) as connection:
             row = await connection.fetchrow(_SQL["lock_credential"], name)
             if row is None:
                 return False
@@ -68,7 +68,7 @@ class PostgresCredentials:
         """See `ports.CredentialStore.delete`."""
         if "\x00" in name:
             return False
-        async with Writing(self._database) as connection:
+        async with writing(self._database) as connection:
             row = await connection.fetchrow(_SQL["delete_credential"], name)
             if row is None:
                 return False

@@ -1,5 +1,7 @@
 """Rows with JSON columns, and writing them."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,20 +14,15 @@ from bursar.store.database import Database
 _JSON_COLUMNS = ("litellm_params", "model_info", "credential_values", "credential_info")
 
 
-class Writing:
-    """A transaction in which values that no column takes become StoreRefused."""
-
-    def __init__(self, database: Database) -> None:
-        self._transaction = database.transaction()
-
-    async def __aenter__(self) -> Any:  # noqa: ANN401  # asyncpg is not typed
-        return await self._transaction.__aenter__()
-
-    async def __aexit__(self, *error: Any) -> bool | None:  # noqa: ANN401
-        try:
-            return await self._transaction.__aexit__(*error)
-        except asyncpg.DataError as refused:
-            raise StoreRefused("A value holds characters that no text in the database has.") from refused
+@asynccontextmanager
+async def writing(database: Database) -> AsyncIterator[Any]:
+    """A connection inside a transaction. Raises as `Database.connection` does; StoreRefused: a value that no column
+    takes."""
+    try:
+        async with database.transaction() as connection:
+            yield connection
+    except asyncpg.DataError as error:
+        raise StoreRefused("A value holds characters that no text in the database has.") from error
 
 
 def json_text(value: object) -> str:

@@ -5,7 +5,7 @@ from bursar.domain.stored_secrets import MODELS, hidden_parameters
 from bursar.ports import ModelChange, ModelRow, NewModel, StoredSetup
 from bursar.store.audit_log import record
 from bursar.store.database import Database
-from bursar.store.json_rows import Writing, json_mapping, json_row, json_text
+from bursar.store.json_rows import json_mapping, json_row, json_text, writing
 from bursar.store.named_sql import load_named_sql
 
 _SQL = load_named_sql("models")
@@ -50,7 +50,7 @@ class PostgresModels:
 
     async def insert(self, model: NewModel, *, actor: Actor) -> ModelRow | None:
         """See `ports.ModelStore.insert`."""
-        async with Writing(self._database) as connection:
+        async with writing(self._database) as connection:
             row = await connection.fetchrow(
                 _SQL["insert_model"],
                 model.model_id,
@@ -71,7 +71,7 @@ class PostgresModels:
         """See `ports.ModelStore.update`."""
         if "\x00" in model_id:
             return None
-        async with Writing(self._database) as connection:
+        async with writing(self._database) as connection:
             row = await connection.fetchrow(_SQL["lock_model"], model_id)
             if row is None:
                 return None
@@ -96,7 +96,7 @@ class PostgresModels:
         """See `ports.ModelStore.delete`."""
         if "\x00" in model_id:
             return False
-        async with Writing(self._database) as connection:
+        async with writing(self._database) as connection:
             row = await connection.fetchrow(_SQL["delete_model"], model_id)
             if row is None:
                 return False

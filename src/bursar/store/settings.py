@@ -6,7 +6,7 @@ from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.stored_secrets import SETTINGS, hidden_parameters
 from bursar.store.audit_log import record
 from bursar.store.database import Database
-from bursar.store.json_rows import Writing, json_mapping, json_text
+from bursar.store.json_rows import json_mapping, json_text, writing
 from bursar.store.named_sql import load_named_sql
 
 _SQL = load_named_sql("models")
@@ -27,7 +27,7 @@ class PostgresSettings:
         self, section: str, change: Callable[[Mapping[str, object]], Mapping[str, object]], *, actor: Actor
     ) -> dict[str, object]:
         """See `ports.SettingStore.update`."""
-        async with Writing(self._database) as connection:
+        async with writing(self._database) as connection:
             await connection.execute(_SQL["lock_settings"])
             before = json_mapping(await connection.fetchval(_SQL["setting"], section))
             after = dict(change(before))
