@@ -33,6 +33,8 @@ from bursar.ports import (
 
 log = logging.getLogger(__name__)
 
+_LIVE_SETTINGS = ("drop_params", "request_timeout_s")
+"""Of `litellm_settings`, those that models are built by."""
 POLL_S = 5.0
 """How long a change that nobody told of stays unseen; with the time it takes, less than ten seconds."""
 
@@ -42,7 +44,8 @@ class ModelKeeper:
 
     def __init__(
         self,
-        config: Config,
+        file: Config,
+        started_with: Config,
         book: PriceBook,
         environ: Mapping[str, str],
         *,
@@ -50,16 +53,19 @@ class ModelKeeper:
         store: ModelStore,
         vault: SecretVault,
     ) -> None:
-        self._config = config
+        """`file`: what the file says; `started_with`: that, under the settings the database had at start."""
+        self._config = file
+        self._started_with = started_with
+        self._in_force = file
         self._book = book
         self._environ = environ
         self._demo_base = demo_base
         self._store = store
         self._vault = vault
-        self._builder = self._builder_for(config)
+        self._builder = self._builder_for(file)
         self._of_file = self._builder.of_file()
         self._setup = StoredSetup(fingerprint="")
-        self._credentials: dict[str, NamedCredential] = file_credentials(config)
+        self._credentials: dict[str, NamedCredential] = file_credentials(file)
         self._stored: dict[str, _Stored] = {}
         self._told = asyncio.Event()
         self._refreshing = asyncio.Lock()
@@ -143,7 +149,9 @@ class ModelKeeper:
 
     def settings(self, section: str) -> Sequence[SettingField]:
         """See `ports.ModelCatalogue.settings`."""
-        return described_settings(self._config, section)
+        live = {name: getattr(self._in_force.litellm, name) for name in _LIVE_SETTINGS}
+        litellm = msgspec.structs.replace(self._started_with.litellm, **live)
+        return described_settings(msgspec.structs.replace(self._started_with, litellm=litellm), section)
 
     def check_settings(self, litellm_settings: Mapping[str, object]) -> None:
         """See `ports.ModelCatalogue.check_settings`."""
@@ -164,7 +172,7 @@ class ModelKeeper:
         except (ConfigError, SecretUnreadable) as error:
             log.error("settings.not_applied reason=%s", error)
             return
-        self._builder, self._of_file, self._stored = builder, of_file, {}
+        self._in_force, self._builder, self._of_file, self._stored = config, builder, of_file, {}
 
     def _opened_credentials(self, rows: Iterable[CredentialRow]) -> dict[str, NamedCredential]:
         credentials = file_credentials(self._config)
@@ -191,6 +199,8 @@ class ModelKeeper:
         parameters, info = row["litellm_params"], row["model_info"]
         assert isinstance(parameters, dict)
         assert isinstance(info, dict | None)
+        if (info or {}).get("team_id") is not None:  # other teams must not have it
+            return _reported(row, "it is for one team alone, which this release cannot see to (model_info.team_id)")
         try:
             opened = open_parameters(parameters, model_id, self._vault.open)
             entry = _as_entry(str(row["model_name"]), opened, info or {}, blocked=bool(row.get("blocked")))

@@ -1,5 +1,6 @@
 """The management API and its rooms, made and wired. Part of the composition."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,8 @@ from dataclasses import dataclass, field
 from bursar.access.keys import LitellmKeyForms
 from bursar.access.passwords import password_fits
 from bursar.access.session_tokens import SessionTokens
+from bursar.config.master_key import is_weak
+from bursar.domain.client_address import Network
 from bursar.domain.secrets import Secret
 from bursar.management.api import ManagementApi
 from bursar.management.audit import AuditEndpoints
@@ -28,6 +31,8 @@ from bursar.store.memberships import PostgresMemberships
 from bursar.store.models import PostgresModels
 from bursar.store.settings import PostgresSettings
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(slots=True, frozen=True)
 class LoginParts:
@@ -36,6 +41,8 @@ class LoginParts:
     console: ConsoleLogin
     session_key: bytes = field(repr=False)
     """Signs session tokens, and nothing else."""
+    trusted_proxies: Sequence[Network]
+    """Whose `X-Forwarded-For` is believed."""
     secure: bool
     """Clients reach us by TLS alone."""
 
@@ -43,6 +50,8 @@ class LoginParts:
 def console_login(environ: Mapping[str, str], master_key: str | None) -> ConsoleLogin:
     """UI_USERNAME and UI_PASSWORD; without them `admin` and the master key."""
     password = environ.get("UI_PASSWORD") or master_key
+    if password is not None and is_weak(Secret(password)):
+        log.warning("login.weak_password: UI_PASSWORD, or the master key in its place, can be guessed")
     return ConsoleLogin(environ.get("UI_USERNAME") or "admin", None if password is None else Secret(password))
 
 
@@ -69,6 +78,7 @@ def management_rooms(
             console=login.console,
             password_fits=password_fits,
             attempts=Attempts(time.monotonic),
+            trusted_proxies=login.trusted_proxies,
             secure=login.secure,
         ),
     ]

@@ -147,6 +147,7 @@ class Worker:
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until told to `end`, book what is under way, and let go of everything. `ready` is called once."""
         database = Database(self._plan.database)
+        file = self._plan.config
         stored = await _stored_setup(self._plan, database)
         self._plan = plan = _with_stored_settings(self._plan, stored)
         host = platform.node()
@@ -203,6 +204,7 @@ class Worker:
 
         vault = plan.salt_keys.vault(plan.master_key)
         models = ModelKeeper(
+            file,
             plan.config,
             plan.book,
             plan.environ,
@@ -408,6 +410,7 @@ def _handler(
     login = LoginParts(
         console=console_login(plan.environ, plan.master_key),
         session_key=derive(plan.salt_keys.now, Purpose.SESSIONS),
+        trusted_proxies=tuple(ip_network(network) for network in config.bursar.trusted_proxies),
         secure=plan.tls is not None,
     )
     rooms = management_rooms(database, keys, forms, models, vault, login)

@@ -92,7 +92,7 @@ async def test_ways_to_one_model(gateway: Gateway, path: str) -> None:
         *("/v1beta/models/gemini:generateContent", "/models/gemini:streamGenerateContent"),
         *("/openai/deployments/gpt-4o/embeddings", "/anthropic/v1/messages", "/vertex_ai/x/y"),
         *("/key/update", "/key/list", "/key/sk-x/regenerate", "/user/new", "/team/new", "/spend/logs", "/global/spend"),
-        *("/model/info", "/v1/model/info", "/ui", "/ui/x", "/redoc", "/health/services"),
+        *("/model/metrics", "/fallback", "/ui", "/ui/x", "/redoc", "/health/history"),
     ],
 )
 async def test_what_is_not_built_yet_says_so(gateway: Gateway, books: Books, path: str) -> None:

@@ -84,8 +84,8 @@ def registered_routes() -> list[Route]:
     database = Database(DatabaseOptions({}))
     vault = Vault(Secret(SALT_KEY))
     store = PostgresModels(database)
-    catalogue = ModelKeeper(Config(), shipped_book(), {}, demo_base=None, store=store, vault=vault)
-    login = LoginParts(console=console_login({}, MASTER_KEY), session_key=b"", secure=False)
+    catalogue = ModelKeeper(Config(), Config(), shipped_book(), {}, demo_base=None, store=store, vault=vault)
+    login = LoginParts(console=console_login({}, MASTER_KEY), session_key=b"", trusted_proxies=(), secure=False)
     return [
         route
         for room in management_rooms(database, PostgresKeys(database), LitellmKeyForms(), catalogue, vault, login)

@@ -164,6 +164,23 @@ async def test_guessing_is_slow(gateway: Gateway) -> None:
     assert 0 < int(refused.headers["retry-after"]) <= 301
 
 
+async def test_behind_a_proxy_each_client_counts_for_itself(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(settings="bursar_settings: {trusted_proxies: [127.0.0.0/8]}")
+
+    async def status(client: str, password: str) -> int:
+        return (await log_in(gateway, "admin", password, **{"X-Forwarded-For": client})).status
+
+    assert [await status("192.0.2.1", "guess") for _ in range(11)] == [401] * 10 + [429]
+    assert await status("192.0.2.2", MASTER_KEY) == 200
+
+
+async def test_who_is_not_trusted_cannot_pretend_to_be_many(gateway: Gateway) -> None:
+    statuses = [
+        (await log_in(gateway, "admin", "guess", **{"X-Forwarded-For": f"192.0.2.{n}"})).status for n in range(11)
+    ]
+    assert statuses == [401] * 10 + [429]
+
+
 def test_attempts_are_counted_by_who_can_have_the_address() -> None:
     now = 0.0
     attempts = Attempts(lambda: now, most=2, within_s=60.0, addresses_max=3)

@@ -227,6 +227,19 @@ async def test_one_that_cannot_be_built_takes_nobody_down(
     assert [entry["model_info"].get("error", "") for entry in answer.json["data"]][1].startswith("the configuration")
 
 
+async def test_a_model_of_one_team_is_for_nobody(gateway: Gateway, books: Books, oracle: RunningOracle) -> None:
+    """LiteLLM has such rows: that other teams may not call them, we cannot see to yet."""
+    await books.fetch(
+        """INSERT INTO "LiteLLM_ProxyModelTable"
+        (model_id, model_name, litellm_params, model_info, created_by, updated_by)
+        VALUES ('t', 'model_name_team-1_0f', $1, '{"team_id": "team-1"}', '', '')""",
+        parameters(oracle),
+    )
+    await made(gateway, "other", parameters(oracle))
+    assert (await gateway.chat("model_name_team-1_0f")).status == 400
+    assert "one team" in (await described(gateway, "t"))["model_info"]["error"]
+
+
 async def test_what_litellm_stored_is_used_as_it_is(gateway: Gateway, books: Books, oracle: RunningOracle) -> None:
     """LiteLLM encrypts every text; nothing of its row is rewritten."""
     rows = {

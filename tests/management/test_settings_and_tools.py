@@ -32,6 +32,8 @@ async def test_how_models_are_called_changes_at_once(gateway: Gateway) -> None:
     assert answer.status == 200
     assert answer.json["litellm_settings"] == ["request_timeout"]
     assert (await gateway.chat("at/head_ms=300")).status == 408
+    found = await field(gateway, "request_timeout")
+    assert (found["field_value"], found["stored_in_db"]) == (0.05, True)
     assert (await update(gateway, request_timeout=None)).json["litellm_settings"] == []
     assert (await gateway.chat("at/head_ms=300")).status == 200
 
@@ -39,7 +41,7 @@ async def test_how_models_are_called_changes_at_once(gateway: Gateway) -> None:
 async def test_the_rest_holds_from_the_next_start(oracle: RunningOracle, database_url: str, tmp_path: Path) -> None:
     text = config_text(oracle.base_url, settings=STORED)
     async with running_gateway(text, database_url=database_url, directory=tmp_path / "a") as first:
-        await update(first, timezone="Europe/Berlin")
+        await update(first, timezone="Europe/Berlin", request_timeout=0.05)
         assert (await field(first, "timezone"))["field_value"] == "UTC"
     async with running_gateway(text, database_url=database_url, directory=tmp_path / "a") as again:
         found = await field(again, "timezone")
@@ -48,6 +50,9 @@ async def test_the_rest_holds_from_the_next_start(oracle: RunningOracle, databas
             True,
             "UTC",
         )
+        assert (await again.chat("at/head_ms=300")).status == 408
+        await update(again, request_timeout=None)
+        assert (await again.chat("at/head_ms=300")).status == 200, "back to the file's"
 
 
 async def test_secrets_in_settings_are_sealed_and_masked(gateway: Gateway, books: Books) -> None:

@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 import msgspec
 from msgspec import Meta
 
+from bursar.domain.client_address import Network, client_address
 from bursar.domain.errors import RateLimited, Unauthenticated
 from bursar.domain.principals import DEFAULT_USER_ID, Role, role_of
 from bursar.domain.secrets import Secret
@@ -71,15 +72,17 @@ class LoginEndpoints:
         console: ConsoleLogin,
         password_fits: PasswordFits,
         attempts: "Attempts",
+        trusted_proxies: Sequence[Network],
         secure: bool,
     ) -> None:
-        """`secure`: clients reach us by TLS alone."""
+        """`trusted_proxies`: whose `X-Forwarded-For` is believed; `secure`: clients reach us by TLS alone."""
         self._store = store
         self._forms = forms
         self._tokens = tokens
         self._console = console
         self._password_fits = password_fits
         self._attempts = attempts
+        self._trusted_proxies = trusted_proxies
         self._secure = secure
         self._gate = asyncio.Semaphore(_PASSWORDS_AT_ONCE)
 
@@ -126,7 +129,7 @@ class LoginEndpoints:
 
     async def _log_in(self, asked: Asked[Login, None]) -> str:
         """The token of a new session. Raises Unauthenticated, RateLimited, StoreUnavailable."""
-        address = asked.request.client_host
+        address = self._address(asked.request)
         self._attempts.begin(address)
         body = asked.body
         if self._is_console(body):
@@ -142,6 +145,11 @@ class LoginEndpoints:
             token = await self._session(user.user_id, user.email, role, admin=False, method="username_password")
         self._attempts.succeeded(address)
         return token
+
+    def _address(self, request: Request) -> str:
+        forwarded = request.header(b"x-forwarded-for")
+        by = None if forwarded is None else forwarded.decode("latin-1")
+        return client_address(request.client_host, by, self._trusted_proxies)
 
     def _is_console(self, given: Login) -> bool:
         console = self._console

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from bursar.domain.authority import Reach
-from bursar.domain.errors import InvalidRequest, NotFound, SecretUnreadable
+from bursar.domain.errors import InvalidRequest, NotFound, SecretUnreadable, StoreConflict
 from bursar.domain.permissions import may_use_model
 from bursar.domain.preconditions import check_unchanged
 from bursar.domain.principals import Principal
@@ -330,6 +330,8 @@ class ModelEndpoints:
 
         def change(row: ModelRow) -> NewModel:
             check_unchanged(_moment(known), _moment(row))
+            if row != known:  # within the same millisecond
+                raise StoreConflict("This was changed by somebody else in the meantime. Look at it again.")
             return self._sealed(changed)
 
         row = await self._store.update(model_id, change, actor=asked.actor)
