@@ -17,6 +17,7 @@ from bursar.management.credentials import CredentialEndpoints
 from bursar.management.documentation import Documentation
 from bursar.management.keys import KeyEndpoints
 from bursar.management.login import Attempts, ConsoleLogin, LoginEndpoints
+from bursar.management.model_info import ModelInfoEndpoints
 from bursar.management.models import ModelEndpoints
 from bursar.management.route import Room
 from bursar.management.settings import SettingEndpoints
@@ -66,6 +67,7 @@ def management_rooms(
     """All rooms, and the page that documents them."""
     rooms: list[Room] = [
         KeyEndpoints(keys, forms),
+        ModelInfoEndpoints(catalogue),
         ModelEndpoints(PostgresModels(database), catalogue, vault),
         CredentialEndpoints(PostgresCredentials(database), catalogue, vault),
         SettingEndpoints(PostgresSettings(database), catalogue, vault),

@@ -9,7 +9,7 @@ from msgspec import Meta
 from bursar.domain.authority import Reach
 from bursar.domain.errors import InvalidRequest
 from bursar.domain.estimates import TokenForecast
-from bursar.domain.permissions import may_use_model
+from bursar.management.model_info import may_see
 from bursar.management.route import Asked, Route
 from bursar.ports import ModelCatalogue
 
@@ -106,10 +106,7 @@ class ToolEndpoints:
 
     def _used(self, asked: Asked[CountTokens, None], model: str) -> str:
         for entry in self._catalogue.entries():
-            mine = asked.reach is Reach.ALL or all(
-                may_use_model(allowed, entry.names, entry.access_groups)
-                for allowed in (asked.caller.models, asked.caller.team_models)
-            )
+            mine = asked.reach is Reach.ALL or may_see(asked.caller, entry)
             if entry.model_name == model and mine and entry.error is None:
                 return str(entry.parameters["model"])
         return model
