@@ -17,6 +17,7 @@ from bursar.config.stored import file_credentials, stored_credential, stored_dep
 from bursar.domain.audit import masked
 from bursar.domain.errors import ConfigError, InvalidRequest, SecretUnreadable, StoreError
 from bursar.domain.price_book import PriceBook
+from bursar.domain.prices import Price
 from bursar.domain.stored_secrets import change_credential, open_parameters, open_setting
 from bursar.gateway.models import LiveModels
 from bursar.model_setup import Built, ModelBuilder
@@ -116,6 +117,10 @@ class ModelKeeper:
         built = [stored.built for stored in self._stored.values() if stored.built is not None]
         self.live.table = self._builder.table([*self._of_file, *built])
 
+    def listed_price(self, model: str, unix_s: float) -> Price | None:
+        """See `ModelBuilder.listed_price`."""
+        return self._builder.listed_price(model, unix_s)
+
     def entries(self) -> Sequence[ModelEntry]:
         """See `ports.ModelCatalogue.entries`."""
         return [
@@ -188,6 +193,8 @@ class ModelKeeper:
                 )
             except (ConfigError, SecretUnreadable) as error:
                 log.error("credential.unusable name=%r reason=%s", name, error)
+            except Exception as error:  # noqa: BLE001  # as with a model
+                log.error("credential.unusable name=%r reason=%s", name, type(error).__name__)
         return credentials
 
     def _stored_of(self, row: ModelRow, file_ids: Iterable[str]) -> "_Stored":
@@ -207,6 +214,8 @@ class ModelKeeper:
             return _Stored(row, self._build(model_id, entry), None)
         except (ConfigError, SecretUnreadable) as error:
             return _reported(row, str(error))
+        except Exception as error:  # noqa: BLE001  # whatever one row does to us, the others go on; its words may be secret
+            return _reported(row, f"it cannot be read ({type(error).__name__})")
 
     def _build(self, model_id: str, entry: dict[str, object]) -> Built:
         info = entry["model_info"]

@@ -11,6 +11,7 @@ from bursar.access.session_tokens import SessionTokens
 from bursar.config.master_key import is_weak
 from bursar.domain.client_address import Network
 from bursar.domain.secrets import Secret
+from bursar.management.activity import ActivityEndpoints
 from bursar.management.api import ManagementApi
 from bursar.management.audit import AuditEndpoints
 from bursar.management.credentials import CredentialEndpoints
@@ -21,8 +22,12 @@ from bursar.management.model_info import ModelInfoEndpoints
 from bursar.management.models import ModelEndpoints
 from bursar.management.route import Room
 from bursar.management.settings import SettingEndpoints
+from bursar.management.spend_calculate import SpendCalculateEndpoints
+from bursar.management.spend_logs import SpendLogEndpoints
+from bursar.management.spend_totals import SpendTotalEndpoints
 from bursar.management.tools import ToolEndpoints
-from bursar.ports import Authenticator, ModelCatalogue, SecretVault
+from bursar.ports import Authenticator, CostQuotes, ModelCatalogue, SecretVault
+from bursar.store.activity import PostgresActivity
 from bursar.store.audit_log import PostgresAuditLog
 from bursar.store.credentials import PostgresCredentials
 from bursar.store.database import Database
@@ -30,7 +35,11 @@ from bursar.store.keys import PostgresKeys
 from bursar.store.logins import PostgresLogins
 from bursar.store.memberships import PostgresMemberships
 from bursar.store.models import PostgresModels
+from bursar.store.reports import PostgresReportNames, ReportReader
 from bursar.store.settings import PostgresSettings
+from bursar.store.spend_logs import PostgresSpendLogs
+from bursar.store.spend_reset import PostgresSpendReset
+from bursar.store.spend_totals import PostgresSpendTotals
 
 log = logging.getLogger(__name__)
 
@@ -56,35 +65,53 @@ def console_login(environ: Mapping[str, str], master_key: str | None) -> Console
     return ConsoleLogin(environ.get("UI_USERNAME") or "admin", None if password is None else Secret(password))
 
 
-def management_rooms(
-    database: Database,
-    keys: PostgresKeys,
-    forms: LitellmKeyForms,
-    catalogue: ModelCatalogue,
-    vault: SecretVault,
-    login: LoginParts,
-) -> list[Room]:
-    """All rooms, and the page that documents them."""
-    rooms: list[Room] = [
-        KeyEndpoints(keys, forms),
+def model_rooms(database: Database, catalogue: ModelCatalogue, vault: SecretVault) -> list[Room]:
+    """The rooms of what is on offer, and of how the gateway is set up."""
+    return [
         ModelInfoEndpoints(catalogue),
         ModelEndpoints(PostgresModels(database), catalogue, vault),
         CredentialEndpoints(PostgresCredentials(database), catalogue, vault),
         SettingEndpoints(PostgresSettings(database), catalogue, vault),
         ToolEndpoints(catalogue),
-        AuditEndpoints(PostgresAuditLog(database)),
-        LoginEndpoints(
-            PostgresLogins(database),
-            forms,
-            SessionTokens(login.session_key),
-            console=login.console,
-            password_fits=password_fits,
-            attempts=Attempts(time.monotonic),
-            trusted_proxies=login.trusted_proxies,
-            secure=login.secure,
-        ),
     ]
+
+
+def login_room(database: Database, forms: LitellmKeyForms, login: LoginParts) -> Room:
+    """Where people log in."""
+    return LoginEndpoints(
+        PostgresLogins(database),
+        forms,
+        SessionTokens(login.session_key),
+        console=login.console,
+        password_fits=password_fits,
+        attempts=Attempts(time.monotonic),
+        trusted_proxies=login.trusted_proxies,
+        secure=login.secure,
+    )
+
+
+def management_rooms(
+    database: Database, keys: PostgresKeys, forms: LitellmKeyForms, others: Sequence[Room]
+) -> list[Room]:
+    """All rooms, and the page that documents them."""
+    rooms: list[Room] = [KeyEndpoints(keys, forms), AuditEndpoints(PostgresAuditLog(database)), *others]
     return [*rooms, Documentation(rooms)]
+
+
+def report_rooms(
+    database: Database, reading: Database, forms: LitellmKeyForms, quotes: CostQuotes, *, max_budget: float | None
+) -> list[Room]:
+    """The rooms that report on spend. `reading`: connections that only they use; `max_budget`: the gateway's."""
+    reader = ReportReader(reading)
+    names = PostgresReportNames(reader)
+    return [
+        SpendLogEndpoints(PostgresSpendLogs(reader), names, forms),
+        SpendTotalEndpoints(
+            PostgresSpendTotals(reader), names, forms, PostgresSpendReset(database), max_budget=max_budget
+        ),
+        SpendCalculateEndpoints(quotes),
+        ActivityEndpoints(PostgresActivity(reader), names, forms),
+    ]
 
 
 def management_api(database: Database, authenticator: Authenticator, rooms: Sequence[Room]) -> ManagementApi:

@@ -26,6 +26,7 @@ from bursar.config.stored import with_litellm_settings
 from bursar.domain.errors import ConfigError, JournalTaken, SecretUnreadable, StoreError
 from bursar.domain.ids import JournalId, KeyHash, uuid7
 from bursar.domain.limits import GATEWAY, Budget, Limits
+from bursar.domain.money import usd_float
 from bursar.domain.periods import Calendar
 from bursar.domain.price_book import PriceBook
 from bursar.domain.secrets import Secret
@@ -42,6 +43,7 @@ from bursar.gateway.key_spend import KeySpend
 from bursar.gateway.metrics import Metrics
 from bursar.gateway.model_list import ModelList
 from bursar.gateway.paths import Paths
+from bursar.gateway.quotes import Quotes
 from bursar.gateway.token_meter import TokenMeter
 from bursar.ledger.adoption import Adopter
 from bursar.ledger.confirmation import Confirmation, Posted, Synced
@@ -52,7 +54,15 @@ from bursar.ledger.reader import JournalReader
 from bursar.ledger.retention import Retention
 from bursar.ledger.texts import Texts
 from bursar.live_models import ModelKeeper, opened_settings
-from bursar.management_setup import LoginParts, console_login, management_api, management_rooms
+from bursar.management_setup import (
+    LoginParts,
+    console_login,
+    login_room,
+    management_api,
+    management_rooms,
+    model_rooms,
+    report_rooms,
+)
 from bursar.ports import BooksState, StoredSetup, Transport
 from bursar.providers.native import NativeTransport
 from bursar.quotas.budgets import Budgets
@@ -69,6 +79,7 @@ from bursar.store.ledger import PostgresLedger
 from bursar.store.limits import PostgresLimits
 from bursar.store.models import PostgresModels
 from bursar.store.rate_shares import PostgresRateShares
+from bursar.store.reports import AT_ONCE
 from bursar.store.resets import PeriodSweeper
 from bursar.store.texts import PostgresTexts
 from bursar.tasks import TaskOwner
@@ -151,6 +162,7 @@ class Worker:
         stored = await _stored_setup(self._plan, database)
         self._plan = plan = _with_stored_settings(self._plan, stored)
         host = platform.node()
+        reading = Database(replace(plan.database, pool_max=AT_ONCE))  # so that reports take none from calls
         own = plan.config.bursar
         journal_id = JournalId(uuid7(time.time_ns() // 1_000_000, _random()))
         journal = Journal(plan.journals, journal_id, synced=own.durability == "power")
@@ -237,7 +249,9 @@ class Worker:
         )
         texts = Texts(PostgresTexts(database)) if general.store_prompts_in_spend_logs else None
         keeper = None if texts is None or general.disable_spend_logs else TextKeeper(texts.keep)
-        handler = _handler(plan, books, directory, database, keys, admission, transport, state, keeper, models, vault)
+        handler = _handler(
+            plan, books, directory, database, reading, keys, admission, transport, state, keeper, models, vault
+        )
         server = HttpServer(handler, _limits(plan.config))
 
         posting = self._tasks.start(self._post(poster, texts))
@@ -288,6 +302,7 @@ class Worker:
         await self._tasks.cancel()
         state.deadlines.close()
         await transport.aclose()
+        await reading.close()
         await database.close()
         reader.close()
         journal.release(done=drained and closed)
@@ -377,6 +392,7 @@ def _handler(
     books: Books,
     directory: Directory,
     database: Database,
+    reading: Database,
     keys: PostgresKeys,
     admission: Admission,
     transport: Transport,
@@ -413,8 +429,16 @@ def _handler(
         trusted_proxies=tuple(ip_network(network) for network in config.bursar.trusted_proxies),
         secure=plan.tls is not None,
     )
-    rooms = management_rooms(database, keys, forms, models, vault, login)
-    management = management_api(database, authenticator, rooms)
+    budget = config.litellm.max_budget_nano_usd
+    reports = report_rooms(
+        database,
+        reading,
+        forms,
+        Quotes(models.live, listed=models.listed_price, wall_clock=time.time),
+        max_budget=usd_float(budget) if budget else None,
+    )
+    others = [*reports, *model_rooms(database, models, vault), login_room(database, forms, login)]
+    management = management_api(database, authenticator, management_rooms(database, keys, forms, others))
     metrics = Metrics(
         authenticator,
         state.books,

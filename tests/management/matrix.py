@@ -4,6 +4,7 @@ A room adds one example request for each of its routes to `EXAMPLES`; the table 
 """
 
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +14,10 @@ from bursar.access.keys import LitellmKeyForms
 from bursar.config.schema import Config
 from bursar.domain.principals import Role
 from bursar.domain.secrets import Secret
+from bursar.gateway.quotes import Quotes
 from bursar.live_models import ModelKeeper
 from bursar.management.route import Route
-from bursar.management_setup import LoginParts, console_login, management_rooms
+from bursar.management_setup import LoginParts, console_login, login_room, management_rooms, model_rooms, report_rooms
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.keys import PostgresKeys
 from bursar.store.models import PostgresModels
@@ -46,6 +48,8 @@ class Example:
 
 _OF_SOMEBODY = ("$key", "$hash", "$team", "$user", "$organization")
 
+_DAYS = "start_date=2025-01-01&end_date=2025-01-31"
+
 EXAMPLES: dict[str, Example] = {
     "POST /key/generate": Example({}),
     "POST /key/delete": Example({"keys": ["$key"]}),
@@ -74,6 +78,33 @@ EXAMPLES: dict[str, Example] = {
     "POST /v2/login": Example({"username": "admin", "password": MASTER_KEY}),
     "GET /audit": Example(),
     "GET /audit/{id}": Example(path={"id": "nothing"}, status=404),
+    "GET /spend/logs": Example(query="user_id=$user"),
+    "GET /spend/logs/v2": Example(query=f"{_DAYS}&user_id=$user&team_id=$team&api_key=$hash"),
+    "GET /spend/logs/session/ui": Example(query="session_id=s"),
+    "GET /spend/logs/ui/{request_id}": Example(path={"request_id": "nothing"}, status=404),
+    "GET /spend/keys": Example(),
+    "GET /spend/users": Example(),
+    "GET /spend/tags": Example(query=_DAYS),
+    "POST /spend/calculate": Example({"model": "oracle", "messages": [{"role": "user", "content": "Hello"}]}),
+    "GET /global/spend": Example(),
+    "GET /global/spend/logs": Example(query="api_key=$hash"),
+    "GET /global/spend/keys": Example(),
+    "GET /global/spend/models": Example(),
+    "GET /global/spend/teams": Example(),
+    "POST /global/spend/end_users": Example({}),
+    "GET /global/spend/tags": Example(query=_DAYS),
+    "GET /global/spend/all_tag_names": Example(),
+    "GET /global/spend/provider": Example(query=_DAYS),
+    "GET /global/spend/report": Example(query=f"{_DAYS}&group_by=team&team_id=$team"),
+    "GET /global/activity": Example(query=_DAYS),
+    "GET /global/activity/model": Example(query=_DAYS),
+    "POST /global/spend/reset": Example(),
+    "GET /user/daily/activity": Example(query=f"{_DAYS}&api_key=$hash"),
+    "GET /user/daily/activity/aggregated": Example(query=f"{_DAYS}&api_key=$hash"),
+    "GET /team/daily/activity": Example(query=_DAYS),
+    "GET /organization/daily/activity": Example(query=f"{_DAYS}&organization_ids=$organization"),
+    "GET /tag/daily/activity": Example(query=_DAYS),
+    "GET /customer/daily/activity": Example(query=_DAYS),
     "GET /openapi.json": Example(),
     "GET /docs": Example(),
 }
@@ -81,15 +112,19 @@ EXAMPLES: dict[str, Example] = {
 
 def registered_routes() -> list[Route]:
     """All that the gateway answers."""
-    database = Database(DatabaseOptions({}))
+    database, forms = Database(DatabaseOptions({})), LitellmKeyForms()
     vault = Vault(Secret(SALT_KEY))
     store = PostgresModels(database)
-    catalogue = ModelKeeper(Config(), Config(), shipped_book(), {}, demo_base=None, store=store, vault=vault)
+    models = ModelKeeper(Config(), Config(), shipped_book(), {}, demo_base=None, store=store, vault=vault)
     login = LoginParts(console=console_login({}, MASTER_KEY), session_key=b"", trusted_proxies=(), secure=False)
+    quotes = Quotes(models.live, listed=models.listed_price, wall_clock=time.time)
+    others = [
+        *report_rooms(database, database, forms, quotes, max_budget=None),
+        *model_rooms(database, models, vault),
+        login_room(database, forms, login),
+    ]
     return [
-        route
-        for room in management_rooms(database, PostgresKeys(database), LitellmKeyForms(), catalogue, vault, login)
-        for route in room.routes
+        route for room in management_rooms(database, PostgresKeys(database), forms, others) for route in room.routes
     ]
 
 

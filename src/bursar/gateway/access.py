@@ -10,6 +10,8 @@ def check_model(principal: Principal, name: str, group: Group) -> None:
     """Raises Forbidden unless key and team may both use `name`."""
     if not principal.models and not principal.team_models:
         return
+    if not principal.team_models and name in principal.models:
+        return
     names = {name, group.name, *(deployment.qualified_model for deployment in group.deployments)}
     for allowed, scope in ((principal.models, "key"), (principal.team_models, "team")):
         if not may_use_model(allowed, names, group.access_groups):
