@@ -244,7 +244,8 @@ def _deployment() -> Deployment:
             ),
         )
     )
-    (deployment,) = ModelBuilder(config, load_book(), {}, demo_base=None).table().find("model").serving
+    builder = ModelBuilder(config, load_book(), {}, demo_base=None)
+    (deployment,) = builder.table(builder.of_file()).find("model").serving
     return deployment
 
 

@@ -19,6 +19,8 @@ COMPOSITION = {
     "bursar.worker",
     "bursar.book_keeping",
     "bursar.model_setup",
+    "bursar.live_models",
+    "bursar.secret_rotation",
     "bursar.management_setup",
     "bursar.cli",
     "bursar.__main__",

@@ -72,13 +72,22 @@ class DataDirectory:
     def generate_secret(self, name: str, prefix: str = "") -> str:
         """Make a secret of 256 random bits, stored before it is used."""
         value = prefix + secrets.token_urlsafe(32)
+        self.keep_secret(name, value)
+        return value
+
+    def keep_secret(self, name: str, value: str) -> None:
+        """Store a secret, in place of what it was."""
         target = self.path / "keys" / name
         fresh = target.with_suffix(".new")
         with self._usable():
             fresh.touch(mode=0o600)
             fresh.write_text(value + "\n", encoding="utf-8")
             fresh.rename(target)
-        return value
+
+    def forget_secret(self, name: str) -> None:
+        """It is not stored any more, if it was."""
+        with self._usable():
+            (self.path / "keys" / name).unlink(missing_ok=True)
 
     @contextmanager
     def _usable(self) -> Iterator[None]:

@@ -31,6 +31,7 @@ from bursar.config.schema import DeploymentConfig
 from bursar.data_directory import DataDirectory
 from bursar.domain.errors import BursarError, ConfigError, StoreError
 from bursar.domain.money import usd_text
+from bursar.domain.secrets import Secret
 from bursar.ledger.file_system import refuse_network
 from bursar.model_setup import ModelBuilder
 from bursar.oracle.serving import serve_oracle
@@ -42,9 +43,12 @@ from bursar.store.embedded import DATABASE, EmbeddedPostgres
 from bursar.store.migrate import known_migrations, migrate, pending_migrations
 from bursar.store.named_sql import load_named_sql
 from bursar.telemetry.logs import configure_logs
+from bursar.vault.vault import Vault
 
 MASTER_KEY = "master_key"
 SALT_KEY = "salt_key"
+SALT_KEY_OLD = "salt_key_old"
+"""The one before, while a rotation is under way."""
 _CONNECT_WAIT_S = 15.0
 
 _PROMISES = {
@@ -92,7 +96,7 @@ def serve(config_path: Path | None, flags: Flags, *, say: Say, tls: TlsFiles | N
         demo_base = None if demo_socket is None else f"http://127.0.0.1:{demo_socket.getsockname()[1]}/v1"
         book = load_book()
         builder = ModelBuilder(loaded.config, book, environ, demo_base=demo_base)
-        builder.table()  # tells mistakes now, not in a worker
+        builder.of_file()  # tells mistakes now, not in a worker
         _tell_unbuilt(builder, loaded, say)
         if options.database is None:
             database = EmbeddedPostgres(data.path)
@@ -108,6 +112,7 @@ def serve(config_path: Path | None, flags: Flags, *, say: Say, tls: TlsFiles | N
             listen_database=stores.direct,
             journals=data.journals,
             master_key=key,
+            salt_keys=_salt_keys(options, data),
             demo_base=demo_base,
             tls=None if tls is None else _server_tls(tls),
         )
@@ -238,8 +243,17 @@ def _master_key(options: ServerOptions, data: DataDirectory) -> tuple[str, bool]
         return options.master_key.reveal(), False
     if (stored := data.secret(MASTER_KEY)) is not None:
         return stored, False
-    data.generate_secret(SALT_KEY)
     return data.generate_secret(MASTER_KEY, prefix="sk-"), True
+
+
+def _salt_keys(options: ServerOptions, data: DataDirectory) -> worker.SaltKeys:
+    """What stored secrets are sealed with: as configured, else as stored in `data`, where one is made if need be."""
+    stored, stored_old = data.secret(SALT_KEY), data.secret(SALT_KEY_OLD)
+    if options.salt_key is None and stored is None:
+        stored = data.generate_secret(SALT_KEY)
+    kept = [Secret(text) for text in (stored, stored_old) if text is not None]
+    known = [key for key in (options.salt_key, options.old_salt_key, *kept) if key is not None]
+    return worker.SaltKeys(known[0], tuple(dict.fromkeys(known[1:])))
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -402,6 +416,20 @@ def _url_of(target: DatabaseTarget) -> str:
     if target.host.startswith("/"):
         return f"postgresql://{login}/{database}?host={quote(target.host, safe='/')}"
     return f"postgresql://{login}{target.host}:{target.port}/{database}"
+
+
+def salt_key_is_configured(environ: Mapping[str, str], data_dir: Path) -> bool:
+    """It is none that we made and keep. Raises ConfigError."""
+    loaded = load_config(None, environ)
+    return resolve_options(Flags(data_dir=data_dir), loaded.environ, loaded.config).salt_key is not None
+
+
+def books_vault(environ: Mapping[str, str], data_dir: Path) -> Vault:
+    """What seals and opens the secrets in the books."""
+    loaded = load_config(None, environ)
+    options = resolve_options(Flags(data_dir=data_dir), loaded.environ, loaded.config)
+    master_key = options.master_key.reveal() if options.master_key is not None else None
+    return _salt_keys(options, DataDirectory(data_dir)).vault(master_key)
 
 
 def migrate_books(books: Books, say: Say) -> int:

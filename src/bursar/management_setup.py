@@ -1,18 +1,31 @@
 """The management API and its rooms, made and wired. Part of the composition."""
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bursar.access.keys import LitellmKeyForms
+from bursar.access.passwords import password_fits
+from bursar.access.session_tokens import SessionTokens
+from bursar.config.master_key import is_weak
+from bursar.domain.client_address import Network
 from bursar.domain.periods import Calendar
+from bursar.domain.secrets import Secret
 from bursar.management.activity import ActivityEndpoints
 from bursar.management.api import ManagementApi
 from bursar.management.audit import AuditEndpoints
 from bursar.management.budgets import BudgetEndpoints
+from bursar.management.credentials import CredentialEndpoints
 from bursar.management.customers import CustomerEndpoints
 from bursar.management.documentation import Documentation
 from bursar.management.keys import KeyEndpoints
+from bursar.management.login import Attempts, ConsoleLogin, LoginEndpoints
+from bursar.management.model_info import ModelInfoEndpoints
+from bursar.management.models import ModelEndpoints
 from bursar.management.organizations import OrganizationEndpoints
 from bursar.management.route import Room
+from bursar.management.settings import SettingEndpoints
 from bursar.management.spend_calculate import SpendCalculateEndpoints
 from bursar.management.spend_logs import SpendLogEndpoints
 from bursar.management.spend_totals import SpendTotalEndpoints
@@ -20,22 +33,75 @@ from bursar.management.tags import TagEndpoints
 from bursar.management.team_members import TeamMemberEndpoints
 from bursar.management.team_views import TeamViews
 from bursar.management.teams import TeamEndpoints
-from bursar.ports import Authenticator, CostQuotes
+from bursar.management.tools import ToolEndpoints
+from bursar.ports import Authenticator, CostQuotes, ModelCatalogue, SecretVault
 from bursar.store.activity import PostgresActivity
 from bursar.store.audit_log import PostgresAuditLog
 from bursar.store.budget_table import PostgresBudgetRows
+from bursar.store.credentials import PostgresCredentials
 from bursar.store.customers import PostgresCustomers
 from bursar.store.database import Database
 from bursar.store.keys import PostgresKeys
+from bursar.store.logins import PostgresLogins
 from bursar.store.memberships import PostgresMemberships
+from bursar.store.models import PostgresModels
 from bursar.store.organizations import PostgresOrganizations
 from bursar.store.reports import PostgresReportNames, ReportReader
+from bursar.store.settings import PostgresSettings
 from bursar.store.spend_logs import PostgresSpendLogs
 from bursar.store.spend_reset import PostgresSpendReset
 from bursar.store.spend_totals import PostgresSpendTotals
 from bursar.store.tags import PostgresTags
 from bursar.store.team_members import PostgresTeamMembers
 from bursar.store.teams import PostgresTeams
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, frozen=True)
+class LoginParts:
+    """How people log in."""
+
+    console: ConsoleLogin
+    session_key: bytes = field(repr=False)
+    """Signs session tokens, and nothing else."""
+    trusted_proxies: Sequence[Network]
+    """Whose `X-Forwarded-For` is believed."""
+    secure: bool
+    """Clients reach us by TLS alone."""
+
+
+def console_login(environ: Mapping[str, str], master_key: str | None) -> ConsoleLogin:
+    """UI_USERNAME and UI_PASSWORD; without them `admin` and the master key."""
+    password = environ.get("UI_PASSWORD") or master_key
+    if password is not None and is_weak(Secret(password)):
+        log.warning("login.weak_password: UI_PASSWORD, or the master key in its place, can be guessed")
+    return ConsoleLogin(environ.get("UI_USERNAME") or "admin", None if password is None else Secret(password))
+
+
+def model_rooms(database: Database, catalogue: ModelCatalogue, vault: SecretVault) -> list[Room]:
+    """The rooms of what is on offer, and of how the gateway is set up."""
+    return [
+        ModelInfoEndpoints(catalogue),
+        ModelEndpoints(PostgresModels(database), catalogue, vault),
+        CredentialEndpoints(PostgresCredentials(database), catalogue, vault),
+        SettingEndpoints(PostgresSettings(database), catalogue, vault),
+        ToolEndpoints(catalogue),
+    ]
+
+
+def login_room(database: Database, forms: LitellmKeyForms, login: LoginParts) -> Room:
+    """Where people log in."""
+    return LoginEndpoints(
+        PostgresLogins(database),
+        forms,
+        SessionTokens(login.session_key),
+        console=login.console,
+        password_fits=password_fits,
+        attempts=Attempts(time.monotonic),
+        trusted_proxies=login.trusted_proxies,
+        secure=login.secure,
+    )
 
 
 def management_rooms(

@@ -1,7 +1,8 @@
 """From configured deployments to the models on offer: provider, address and price of each. Part of the composition."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from bursar.config.schema import DEFAULT_REQUEST_TIMEOUT_S, Config, DeploymentConfig
 from bursar.domain.errors import ConfigError
 from bursar.domain.limits import Budget, Limits, Scope, ScopeKind
+from bursar.domain.money import NANO_PER_USD, UNITS_PER_RATE
 from bursar.domain.price_book import PriceBook
 from bursar.domain.prices import Price, overlay
 from bursar.domain.routing import wildcard_target
@@ -47,6 +49,15 @@ class BookPrice:
         return self._price
 
 
+@dataclass(slots=True, frozen=True)
+class Built:
+    """A model with all that serves it."""
+
+    config: DeploymentConfig
+    deployment: Deployment | None
+    """None: a wildcard, whose deployments are made when names are asked for."""
+
+
 class ModelBuilder:
     """Makes deployments from their configuration."""
 
@@ -57,18 +68,29 @@ class ModelBuilder:
         self._environ = environ
         self._demo_base = demo_base
 
-    def table(self) -> ModelTable:
-        """All models. Raises ConfigError naming the deployment that cannot be used."""
-        plain: defaultdict[str, list[Deployment]] = defaultdict(list)
-        patterns: defaultdict[str, list[DeploymentConfig]] = defaultdict(list)
+    def of_file(self) -> list[Built]:
+        """The configured models. Raises ConfigError naming the deployment that cannot be used."""
+        built = []
         for index, config in enumerate(self._config.deployments):
             try:
-                if "*" in config.model_name:
-                    patterns[config.model_name].append(config)
-                else:
-                    plain[config.model_name].append(self.deployment(config))
+                built.append(self.build(config))
             except ConfigError as error:
                 raise ConfigError(str(error), path=f"model_list[{index}] ({config.model_name})") from error
+        return built
+
+    def build(self, config: DeploymentConfig) -> Built:
+        """What a table takes. Raises ConfigError."""
+        return Built(config, None if "*" in config.model_name else self.deployment(config))
+
+    def table(self, built: Iterable[Built]) -> ModelTable:
+        """All models that were built."""
+        plain: defaultdict[str, list[Deployment]] = defaultdict(list)
+        patterns: defaultdict[str, list[DeploymentConfig]] = defaultdict(list)
+        for one in built:
+            if one.deployment is None:
+                patterns[one.config.model_name].append(one.config)
+            else:
+                plain[one.config.model_name].append(one.deployment)
         aliases = {
             name: Alias(alias.targets[0], alias.hidden) for name, alias in self._config.router.model_group_alias.items()
         }
@@ -143,9 +165,12 @@ class ModelBuilder:
 
     def _upstream(self, config: DeploymentConfig, resolved: Resolved) -> ProviderChat:
         litellm = self._config.litellm
+        # The process's own keys are for the providers' addresses, or where the file sends them: no row of the database
+        # has them sent elsewhere.
+        environ = {} if config.stored and config.api_base is not None else self._environ
         upstream = build_upstream(
             resolved,
-            environ=self._environ,
+            environ=environ,
             api_key="no key needed" if config.built_in_demo else _revealed(config),
             api_base=self._demo_base if config.built_in_demo else config.api_base,
             organization=config.organization,
@@ -204,8 +229,40 @@ class ModelBuilder:
             "max_output_tokens": own.max_output_tokens or (entry.max_output_tokens if entry is not None else None),
         }
 
+    def known(self, config: DeploymentConfig, deployment: Deployment) -> dict[str, object]:
+        """What `/model/info` tells of a model beside what its entry says, by the names of LiteLLM's price map."""
+        entry = self._book.entry(
+            deployment.provider, deployment.upstream_model, base_model=config.model_info.base_model
+        )
+        price = deployment.prices.at(datetime.now(UTC).timestamp())
+        known: dict[str, object] = {"litellm_provider": deployment.provider, "mode": deployment.info.get("mode")}
+        for name in ("max_input_tokens", "max_output_tokens"):
+            known[name] = deployment.info.get(name)
+        known["max_tokens"] = known["max_output_tokens"]
+        known |= {"rpm": deployment.rpm, "tpm": deployment.tpm}
+        if price is not None:
+            rates = price.rates
+            known |= {
+                "input_cost_per_token": _usd(rates.prompt),
+                "output_cost_per_token": _usd(rates.completion),
+                "cache_read_input_token_cost": _usd(rates.cached_prompt),
+                "cache_creation_input_token_cost": _usd(rates.cache_write_5m),
+            }
+        if entry is not None:
+            known |= {"key": entry.key, **{_supports(name): can for name, can in entry.supports.items()}}
+        return known | {_supports(name): can for name, can in config.model_info.supports.items()}
+
     def _provider_of(self, model: str) -> str | None:
         return next((name for name in _FIRST_PARTIES if self._book.entry(name, model) is not None), None)
+
+
+def _usd(rate: int) -> float:
+    """US dollars for one token."""
+    return rate / (NANO_PER_USD * UNITS_PER_RATE)
+
+
+def _supports(name: str) -> str:
+    return name if name.startswith("supports_") else f"supports_{name}"
 
 
 def _revealed(config: DeploymentConfig) -> str | None:

@@ -22,12 +22,14 @@ from bursar.access.directory import Directory
 from bursar.access.keys import LitellmKeyForms
 from bursar.access.limit_directory import LimitDirectory
 from bursar.config.schema import Config
-from bursar.domain.errors import ConfigError, JournalTaken, StoreError
+from bursar.config.stored import with_litellm_settings
+from bursar.domain.errors import ConfigError, JournalTaken, SecretUnreadable, StoreError
 from bursar.domain.ids import JournalId, uuid7
 from bursar.domain.limits import GATEWAY, Budget, Limits
 from bursar.domain.money import usd_float
 from bursar.domain.periods import Calendar
 from bursar.domain.price_book import PriceBook
+from bursar.domain.secrets import Secret
 from bursar.gateway.admit import Admission
 from bursar.gateway.attribution import END_USER_HEADERS, AttributionRules
 from bursar.gateway.authenticate import KeyAuthenticator
@@ -51,9 +53,18 @@ from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.ledger.retention import Retention
 from bursar.ledger.texts import Texts
-from bursar.management_setup import management_api, management_rooms, owner_rooms, report_rooms
-from bursar.model_setup import ModelBuilder
-from bursar.ports import BooksState, Transport
+from bursar.live_models import ModelKeeper, opened_settings
+from bursar.management_setup import (
+    LoginParts,
+    console_login,
+    login_room,
+    management_api,
+    management_rooms,
+    model_rooms,
+    owner_rooms,
+    report_rooms,
+)
+from bursar.ports import BooksState, StoredSetup, Transport
 from bursar.providers.native import NativeTransport
 from bursar.quotas.budgets import Budgets
 from bursar.quotas.rate_limits import RateLimiter
@@ -67,11 +78,14 @@ from bursar.store.instances import Instances
 from bursar.store.keys import PostgresKeys
 from bursar.store.ledger import PostgresLedger
 from bursar.store.limits import PostgresLimits
+from bursar.store.models import PostgresModels
 from bursar.store.rate_shares import PostgresRateShares
 from bursar.store.reports import AT_ONCE
 from bursar.store.resets import PeriodSweeper
 from bursar.store.texts import PostgresTexts
 from bursar.tasks import TaskOwner
+from bursar.vault.derivation import Purpose, derive
+from bursar.vault.vault import Vault
 from bursar.wire.http import RawHeaders
 
 log = logging.getLogger(__name__)
@@ -87,6 +101,23 @@ _POST_AGAIN_S = 2.0
 
 
 @dataclass(slots=True, frozen=True)
+class SaltKeys:
+    """What stored secrets are sealed with."""
+
+    now: Secret
+    others: tuple[Secret, ...] = ()
+    """From before; they still open what they sealed."""
+
+    def vault(self, master_key: str | None) -> Vault:
+        """The vault; LiteLLM takes the master key where it has no salt key."""
+        return Vault(
+            self.now,
+            others=self.others,
+            litellm=[] if master_key is None else [Secret(master_key)],
+        )
+
+
+@dataclass(slots=True, frozen=True)
 class WorkerPlan:
     """What a worker is to be."""
 
@@ -99,6 +130,7 @@ class WorkerPlan:
     """For LISTEN: past a transaction-mode pooler."""
     journals: Path
     master_key: str | None
+    salt_keys: SaltKeys
     demo_base: str | None
     tls: ssl.SSLContext | None = None
 
@@ -126,9 +158,11 @@ class Worker:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until told to `end`, book what is under way, and let go of everything. `ready` is called once."""
-        plan = self._plan
+        database = Database(self._plan.database)
+        file = self._plan.config
+        stored = await _stored_setup(self._plan, database)
+        self._plan = plan = _with_stored_settings(self._plan, stored)
         host = platform.node()
-        database = Database(plan.database)
         reading = Database(replace(plan.database, pool_max=AT_ONCE))  # so that reports take none from calls
         own = plan.config.bursar
         journal_id = JournalId(uuid7(time.time_ns() // 1_000_000, _random()))
@@ -181,9 +215,22 @@ class Worker:
             gateway=_gateway_limits(plan.config),
         )
 
+        vault = plan.salt_keys.vault(plan.master_key)
+        models = ModelKeeper(
+            file,
+            plan.config,
+            plan.book,
+            plan.environ,
+            demo_base=plan.demo_base,
+            store=PostgresModels(database),
+            vault=vault,
+        )
+        models.put(stored)
+
         def missed() -> None:
             directory.forget_all()
             limit_directory.forget_all()
+            models.told("")
 
         listener = ChangeListener(
             plan.listen_database,
@@ -191,6 +238,7 @@ class Worker:
                 "bursar_keys": directory.told,
                 "bursar_windows": budgets.told,
                 "bursar_limits": limit_directory.told,
+                "bursar_models": models.told,
             },
             missed=missed,
         )
@@ -203,7 +251,9 @@ class Worker:
         )
         texts = Texts(PostgresTexts(database)) if general.store_prompts_in_spend_logs else None
         keeper = None if texts is None or general.disable_spend_logs else TextKeeper(texts.keep)
-        handler = _handler(plan, books, directory, database, reading, keys, admission, transport, state, keeper)
+        handler = _handler(
+            plan, books, directory, database, reading, keys, admission, transport, state, keeper, models, vault
+        )
         server = HttpServer(handler, _limits(plan.config))
 
         posting = self._tasks.start(self._post(poster, texts))
@@ -223,6 +273,7 @@ class Worker:
         background.start(rates.run(), "rates")
         background.start(_persist("adopter", adopter.run), "adopter")
         background.start(listener.run(), "listener")
+        background.start(_persist("models", models.run), "models")
         background.start(self._lease(budgets), "budgets")
         background.start(_persist("resets", PeriodSweeper(database, _calendar(plan.config)).run), "resets")
         if interval_s := plan.config.bursar.audit_interval_s:
@@ -350,6 +401,8 @@ def _handler(
     transport: Transport,
     state: _State,
     texts: TextKeeper | None,
+    models: ModelKeeper,
+    vault: Vault,
 ) -> Paths:
     config = plan.config
     forms = LitellmKeyForms()
@@ -360,12 +413,10 @@ def _handler(
         wall_clock=time.time,
         key_header=config.general.litellm_key_header_name,
     )
-    builder = ModelBuilder(config, plan.book, plan.environ, demo_base=plan.demo_base)
-    models = builder.table()
     key_spend = KeySpend()
     chat = ChatCompletions(
         authenticator=authenticator,
-        models=models,
+        models=models.live,
         admission=admission,
         transport=transport,
         books=books,
@@ -375,17 +426,27 @@ def _handler(
         settings=_chat_settings(config),
         texts=texts,
     )
+    login = LoginParts(
+        console=console_login(plan.environ, plan.master_key),
+        session_key=derive(plan.salt_keys.now, Purpose.SESSIONS),
+        trusted_proxies=tuple(ip_network(network) for network in config.bursar.trusted_proxies),
+        secure=plan.tls is not None,
+    )
     budget = config.litellm.max_budget_nano_usd
     reports = report_rooms(
         database,
         reading,
         forms,
-        Quotes(models, listed=builder.listed_price, wall_clock=time.time),
+        Quotes(models.live, listed=models.listed_price, wall_clock=time.time),
         max_budget=usd_float(budget) if budget else None,
     )
-    owners = owner_rooms(database, _calendar(config), available_teams=_available_teams(config))
-    rooms = management_rooms(database, keys, forms, [*owners, *reports])
-    management = management_api(database, authenticator, rooms)
+    others = [
+        *owner_rooms(database, _calendar(config), available_teams=_available_teams(config)),
+        *reports,
+        *model_rooms(database, models, vault),
+        login_room(database, forms, login),
+    ]
+    management = management_api(database, authenticator, management_rooms(database, keys, forms, others))
     metrics = Metrics(
         authenticator,
         state.books,
@@ -393,10 +454,10 @@ def _handler(
     )
     return Paths(
         chat=chat,
-        models=ModelList(authenticator, models),
+        models=ModelList(authenticator, models.live),
         health=Health(
             authenticator=authenticator,
-            models=models,
+            models=models.live,
             chat=chat,
             database_connected=state.database_connected,
             journal_accepts=state.journal_accepts,
@@ -405,6 +466,28 @@ def _handler(
         others={"/metrics": metrics},
         management=management,
     )
+
+
+async def _stored_setup(plan: WorkerPlan, database: Database) -> StoredSetup:
+    """What the database adds to the configuration; nothing, for the moment, when it does not answer."""
+    if plan.config.general.store_model_in_db:
+        try:
+            return await PostgresModels(database).setup()
+        except StoreError as error:
+            log.warning("models.not_read reason=%s", error)
+    return StoredSetup(fingerprint="")
+
+
+def _with_stored_settings(plan: WorkerPlan, stored: StoredSetup) -> WorkerPlan:
+    """The plan with the database's `litellm_settings` over the file's; without them where they cannot be used."""
+    if not stored.litellm_settings:
+        return plan
+    try:
+        settings = opened_settings(stored.litellm_settings, plan.salt_keys.vault(plan.master_key))
+        return replace(plan, config=with_litellm_settings(plan.config, settings))
+    except (ConfigError, SecretUnreadable) as error:
+        log.error("settings.not_applied reason=%s", error)
+        return plan
 
 
 def _on_loopback(sockets: Sequence[socket]) -> bool:

@@ -49,7 +49,7 @@ RECORDS: list[tuple[Section, type[Record]]] = [
 
 # Filled from elsewhere than a key of their own name.
 FOLDED = {"default_fallbacks", "litellm_credential_name", "id"}
-DERIVED = {"id", "model_name", "blocked", "extra_params", "prices", "model_info", "built_in_demo", "verbatim"}
+DERIVED = {"id", "model_name", "blocked", "extra_params", "prices", "model_info", "built_in_demo", "stored", "verbatim"}
 
 
 def read_keys(section: Section) -> list[Key]:
@@ -140,6 +140,7 @@ ACTIVE_THIS_RELEASE: Mapping[str, set[str]] = {
         "forward_openai_org_id",
         "always_include_stream_usage",
         "disable_spend_logs",
+        "store_model_in_db",
         "store_prompts_in_spend_logs",
         "model_group_alias",
         "max_parallel_requests",

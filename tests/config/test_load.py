@@ -387,9 +387,7 @@ def test_dotenv_fills_what_the_process_has_not_set(load: Load) -> None:
 def test_store_model_in_db_by_environment(load: Load) -> None:
     loaded = load(GROUPS, {"STORE_MODEL_IN_DB": "True"})
     assert loaded.config.general.store_model_in_db is True
-    assert texts(loaded.inactive) == [
-        "the environment: STORE_MODEL_IN_DB: not active yet: models come from this file alone"
-    ]
+    assert texts(loaded.inactive) == []
 
 
 # Includes

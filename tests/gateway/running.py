@@ -16,14 +16,16 @@ import asyncpg
 from bursar.config.load import load_config
 from bursar.domain.ids import JournalId
 from bursar.domain.price_book import PriceBook
+from bursar.domain.secrets import Secret
 from bursar.ledger.places import waiting_journals
 from bursar.ledger.reader import JournalReader
 from bursar.prices import load_book
 from bursar.store.database import DatabaseOptions
-from bursar.worker import Worker, WorkerPlan
+from bursar.worker import SaltKeys, Worker, WorkerPlan
 from tests.oracle.raw_client import Answer, Connection
 
 MASTER_KEY = "sk-master-of-the-tests-0123456789"
+SALT_KEY = "salt-of-the-tests-0123456789"
 PROVIDER_KEY = "sk-provider-0123456789abcdef"
 MESSAGES = [{"role": "user", "content": "How are the books?"}]
 PROMPT_TOKENS = 8
@@ -181,6 +183,7 @@ async def running_gateway(
         listen_database=database,
         journals=directory / "journal",
         master_key=master_key,
+        salt_keys=SaltKeys(Secret(SALT_KEY)),
         demo_base=None,
     )
     worker = Worker(plan)

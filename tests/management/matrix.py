@@ -11,15 +11,27 @@ from typing import Any
 from uuid import uuid4
 
 from bursar.access.keys import LitellmKeyForms
+from bursar.config.schema import Config
 from bursar.domain.periods import Calendar
 from bursar.domain.principals import Role
-from bursar.gateway.models import ModelTable
+from bursar.domain.secrets import Secret
 from bursar.gateway.quotes import Quotes
+from bursar.live_models import ModelKeeper
 from bursar.management.route import Route
-from bursar.management_setup import management_rooms, owner_rooms, report_rooms
+from bursar.management_setup import (
+    LoginParts,
+    console_login,
+    login_room,
+    management_rooms,
+    model_rooms,
+    owner_rooms,
+    report_rooms,
+)
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.keys import PostgresKeys
-from tests.gateway.running import MASTER_KEY, Books, Gateway
+from bursar.store.models import PostgresModels
+from bursar.vault.vault import Vault
+from tests.gateway.running import MASTER_KEY, SALT_KEY, Books, Gateway, shipped_book
 from tests.oracle.raw_client import Answer
 
 
@@ -102,6 +114,28 @@ EXAMPLES: dict[str, Example] = {
     "POST /tag/info": Example({"names": ["$tag"]}),
     "GET /tag/list": Example(),
     "POST /tag/delete": Example({"name": "$tag"}),
+    "GET /model/info": Example(),
+    "GET /v2/model/info": Example(),
+    "GET /model_group/info": Example(),
+    "POST /model/new": Example({"model_name": "new", "litellm_params": {"model": "openai/new"}}),
+    "POST /model/update": Example({"model_info": {"id": "a-model"}, "model_name": "other"}),
+    "PATCH /model/{model_id}/update": Example({"model_name": "other"}, path={"model_id": "a-model"}),
+    "POST /model/delete": Example({"id": "a-model"}),
+    "POST /credentials": Example({"credential_name": "$new", "credential_values": {"api_key": "sk-of-a-provider"}}),
+    "GET /credentials": Example(),
+    "GET /credentials/{credential_name}": Example(path={"credential_name": "a-credential"}),
+    "GET /credentials/by_name/{credential_name}": Example(path={"credential_name": "a-credential"}),
+    "PATCH /credentials/{credential_name}": Example(
+        {"credential_info": {"of": "us"}}, path={"credential_name": "a-credential"}
+    ),
+    "DELETE /credentials/{credential_name}": Example(path={"credential_name": "a-credential"}),
+    "POST /config/update": Example({"litellm_settings": {"drop_params": True}}),
+    "GET /config/list": Example(),
+    "GET /config/field/info": Example(query="field_name=drop_params"),
+    "POST /utils/token_counter": Example({"model": "oracle", "prompt": "How many?"}),
+    "GET /health/services": Example(query="service=slack", status=400),
+    "POST /login": Example({"username": "admin", "password": MASTER_KEY}, status=303),
+    "POST /v2/login": Example({"username": "admin", "password": MASTER_KEY}),
     "GET /audit": Example(),
     "GET /audit/{id}": Example(path={"id": "nothing"}, status=404),
     "GET /spend/logs": Example(query="user_id=$user"),
@@ -139,10 +173,16 @@ EXAMPLES: dict[str, Example] = {
 def registered_routes() -> list[Route]:
     """All that the gateway answers."""
     database, forms = Database(DatabaseOptions({})), LitellmKeyForms()
-    quotes = Quotes(ModelTable([], aliases={}), listed=lambda _model, _at: None, wall_clock=time.time)
+    vault = Vault(Secret(SALT_KEY))
+    store = PostgresModels(database)
+    models = ModelKeeper(Config(), Config(), shipped_book(), {}, demo_base=None, store=store, vault=vault)
+    login = LoginParts(console=console_login({}, MASTER_KEY), session_key=b"", trusted_proxies=(), secure=False)
+    quotes = Quotes(models.live, listed=models.listed_price, wall_clock=time.time)
     others = [
         *owner_rooms(database, Calendar()),
         *report_rooms(database, database, forms, quotes, max_budget=None),
+        *model_rooms(database, models, vault),
+        login_room(database, forms, login),
     ]
     rooms = management_rooms(database, PostgresKeys(database), forms, others)
     return [route for room in rooms for route in room.routes]
@@ -248,6 +288,7 @@ async def furnish(books: Books) -> None:
     for table in (
         *("VerificationToken", "TeamMembership", "OrganizationMembership", "EndUserTable", "TagTable"),
         *("TeamTable", "UserTable", "OrganizationTable", "BudgetTable"),
+        *("ProxyModelTable", "CredentialsTable", "Config"),
     ):
         await books.fetch(f'DELETE FROM "LiteLLM_{table}"')
     for place, member_roles in ((HOME, _home_members()), (AWAY, [("stranger", "admin")])):
@@ -270,6 +311,17 @@ async def furnish(books: Books) -> None:
         )
         await books.fetch('INSERT INTO "LiteLLM_EndUserTable" (user_id) VALUES ($1)', place["customer"])
         await books.fetch('INSERT INTO "LiteLLM_TagTable" (tag_name) VALUES ($1)', place["tag"])
+    await books.fetch(
+        """INSERT INTO "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params, created_by, updated_by)
+        VALUES ('a-model', 'a-model', $1, '', '')""",
+        {"model": "openai/a-model"},
+    )
+    await books.fetch(
+        """INSERT INTO "LiteLLM_CredentialsTable"
+        (credential_id, credential_name, credential_values, created_by, updated_by)
+        VALUES ('1', 'a-credential', $1, '', '')""",
+        {"api_key": "sk-of-a-provider"},
+    )
     for name in [*CALLERS, "stranger"]:
         if name in ("master", "key"):
             continue

@@ -1,6 +1,6 @@
 """Sections to one `Config`: what may stand in several places is brought together, and what cannot be meant is said."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -13,7 +13,6 @@ from bursar.config.keys import (
     LITELLM_SETTINGS,
     ROUTER_SETTINGS,
     ROUTING_STRATEGY_ARGS,
-    Room,
     Section,
 )
 from bursar.config.master_key import is_weak
@@ -53,7 +52,7 @@ def assemble(merged: Merged, environ: Mapping[str, str], report: Report, *, file
     report.raise_errors()
     _gather_routing(router, general, litellm)
     _carry_over(general, litellm, bursar)
-    _store_models_by_environment(general, environ, report)
+    _store_models_by_environment(general, environ)
     config = Config(
         deployments=deployments,
         credentials=tuple(named.credential for named in credentials.values()),
@@ -68,8 +67,18 @@ def assemble(merged: Merged, environ: Mapping[str, str], report: Report, *, file
 
 
 def _read(section: Section, merged: Merged, report: Report) -> Fields:
-    entries = merged.mapping(section.name)
-    fields = read_section(section, entries, report)
+    return read_settings(section, merged.mapping(section.name), report)
+
+
+def read_settings(
+    section: Section,
+    entries: Mapping[str, Located],
+    report: Report,
+    *,
+    unknown: Callable[[str, Located], None] | None = None,
+) -> Fields:
+    """A section's fields, those that are sections themselves included; the rest as in `read_section`."""
+    fields = read_section(section, entries, report, unknown=unknown)
     for name, (inner, record) in _NESTED.items():
         if name in fields:
             fields[name] = _read_nested(inner, record, entries[name], report)
@@ -120,10 +129,9 @@ def _carry_over(general: Fields, litellm: Fields, bursar: Fields) -> None:
         bursar.setdefault("unknown_price", "refuse")
 
 
-def _store_models_by_environment(general: Fields, environ: Mapping[str, str], report: Report) -> None:
+def _store_models_by_environment(general: Fields, environ: Mapping[str, str]) -> None:
     if "store_model_in_db" not in general and environ.get("STORE_MODEL_IN_DB", "").lower() == "true":
         general["store_model_in_db"] = True
-        report.not_active(Place("the environment", "STORE_MODEL_IN_DB"), f"not active yet: {Room.STORED_MODELS}")
 
 
 def _warn_of_traps(config: Config, merged: Merged, report: Report, *, file: str) -> None:

@@ -71,6 +71,8 @@ class Report:
     errors: list[ConfigError] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
     inactive: list[Finding] = field(default_factory=list)
+    discreet: bool = False
+    """Messages show no values at all: whoever reads them need not be who wrote the configuration."""
 
     def error(self, place: Place, text: str) -> None:
         """Something that cannot be used; reading goes on, to find the next one."""
@@ -80,7 +82,7 @@ class Report:
         """An error for a value of the wrong kind: expected, got, cure. A `secret` value is described, not shown."""
         if (variable := self.from_environment.get(place)) is not None:
             got = f"what the environment variable {variable} holds"
-        elif secret:
+        elif secret or self.discreet:
             got = kind_of(value)
         else:
             got = shown(value)

@@ -67,7 +67,6 @@ class Room(StrEnum):
     GUARDRAILS = "nothing is inspected"
     ALERTING = "nobody is alerted"
     HEALTH = "deployments are not probed in the background"
-    STORED_MODELS = "models come from this file alone"
     RETENTION = "nothing is deleted from the logs"
     ENDPOINTS = "these paths answer 501"
     PROVIDERS = "the providers that read it cannot be called"
@@ -443,7 +442,7 @@ GENERAL_SETTINGS = _section(
     Key("database_url", SECRET),
     Key("database_connection_pool_limit", POSITIVE),
     Key("database_connection_pool_timeout", SECONDS),
-    Key("store_model_in_db", BOOLEAN, False, Room.STORED_MODELS),
+    Key("store_model_in_db", BOOLEAN, False),
     Key("allow_requests_on_db_unavailable", BOOLEAN, False, Room.OTHER),
     Key("litellm_key_header_name", HEADER_NAME),
     Key("user_header_name", HEADER_NAME),

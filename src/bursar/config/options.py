@@ -53,6 +53,8 @@ class ServerOptions:
     weak_master_key_permitted: bool
     salt_key: Secret | None
     """Encrypts stored credentials; None: the master key, or a generated one."""
+    old_salt_key: Secret | None = None
+    """The one before; still opens what it sealed."""
 
     @property
     def loopback(self) -> bool:
@@ -82,6 +84,7 @@ def resolve_options(flags: Flags, environ: Mapping[str, str], config: Config) ->
         master_key_weak=master_key is not None and is_weak(master_key),
         weak_master_key_permitted=permitted,
         salt_key=_secret(environ, "LITELLM_SALT_KEY"),
+        old_salt_key=_secret(environ, "LITELLM_SALT_KEY_OLD"),
     )
 
 

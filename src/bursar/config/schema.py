@@ -116,6 +116,8 @@ class DeploymentConfig(Record, frozen=True, kw_only=True):
     model_info: ModelInfo = ModelInfo()
     built_in_demo: bool = False
     """The model that answers without a provider; no config file can set it."""
+    stored: bool = False
+    """It comes from the database."""
 
     def __repr__(self) -> str:
         """Names only: headers, bodies and unknown parameters often carry credentials."""

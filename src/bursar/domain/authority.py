@@ -147,14 +147,15 @@ GET    /tag/dau                             all   all    -      -      -      - 
 GET    /tag/wau                             all   all    -      -      -      -      -
 GET    /tag/mau                             all   all    -      -      -      -      -
 
-# Models: looking is bounded by what the caller may use
+# Models: looking is bounded by what the caller may use. Models of a single team are not built: who may choose an
+# address and a price is an administrator
 GET    /model/info                          all   all    org    team   own    own    own
 GET    /v2/model/info                       all   all    org    team   own    own    own
 GET    /model_group/info                    all   all    org    team   own    own    own
-POST   /model/new                           all   -      org    team   -      -      -
-POST   /model/update                        all   -      org    team   -      -      -
-PATCH  /model/{model_id}/update             all   -      org    team   -      -      -
-POST   /model/delete                        all   -      org    team   -      -      -
+POST   /model/new                           all   -      -      -      -      -      -
+POST   /model/update                        all   -      -      -      -      -      -
+PATCH  /model/{model_id}/update             all   -      -      -      -      -      -
+POST   /model/delete                        all   -      -      -      -      -      -
 POST   /credentials                         all   -      -      -      -      -      -
 GET    /credentials                         all   all    -      -      -      -      -
 GET    /credentials/{credential_name}       all   all    -      -      -      -      -

@@ -61,6 +61,12 @@ class StoreConflict(StoreError):
     code = "store_conflict"
 
 
+class SecretUnreadable(BursarError):
+    """A stored secret cannot be opened; the message says why, what to do, and nothing of the secret."""
+
+    code = "secret_unreadable"
+
+
 class JournalTaken(BursarError):
     """Another poster has carried this journal on: whoever sees this must stop posting it."""
 

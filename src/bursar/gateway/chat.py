@@ -41,7 +41,7 @@ from bursar.gateway.failures import (
 from bursar.gateway.headers import HeaderWriter
 from bursar.gateway.kept_text import TextKeeper
 from bursar.gateway.key_spend import KeySpend
-from bursar.gateway.models import Deployment, ModelTable
+from bursar.gateway.models import Deployment, LiveModels
 from bursar.gateway.stream import StreamRelay
 from bursar.ports import (
     Authenticator,
@@ -96,7 +96,7 @@ class ChatCompletions:
         self,
         *,
         authenticator: Authenticator,
-        models: ModelTable,
+        models: LiveModels,
         admission: Admission,
         transport: Transport,
         books: Books,
@@ -179,7 +179,7 @@ class ChatCompletions:
 
     def _serving(self, call: Call) -> Sequence[Deployment]:
         """The deployments that may serve the call, at least one. Raises Refusal."""
-        group = self._models.find(call.group)
+        group = self._models.table.find(call.group)
         check_model(call.principal, call.group, group)
         return group.serving
 

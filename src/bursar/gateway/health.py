@@ -12,7 +12,7 @@ import msgspec
 from bursar.domain.errors import MethodNotAllowed, Refusal, Unauthenticated
 from bursar.domain.permissions import may_use_model
 from bursar.domain.principals import Principal
-from bursar.gateway.models import Deployment, ModelTable
+from bursar.gateway.models import Deployment, LiveModels
 from bursar.ports import Authenticator, Handler, Reply
 from bursar.wire.http import JSON, FieldLines, Request
 from bursar.wire.refusals import refusal_answer
@@ -27,7 +27,7 @@ class Health:
         self,
         *,
         authenticator: Authenticator,
-        models: ModelTable,
+        models: LiveModels,
         chat: Handler,
         database_connected: Callable[[], bool],
         journal_accepts: Callable[[], bool],
@@ -89,7 +89,7 @@ class Health:
     def _chosen(self, query: dict[str, str], principal: Principal) -> list[Deployment]:
         return [
             deployment
-            for group in self._models.groups
+            for group in self._models.table.groups
             if query.get("model") in (None, group.name)
             and may_use_model(principal.models, {group.name}, group.access_groups)
             for deployment in group.deployments

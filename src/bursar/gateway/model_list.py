@@ -7,7 +7,7 @@ import msgspec
 from bursar.domain.errors import MethodNotAllowed, NotFound, Refusal
 from bursar.domain.permissions import INFO_ROUTES, LLM_ROUTES, check_route, may_use_model
 from bursar.domain.principals import Principal
-from bursar.gateway.models import Group, ModelTable
+from bursar.gateway.models import Group, LiveModels
 from bursar.ports import Authenticator, Reply
 from bursar.wire.http import JSON, Request
 from bursar.wire.refusals import refusal_answer
@@ -20,7 +20,7 @@ _SHOWN = ("mode", "max_input_tokens", "max_output_tokens")
 class ModelList:
     """Implements `ports.Handler` for the list and for one model."""
 
-    def __init__(self, authenticator: Authenticator, models: ModelTable) -> None:
+    def __init__(self, authenticator: Authenticator, models: LiveModels) -> None:
         self._authenticator = authenticator
         self._models = models
 
@@ -38,12 +38,12 @@ class ModelList:
 
     def _list(self, request: Request, principal: Principal) -> object:
         wildcards = dict(parse_qsl(request.query)).get("return_wildcard_routes", "").lower() == "true"
-        names = self._models.listed(wildcards=wildcards)
+        names = self._models.table.listed(wildcards=wildcards)
         data = [_entry(name, group) for name, group in names if self._allowed(name, group, principal)]
         return {"data": data, "object": "list"}
 
     def _one(self, name: str, principal: Principal) -> object:
-        for known, group in self._models.listed(wildcards=False):
+        for known, group in self._models.table.listed(wildcards=False):
             if known == name and self._allowed(name, group, principal):
                 return _entry(name, group)
         raise NotFound(f"The model `{name}` does not exist or is not accessible", param="model")
@@ -52,7 +52,7 @@ class ModelList:
         names = {name}
         if group is not None:
             names |= {deployment.qualified_model for deployment in group.deployments}
-        groups = self._models.access_groups_of(name)
+        groups = self._models.table.access_groups_of(name)
         return all(may_use_model(allowed, names, groups) for allowed in (principal.models, principal.team_models))
 
 

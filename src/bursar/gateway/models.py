@@ -182,3 +182,12 @@ class ModelTable:
             if wildcard.pattern == name or matches_wildcard(wildcard.pattern, name):
                 return frozenset(wildcard.access_groups)
         return frozenset()
+
+
+class LiveModels:
+    """The table in force. It is replaced whole: a call goes on with what it found, and each look finds one table."""
+
+    __slots__ = ("table",)
+
+    def __init__(self, table: ModelTable) -> None:
+        self.table = table

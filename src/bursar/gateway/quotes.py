@@ -9,7 +9,7 @@ from bursar.domain.money import NanoUsd
 from bursar.domain.prices import Price, cost_of
 from bursar.domain.usage import Usage
 from bursar.gateway.charging import reported
-from bursar.gateway.models import ModelTable
+from bursar.gateway.models import LiveModels
 from bursar.wire.openai_usage import usage_from
 
 
@@ -18,7 +18,7 @@ class Quotes:
 
     def __init__(
         self,
-        models: ModelTable,
+        models: LiveModels,
         *,
         listed: Callable[[str, float], Price | None],
         wall_clock: Callable[[], float],
@@ -50,7 +50,7 @@ class Quotes:
     def _price(self, model: str) -> Price:
         now = self._wall_clock()
         try:
-            price = self._models.find(model).deployments[0].prices.at(now)
+            price = self._models.table.find(model).deployments[0].prices.at(now)
         except InvalidRequest:  # not on offer
             price = self._listed(model, now)
         if price is None:

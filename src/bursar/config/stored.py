@@ -1,0 +1,104 @@
+"""What the database adds to the file: models, credentials and settings, read as the file's own are."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from bursar.config.assemble import read_settings
+from bursar.config.deployments import NamedCredential, read_credentials, read_deployments
+from bursar.config.environment import resolve
+from bursar.config.findings import Place, Report
+from bursar.config.keys import LITELLM_SETTINGS
+from bursar.config.schema import Config, Credential, DeploymentConfig, LitellmSettings
+from bursar.config.sections import Located, located
+from bursar.domain.errors import ConfigError
+
+_DATABASE = "the database"
+
+
+def file_credentials(config: Config) -> dict[str, NamedCredential]:
+    """The file's credentials, for models of the database that name them."""
+    return {name: read for credential in config.credentials for name, read in _read(_entry(credential)).items()}
+
+
+def stored_credential(name: str, values: Mapping[str, object], environ: Mapping[str, str]) -> NamedCredential:
+    """A credential of the database. Raises ConfigError: its values cannot be used."""
+    return _read({"credential_name": name, "credential_values": dict(values)}, environ)[name]
+
+
+def stored_deployment(
+    entry: Mapping[str, object],
+    model_id: str,
+    credentials: Mapping[str, NamedCredential],
+    environ: Mapping[str, str],
+) -> DeploymentConfig:
+    """A model of the database, written as an entry of `model_list`, secrets in clear. Raises ConfigError."""
+    report = Report(discreet=True)
+    place = Place(_DATABASE, "model").key(model_id)
+    resolved = resolve(dict(entry), place, environ, report)
+    assert isinstance(resolved, dict)
+    if report.unset:
+        raise ConfigError(f"the environment variable {report.unset[0][1]} is not set", path=str(report.unset[0][0]))
+    parameters = resolved.get("litellm_params")
+    if isinstance(parameters, dict):
+        _check_credential(parameters, credentials, place)
+    deployments = read_deployments([Located(resolved, place)], credentials, report)
+    report.raise_errors()
+    (deployment,) = deployments
+    return msgspec.structs.replace(deployment, stored=True)
+
+
+def _check_credential(
+    parameters: Mapping[str, object], credentials: Mapping[str, NamedCredential], place: Place
+) -> None:
+    """A credential's secrets go where the credential says, and nowhere else that whoever names it may choose."""
+    name = parameters.get("litellm_credential_name")
+    if name is None:
+        return
+    if (named := credentials.get(str(name))) is None:
+        raise ConfigError(f"there is no credential {name!r}", path=str(place))
+    address = parameters.get("api_base") or parameters.get("base_url")
+    if address is not None and address != named.fields.get("api_base"):
+        raise ConfigError(
+            f"the secrets of the credential {name!r} are not sent to an address that the credential does not name: "
+            "put the same api_base into its credential_values",
+            path=str(place),
+        )
+
+
+def with_litellm_settings(config: Config, settings: Mapping[str, object]) -> Config:
+    """The configuration with `settings` over the file's `litellm_settings`. Raises ConfigError."""
+    report = Report(discreet=True)
+    place = Place(_DATABASE, "litellm_settings")
+    fields = read_settings(LITELLM_SETTINGS, located(settings, place), report, unknown=_refuse(report))
+    for name in fields:
+        if name.startswith("router."):
+            report.error(place, f"{name.removeprefix('router.')} belongs to router_settings, which only a file can set")
+    report.raise_errors()
+    try:
+        given = msgspec.convert(fields, LitellmSettings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error), path=str(place)) from error
+    changed = {name: getattr(given, name) for name in fields}
+    return msgspec.structs.replace(config, litellm=msgspec.structs.replace(config.litellm, **changed))
+
+
+def _refuse(report: Report) -> Callable[[str, Located], None]:
+    def unknown(_name: str, entry: Located) -> None:
+        report.error(entry.place, "is not a setting")
+
+    return unknown
+
+
+def _entry(credential: Credential) -> dict[str, object]:
+    values = {name: value.reveal() for name, value in credential.values.items()}
+    return {"credential_name": credential.name, "credential_values": values}
+
+
+def _read(entry: Mapping[str, object], environ: Mapping[str, str] | None = None) -> dict[str, NamedCredential]:
+    report = Report(discreet=True)
+    place = Place(_DATABASE, "credential").key(str(entry.get("credential_name")))
+    value = dict(entry) if environ is None else resolve(dict(entry), place, environ, report)
+    read = read_credentials([Located(value, place)], report)
+    report.raise_errors()
+    return read

@@ -1,0 +1,234 @@
+"""`/credentials`: what providers issued to us, kept sealed and named by models. Values are never shown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from bursar.domain.audit import masked
+from bursar.domain.errors import InvalidRequest, NotFound, SecretUnreadable
+from bursar.domain.stored_secrets import change_credential, hidden_values
+from bursar.management.models import Told
+from bursar.management.route import Asked, Route
+from bursar.ports import CredentialRow, CredentialStore, ModelCatalogue, NewCredential, SecretVault
+
+JsonObject = dict[str, object]
+Name = Annotated[str, Meta(min_length=1, max_length=500, examples=["azure-eu"])]
+
+
+class GivenCredential(msgspec.Struct, kw_only=True):
+    """The body of `POST /credentials`."""
+
+    credential_name: Name
+    credential_values: Annotated[
+        JsonObject,
+        Meta(
+            description="`api_key`, `api_base` and whatever else `litellm_params` may hold.",
+            examples=[{"api_key": "…", "api_base": "https://example.openai.azure.com"}],
+        ),
+    ]
+    credential_info: Annotated[JsonObject, Meta(description="Of your own; it is shown.")] | None = None
+
+
+class ChangedCredential(msgspec.Struct, kw_only=True):
+    """The body of `PATCH /credentials/{credential_name}`: what is left out stays, null takes away."""
+
+    credential_values: JsonObject | None = None
+    credential_info: JsonObject | None = None
+
+
+class CredentialDescription(msgspec.Struct, kw_only=True):
+    """A credential; of its values only their names can be seen."""
+
+    credential_name: str
+    credential_values: JsonObject
+    credential_info: JsonObject
+
+
+class Credentials(msgspec.Struct, kw_only=True):
+    """The answer of `GET /credentials`."""
+
+    success: bool
+    credentials: list[CredentialDescription]
+
+
+class CredentialChanged(Told, kw_only=True):
+    """What was done."""
+
+    success: bool = True
+
+
+class CredentialEndpoints:
+    """Storing, changing, deleting and listing credentials."""
+
+    def __init__(self, store: CredentialStore, catalogue: ModelCatalogue, vault: SecretVault) -> None:
+        self._store = store
+        self._catalogue = catalogue
+        self._vault = vault
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """See `management.route.Room`."""
+        return (
+            Route(
+                method="POST",
+                path="/credentials",
+                tag="models",
+                summary="Store a credential",
+                endpoint=self.new,
+                body=GivenCredential,
+                answer=CredentialChanged,
+            ),
+            Route(
+                method="GET",
+                path="/credentials",
+                tag="models",
+                summary="List credentials",
+                endpoint=self.all,
+                answer=Credentials,
+            ),
+            Route(
+                method="GET",
+                path="/credentials/{credential_name}",
+                tag="models",
+                summary="Look at a credential",
+                endpoint=self.one,
+                answer=CredentialDescription,
+                errors=(404,),
+            ),
+            Route(
+                method="GET",
+                path="/credentials/by_name/{credential_name}",
+                tag="models",
+                summary="Look at a credential",
+                endpoint=self.one,
+                answer=CredentialDescription,
+                errors=(404,),
+            ),
+            Route(
+                method="PATCH",
+                path="/credentials/{credential_name}",
+                tag="models",
+                summary="Change a credential",
+                endpoint=self.update,
+                body=ChangedCredential,
+                answer=CredentialChanged,
+                errors=(404,),
+            ),
+            Route(
+                method="DELETE",
+                path="/credentials/{credential_name}",
+                tag="models",
+                summary="Delete a credential",
+                endpoint=self.delete,
+                answer=CredentialChanged,
+                errors=(404,),
+            ),
+        )
+
+    async def new(self, asked: Asked[GivenCredential, None]) -> object:
+        """Models may name it at once."""
+        body = asked.body
+        self._catalogue.check_credential(body.credential_name, body.credential_values)
+        new = self._sealed(body.credential_name, body.credential_values, body.credential_info or {})
+        if not await self._store.insert(new, actor=asked.actor):
+            raise InvalidRequest(
+                f"A credential called {body.credential_name!r} exists already.", param="credential_name"
+            )
+        await self._catalogue.refresh()
+        return CredentialChanged(message="Credential created successfully")
+
+    async def all(self, asked: Asked[None, None]) -> object:  # noqa: ARG002
+        """Those of the database, then those of the file."""
+        stored = [_described(row) for row in await self._store.all()]
+        names = {credential.credential_name for credential in stored}
+        of_file = [
+            CredentialDescription(
+                credential_name=name, credential_values={}, credential_info={"source": "the configuration file"}
+            )
+            for name in self._catalogue.file_credentials()
+            if name not in names
+        ]
+        return Credentials(success=True, credentials=[*stored, *of_file])
+
+    async def one(self, asked: Asked[None, None]) -> object:
+        """One of the database."""
+        row = await self._store.find(asked.path["credential_name"])
+        if row is None:
+            raise _not_found(asked.path["credential_name"])
+        return _described(row)
+
+    async def update(self, asked: Asked[ChangedCredential, None]) -> object:
+        """Models that name it follow at once."""
+        name, body = asked.path["credential_name"], asked.body
+
+        def change(row: CredentialRow) -> NewCredential:
+            values = _without_nulls(
+                self._kept(row, name, body.credential_values or {}) | (body.credential_values or {})
+            )
+            self._catalogue.check_credential(name, values)
+            info = row["credential_info"]
+            assert isinstance(info, dict | None)
+            return self._sealed(name, values, _without_nulls((info or {}) | (body.credential_info or {})))
+
+        if not await self._store.update(name, change, actor=asked.actor):
+            raise _not_found(name)
+        await self._catalogue.refresh()
+        return CredentialChanged(message="Credential updated successfully")
+
+    async def delete(self, asked: Asked[None, None]) -> object:
+        """Models that name it cannot be called any more, and `/model/info` says why."""
+        name = asked.path["credential_name"]
+        if not await self._store.delete(name, actor=asked.actor):
+            raise _not_found(name)
+        await self._catalogue.refresh()
+        return CredentialChanged(message="Credential deleted successfully")
+
+    def _kept(self, row: CredentialRow, name: str, given: Mapping[str, object]) -> JsonObject:
+        """The stored values that stay. Raises InvalidRequest: they would go to another address, or cannot be read."""
+        stored = row["credential_values"]
+        assert isinstance(stored, dict)
+        try:
+            values = change_credential(stored, name, self._vault.open)
+        except SecretUnreadable as error:
+            if missing := [key for key in stored if key not in given]:
+                raise InvalidRequest(
+                    f"What is stored of {', '.join(missing)} cannot be read: {error}", param="credential_values"
+                ) from error
+            return {}
+        kept = {key: value for key, value in values.items() if key not in given}
+        moved = [key for key in _ADDRESSES if key in given and given[key] != values.get(key)]
+        if moved and any(key not in _ADDRESSES for key in kept):
+            raise InvalidRequest(
+                f"This sends the credential's secrets to another address. Give them again ({', '.join(sorted(kept))}), "
+                "or null to go without.",
+                param=f"credential_values.{moved[0]}",
+            )
+        return kept
+
+    def _sealed(self, name: str, values: Mapping[str, object], info: Mapping[str, object]) -> NewCredential:
+        sealed = change_credential(_without_nulls(values), name, self._vault.seal)
+        return NewCredential(name=name, values=sealed, info=dict(info))
+
+
+_ADDRESSES = ("api_base", "base_url", "aws_sts_endpoint", "aws_bedrock_runtime_endpoint")
+
+
+def _described(row: CredentialRow) -> CredentialDescription:
+    values, info = row["credential_values"], row["credential_info"]
+    assert isinstance(values, dict)
+    assert isinstance(info, dict | None)
+    return CredentialDescription(
+        credential_name=str(row["credential_name"]),
+        credential_values=hidden_values(values),
+        credential_info={key: masked(value, key) for key, value in (info or {}).items()},
+    )
+
+
+def _without_nulls(mapping: Mapping[str, object]) -> JsonObject:
+    return {name: value for name, value in mapping.items() if value is not None}
+
+
+def _not_found(name: str) -> NotFound:
+    return NotFound(f"Credential not found. Got credential name: {name}")

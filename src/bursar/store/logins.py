@@ -1,0 +1,41 @@
+"""Who may log in, and their sessions: implements `ports.LoginStore`."""
+
+from datetime import UTC, datetime
+
+from bursar.domain.ids import KeyHash
+from bursar.ports import LoginUser
+from bursar.store.database import Database
+from bursar.store.named_sql import load_named_sql
+
+_SQL = load_named_sql("logins")
+
+
+class PostgresLogins:
+    """The tables of users and of virtual keys, as far as logins need them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, name: str) -> LoginUser | None:
+        """See `ports.LoginStore.find`."""
+        if "\x00" in name:
+            return None
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["find_user"], name)
+        if len(rows) != 1:
+            return None
+        (row,) = rows
+        return LoginUser(
+            user_id=row["user_id"], email=row["user_email"], role=row["user_role"], password=row["password"]
+        )
+
+    async def open_session(
+        self, user_id: str, *, token: KeyHash, key_name: str, expires: datetime, max_budget: float | None, admin: bool
+    ) -> None:
+        """See `ports.LoginStore.open_session`."""
+        async with self._database.transaction() as connection:
+            if admin:
+                await connection.execute(_SQL["make_admin"], user_id)
+            await connection.execute(_SQL["end_sessions"], user_id)
+            naive = expires.astimezone(UTC).replace(tzinfo=None)
+            await connection.execute(_SQL["open_session"], token, key_name, user_id, naive, max_budget)
