@@ -53,7 +53,8 @@ async def test_secrets_do_not_get_there(gateway: Gateway, books: Books) -> None:
         "metadata": {"logging": [{"callback_vars": {"langfuse_secret_key": "canary-1"}}], "note": CANARY},
         "config": {"api_key": "canary-2"},
     }
-    assert (await gateway.request("POST", "/key/generate", body)).status == 200
+    answer = await gateway.request("POST", "/key/generate", body, headers={"litellm-changed-by": f"me, {CANARY}"})
+    assert answer.status == 200
     rows = await books.fetch('SELECT a::text AS text FROM "LiteLLM_AuditLog" AS a')
     assert len(rows) == 1
     assert "canary" not in rows[0]["text"]

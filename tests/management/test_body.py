@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 import pytest
 
-from bursar.domain.errors import InvalidRequest, Unprocessable
-from bursar.management.body import LIST_MAX, decode_body, decode_query, unprocessable
+from bursar.domain.errors import InvalidRequest, TooLarge, Unprocessable
+from bursar.management.body import BODY_MAX_BYTES, DEPTH_MAX, LIST_MAX, decode_body, decode_query, unprocessable
 from bursar.wire.http import Request
 
 
@@ -140,6 +140,22 @@ def test_lists_have_an_end(field: str, loc: list[str]) -> None:
     with pytest.raises(Unprocessable, match="at most 10000 items, not 10001") as caught:
         decode_body(request(body(LIST_MAX + 1)), Lists)
     assert caught.value.details[0]["loc"] == ["body", *loc]
+
+
+def test_size_has_an_end() -> None:
+    decode_body(request(b" " * (BODY_MAX_BYTES - 2) + b"{}"), Lists)
+    with pytest.raises(TooLarge, match="4194304 bytes"):
+        decode_body(request(b" " * BODY_MAX_BYTES + b"{}"), Lists)
+
+
+def test_depth_has_an_end() -> None:
+    def body(depth: int) -> bytes:
+        return b'{"anything":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+
+    decode_body(request(body(DEPTH_MAX - 2)), Lists)
+    for depth in (DEPTH_MAX, 200, 450, 900, 990, 5000):
+        with pytest.raises(InvalidRequest, match="Invalid JSON payload"):
+            decode_body(request(body(depth)), Lists)
 
 
 def test_forms() -> None:

@@ -61,6 +61,7 @@ async def test_the_page_shows_every_route(gateway: Gateway) -> None:
     page = answer.body.decode()
     shown = re.findall(r'<span class="method">(\w+)</span><code class="path">([^<]+)</code>', page)
     assert {(method, unescape(path)) for method, path in shown} == ALL
+    assert "Until it expires; none: never. For example: 30d, 24h." in page
     assert "<script" not in page
     assert not re.search(r"(src|href)=\"?(https?:)?//", page), "nothing is loaded from elsewhere"
     assert "default-src 'none'" in page

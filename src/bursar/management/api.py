@@ -31,6 +31,7 @@ _NOT_ADMIN = (
     "Route={route}. Your role={role}. Your user_id={user_id}"
 )
 _VIEWER = "user not allowed to access this route, role= {role}. Trying to access: {route}"
+_MASTER_ONLY = "Virtual keys are not allowed to call this route: it takes the master key. Route={route}"
 _NOBODY = Standing(caller=Principal(role=Role.NOBODY, api_key=""), reach=Reach.NONE)
 
 
@@ -89,7 +90,8 @@ class ManagementApi:
         memberships = await self._memberships.find(str(caller.user_id)) if known else Memberships()
         stands = standing(row, caller, memberships)
         if stands.reach is Reach.NONE:
-            raise _forbidden(request, caller)
+            master_only = row.master_only and caller.role is Role.PROXY_ADMIN
+            raise Forbidden(_MASTER_ONLY.format(route=request.path)) if master_only else _forbidden(request, caller)
         return stands
 
 

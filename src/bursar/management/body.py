@@ -4,18 +4,25 @@ Errors do not repeat what was sent: it may be a secret that stands in the wrong 
 """
 
 import re
+from collections.abc import Iterable
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from bursar.domain.errors import InvalidRequest, Unprocessable
+from bursar.domain.errors import InvalidRequest, TooLarge, Unprocessable
 from bursar.wire.http import Request
 
 LIST_MAX = 10_000
 """Elements of any list in a body or a query."""
+DEPTH_MAX = 100
+"""Of what stands within what in a body: whoever looks at it later may go down by calling himself."""
+
+BODY_MAX_BYTES = 4 * 1024 * 1024
+"""Decoding more would hold up the calls that the same process serves."""
 
 T = TypeVar("T")
+_CONTAINERS = (list, tuple, dict, msgspec.Struct)
 _AT = re.compile(r"^(?P<text>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
@@ -25,8 +32,10 @@ _FORM = b"application/x-www-form-urlencoded"
 def decode_body(request: Request, kind: type[T], *, form: bool = False) -> T:
     """The body as `kind`; an empty one counts as `{}`. `form`: it may come as a form as well.
 
-    Raises InvalidRequest: not JSON; Unprocessable: JSON whose fields do not fit.
+    Raises InvalidRequest: not JSON; Unprocessable: JSON whose fields do not fit; TooLarge.
     """
+    if len(request.body) > BODY_MAX_BYTES:
+        raise TooLarge(f"A body may have at most {BODY_MAX_BYTES} bytes here, not {len(request.body)}.")
     if form and (request.header(b"content-type") or b"").lower().startswith(_FORM):
         return _decode_pairs(request.body.decode("utf-8", "replace"), kind, "body")
     try:
@@ -35,7 +44,7 @@ def decode_body(request: Request, kind: type[T], *, form: bool = False) -> T:
         raise _field_error(error, "body") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"Invalid JSON payload: {error}", param="request_body") from error
-    _check_lists(body, "body")
+    _check_size(body, "body")
     return body
 
 
@@ -66,7 +75,7 @@ def _decode_pairs(text: str, kind: type[T], source: str) -> T:
         decoded = msgspec.convert(given | several, kind, strict=False)
     except msgspec.ValidationError as error:
         raise _field_error(error, source) from error
-    _check_lists(decoded, source)
+    _check_size(decoded, source)
     return decoded
 
 
@@ -95,20 +104,24 @@ def _field_error(error: msgspec.ValidationError, source: str) -> Unprocessable:
     return unprocessable(message, location)
 
 
-def _check_lists(decoded: object, source: str) -> None:
-    """Raises Unprocessable: a list longer than anybody needs, at whatever depth."""
+def _check_size(decoded: object, source: str) -> None:
+    """Of what stands at whatever depth. Raises Unprocessable: too long a list; InvalidRequest: too deep."""
     left: list[tuple[object, tuple[str | int, ...]]] = [(decoded, (source,))]
     while left:
         value, at = left.pop()
+        if len(at) > DEPTH_MAX:
+            raise InvalidRequest("Invalid JSON payload: nested too deeply.", param="request_body")
+        inside: Iterable[tuple[object, str | int]]
         if isinstance(value, list | tuple):
             if len(value) > LIST_MAX:
                 message = f"List should have at most {LIST_MAX} items, not {len(value)}"
                 raise unprocessable(message, list(at), error_type="too_long")
-            left.extend((item, (*at, index)) for index, item in enumerate(value))
+            inside = ((item, index) for index, item in enumerate(value))
         elif isinstance(value, dict):
-            left.extend((item, (*at, "...")) for item in value.values())
-        elif isinstance(value, msgspec.Struct):
-            left.extend((getattr(value, name), (*at, name)) for name in value.__struct_fields__)
+            inside = ((item, "...") for item in value.values())
+        else:
+            inside = ((getattr(value, name), name) for name in getattr(value, "__struct_fields__", ()))
+        left.extend((item, (*at, step)) for item, step in inside if isinstance(item, _CONTAINERS))
 
 
 def _location(path: str) -> list[str | int]:

@@ -128,7 +128,7 @@ def _table(head: str, rows: Sequence[tuple[str, Mapping[str, object], bool]]) ->
         return ""
     cells = "".join(
         f"<tr><td><code>{escape(name)}</code>{' (required)' if required else ''}</td>"
-        f"<td>{escape(_type_words(schema))}</td><td>{escape(str(schema.get('description', '')))}</td></tr>"
+        f"<td>{escape(_type_words(schema))}</td><td>{escape(_words(schema))}</td></tr>"
         for name, schema, required in rows
     )
     return f"<table><tr><th>{head}</th><th>Type</th><th></th></tr>{cells}</table>"
@@ -140,6 +140,18 @@ def _fields(schema: Mapping[str, object]) -> list[tuple[str, Mapping[str, object
         (name, _mapping(described), name in required)
         for name, described in _mapping(schema.get("properties", {})).items()
     ]
+
+
+def _words(schema: Mapping[str, object]) -> str:
+    """What is said of a field, wherever in its type."""
+    parts = [schema, *(_mapping(part) for part in _list(schema.get("anyOf", [])))]
+    described = [str(part["description"]) for part in parts if "description" in part]
+    examples = [_shown(value) for part in parts for value in _list(part.get("examples", []))]
+    return " ".join([*described, *(["For example: " + ", ".join(examples) + "."] if examples else [])])
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _type_words(schema: Mapping[str, object]) -> str:

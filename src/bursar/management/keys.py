@@ -42,10 +42,10 @@ _MADE: JsonObject = {
 class GenerateKey(msgspec.Struct, kw_only=True):
     """The body of `/key/generate`. Fields of LiteLLM's that have no meaning here yet are passed over."""
 
-    key: str | None = None
-    key_alias: str | None = None
-    duration: str | None = None
-    models: list[str] | None = None
+    key: Annotated[str, Meta(description="A key of your own, instead of a random one.")] | None = None
+    key_alias: Annotated[str, Meta(description="Unique.", examples=["ci-bot"])] | None = None
+    duration: Annotated[str, Meta(description="Until it expires; none: never.", examples=["30d", "24h"])] | None = None
+    models: Annotated[list[str], Meta(description="What it may call; none: all.", examples=[["gpt-4o"]])] | None = None
     aliases: JsonObject | None = None
     config: JsonObject | None = None
     spend: float | None = None
@@ -57,8 +57,8 @@ class GenerateKey(msgspec.Struct, kw_only=True):
     permissions: JsonObject | None = None
     tags: list[str] | None = None
     blocked: bool | None = None
-    max_budget: float | None = None
-    budget_duration: str | None = None
+    max_budget: Annotated[float, Meta(description="US dollars.", examples=[10.0])] | None = None
+    budget_duration: Annotated[str, Meta(description="After which it starts anew.", examples=["30d"])] | None = None
     tpm_limit: Count | None = None
     rpm_limit: Count | None = None
     allowed_routes: list[str] | None = None

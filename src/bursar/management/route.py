@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Never, Protocol, TypeVar
 
-from bursar.domain.audit import Actor
+from bursar.domain.audit import Actor, masked
 from bursar.domain.authority import Permission, Reach, Standing, permission
 from bursar.domain.principals import Principal, Role
 from bursar.wire.http import RawHeaders, Request
@@ -39,7 +39,7 @@ class Asked(Generic[B, Q]):
         """Whom changes are put down to. Administrators may name somebody else in `litellm-changed-by`."""
         caller = self.caller
         named = self.request.header(b"litellm-changed-by") if caller.role is Role.PROXY_ADMIN else None
-        behalf = named.decode("utf-8", "replace").strip() if named is not None else ""
+        behalf = str(masked(named.decode("utf-8", "replace").strip())) if named is not None else ""
         return Actor(user_id=caller.user_id, api_key=str(caller.api_key), on_behalf_of=behalf or None)
 
 

@@ -25,7 +25,7 @@ async def record(connection: Any, *changes: Change) -> None:  # noqa: ANN401  # 
         [change.actor.api_key for change in changes],
         [change.action.value for change in changes],
         [change.table_name for change in changes],
-        [change.object_id for change in changes],
+        [str(masked(change.object_id)) for change in changes],
         [_json(change.before) for change in changes],
         [_json(change.after) for change in changes],
     )
