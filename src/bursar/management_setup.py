@@ -1,11 +1,20 @@
 """The management API and its rooms, made and wired. Part of the composition."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
 
 from bursar.access.keys import LitellmKeyForms
+from bursar.config.schema import Config, LitellmSettings
+from bursar.domain.errors import ConfigError
+from bursar.domain.periods import Calendar
 from bursar.management.api import ManagementApi
 from bursar.management.audit import AuditEndpoints
 from bursar.management.documentation import Documentation
+from bursar.management.key_fields import KeyFields
+from bursar.management.key_making import KeyMaker
+from bursar.management.key_rules import GenerationSettings, KeyRules, KeySettings, UpperBounds
 from bursar.management.keys import KeyEndpoints
 from bursar.management.route import Room
 from bursar.ports import Authenticator
@@ -14,13 +23,39 @@ from bursar.store.database import Database
 from bursar.store.keys import PostgresKeys
 from bursar.store.memberships import PostgresMemberships
 
+T = TypeVar("T")
 
-def management_rooms(database: Database, keys: PostgresKeys, forms: LitellmKeyForms) -> list[Room]:
-    """All rooms, and the page that documents them."""
-    rooms: list[Room] = [KeyEndpoints(keys, forms), AuditEndpoints(PostgresAuditLog(database))]
+
+def management_rooms(
+    database: Database, keys: PostgresKeys, forms: LitellmKeyForms, config: Config, calendar: Calendar
+) -> list[Room]:
+    """All rooms, and the page that documents them. Raises ConfigError: a setting does not fit."""
+    settings = _key_settings(config.litellm, calendar)
+    rules = KeyRules(keys, PostgresMemberships(database), settings)
+    maker = KeyMaker(forms, rules, settings)
+    rooms: list[Room] = [
+        KeyEndpoints(keys, forms, maker, rules, settings),
+        AuditEndpoints(PostgresAuditLog(database)),
+    ]
     return [*rooms, Documentation(rooms)]
 
 
 def management_api(database: Database, authenticator: Authenticator, rooms: Sequence[Room]) -> ManagementApi:
     """The handler in front of `rooms`."""
     return ManagementApi(authenticator, PostgresMemberships(database), rooms)
+
+
+def _key_settings(litellm: LitellmSettings, calendar: Calendar) -> KeySettings:
+    return KeySettings(
+        defaults=_typed("default_key_generate_params", litellm.default_key_generate_params, KeyFields),
+        upper=_typed("upperbound_key_generate_params", litellm.upperbound_key_generate_params, UpperBounds),
+        generation=_typed("key_generation_settings", litellm.key_generation_settings, GenerationSettings),
+        calendar=calendar,
+    )
+
+
+def _typed(name: str, value: Mapping[str, object], kind: type[T]) -> T:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{error}", path=f"litellm_settings.{name}") from error

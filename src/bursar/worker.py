@@ -366,7 +366,9 @@ def _handler(
         settings=_chat_settings(config),
         texts=texts,
     )
-    management = management_api(database, authenticator, management_rooms(database, keys, forms))
+    management = management_api(
+        database, authenticator, management_rooms(database, keys, forms, config, _calendar(config))
+    )
     metrics = Metrics(
         authenticator,
         state.books,

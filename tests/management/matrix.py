@@ -10,6 +10,8 @@ from typing import Any
 from uuid import uuid4
 
 from bursar.access.keys import LitellmKeyForms
+from bursar.config.schema import Config
+from bursar.domain.periods import Calendar
 from bursar.domain.principals import Role
 from bursar.management.route import Route
 from bursar.management_setup import management_rooms
@@ -43,8 +45,20 @@ _OF_SOMEBODY = ("$key", "$hash", "$team", "$user", "$organization")
 
 EXAMPLES: dict[str, Example] = {
     "POST /key/generate": Example({}),
+    "POST /key/service-account/generate": Example({"team_id": "$team"}),
+    "POST /key/update": Example({"key": "$key", "key_alias": "renamed"}),
+    "POST /key/bulk_update": Example({"keys": [{"key": "$key", "key_alias": "renamed"}]}),
     "POST /key/delete": Example({"keys": ["$key"]}),
     "GET /key/info": Example(query="key=$key"),
+    "POST /v2/key/info": Example({"keys": ["$key"]}),
+    "GET /key/list": Example(query="key_hash=$hash&return_full_object=true"),
+    "GET /key/aliases": Example(),
+    "POST /key/block": Example({"key": "$key"}),
+    "POST /key/unblock": Example({"key": "$key"}),
+    "POST /key/regenerate": Example({"key": "$key"}),
+    "POST /key/{key}/regenerate": Example({}, path={"key": "$key"}),
+    "POST /key/{key}/reset_spend": Example({"reset_to": 0.0}, path={"key": "$key"}),
+    "POST /key/health": Example(),
     "GET /audit": Example(),
     "GET /audit/{id}": Example(path={"id": "nothing"}, status=404),
     "GET /openapi.json": Example(),
@@ -56,7 +70,9 @@ def registered_routes() -> list[Route]:
     """All that the gateway answers."""
     database = Database(DatabaseOptions({}))
     return [
-        route for room in management_rooms(database, PostgresKeys(database), LitellmKeyForms()) for route in room.routes
+        route
+        for room in management_rooms(database, PostgresKeys(database), LitellmKeyForms(), Config(), Calendar())
+        for route in room.routes
     ]
 
 
@@ -160,6 +176,7 @@ async def furnish(books: Books) -> None:
         *("TeamTable", "UserTable", "OrganizationTable", "BudgetTable"),
     ):
         await books.fetch(f'DELETE FROM "LiteLLM_{table}"')
+    await books.fetch("DELETE FROM bursar.rotated_keys")
     for place, member_roles in ((HOME, _home_members()), (AWAY, [("stranger", "admin")])):
         await books.fetch(
             """INSERT INTO "LiteLLM_BudgetTable" (budget_id, created_by, updated_by) VALUES ($1, '', '')""",

@@ -92,11 +92,16 @@ WHERE round(s.spend * 1e9) <> c.cost
 ORDER BY 1 LIMIT $1
 
 -- name: keys
--- A key that was deleted and made anew with the same secret has its former life among the deleted ones.
+-- A key that was deleted and made anew with the same secret has its former life among the deleted ones; one with a new
+-- secret has what was called with the old ones.
 SELECT 'key ' || k.token || ', total_spend' AS what, coalesce(c.cost, 0)::bigint AS expected,
     round((k.total_spend + coalesce(d.total_spend, 0)) * 1e9)::bigint AS found
 FROM "LiteLLM_VerificationToken" AS k
-LEFT JOIN (SELECT api_key, sum(cost) AS cost FROM audit_calls GROUP BY 1) AS c ON c.api_key = k.token
+LEFT JOIN (
+    SELECT coalesce(r.active_token, a.api_key) AS token, sum(a.cost) AS cost
+    FROM audit_calls AS a LEFT JOIN bursar.rotated_keys AS r ON r.token = a.api_key
+    GROUP BY 1
+) AS c ON c.token = k.token
 LEFT JOIN (
     SELECT token, sum(total_spend) AS total_spend FROM "LiteLLM_DeletedVerificationToken" GROUP BY 1
 ) AS d ON d.token = k.token

@@ -1,0 +1,86 @@
+"""Limits as somebody states them for a row: what is allowed, and what follows for when the budget's period ends.
+
+Rows are those of LiteLLM's tables, by column name; money in US dollars.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TypeGuard
+
+from bursar.domain.errors import InvalidRequest
+from bursar.domain.periods import Calendar, checked_duration, next_reset
+
+Row = Mapping[str, object]
+
+BUDGET_COLUMNS = (
+    "max_budget",
+    "soft_budget",
+    "max_parallel_requests",
+    "tpm_limit",
+    "rpm_limit",
+    "tpd_limit",
+    "budget_duration",
+    "model_max_budget",
+    "budget_reset_at",
+    "allowed_models",
+    "temp_budget_increase",
+    "temp_budget_expiry",
+)
+"""Of `LiteLLM_BudgetTable`: what people state."""
+
+_AMOUNTS = ("max_budget", "soft_budget", "temp_budget_increase")
+_MODEL_AMOUNTS = ("budget_limit", "max_budget")
+_MODEL_PERIODS = ("time_period", "budget_duration")
+
+
+def terms_after(before: Row, changes: Row, *, now: datetime, calendar: Calendar) -> dict[str, object]:
+    """`changes` of a row that was `before`, and the end of the period where its length changes.
+
+    Raises InvalidRequest: a negative amount, a soft budget that is not below the hard one, a period that is none.
+    """
+    for name in _AMOUNTS:
+        _check_amount(changes.get(name), name)
+    _check_models(changes.get("model_max_budget"))
+    after = {**before, **changes}
+    soft, hard = after.get("soft_budget"), after.get("max_budget")
+    if {"soft_budget", "max_budget"} & changes.keys() and _is_number(soft) and _is_number(hard) and soft >= hard:
+        raise InvalidRequest(f"soft_budget ({soft}) must be lower than max_budget ({hard})", param="soft_budget")
+    if ("temp_budget_increase" in changes) != ("temp_budget_expiry" in changes):
+        raise InvalidRequest("temp_budget_increase and temp_budget_expiry go together.", param="temp_budget_increase")
+    found = dict(changes)
+    duration = changes.get("budget_duration")
+    if duration == "":
+        found["budget_duration"] = duration = None
+    if isinstance(duration, str):
+        ends = next_reset(duration, now, calendar)  # also where it stays the same: it is what the caller asks for
+        if duration != before.get("budget_duration") or before.get("budget_reset_at") is None:
+            found.setdefault("budget_reset_at", ends)
+    elif "budget_duration" in changes:
+        found.setdefault("budget_reset_at", None)
+    return found
+
+
+def _check_models(models: object) -> None:
+    if not isinstance(models, Mapping):
+        return
+    for model, terms in models.items():
+        if not isinstance(terms, Mapping):
+            raise InvalidRequest(
+                f"model_max_budget of {model!r} must be an object such as "
+                '{"budget_limit": 5.0, "time_period": "1d"}.',
+                param="model_max_budget",
+            )
+        for name in _MODEL_AMOUNTS:
+            _check_amount(terms.get(name), "model_max_budget")
+        for name in _MODEL_PERIODS:
+            if isinstance(period := terms.get(name), str):
+                checked_duration(period, param="model_max_budget")
+
+
+def _check_amount(amount: object, name: str) -> None:
+    if _is_number(amount) and amount < 0:
+        raise InvalidRequest(f"{name} cannot be negative, but is {amount}.", param=name)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
