@@ -6,8 +6,10 @@ from typing import TypeVar
 import msgspec
 
 from bursar.access.keys import LitellmKeyForms
+from bursar.access.passwords import hash_password
 from bursar.config.schema import Config, LitellmSettings
 from bursar.domain.errors import ConfigError
+from bursar.domain.money import usd_float
 from bursar.domain.periods import Calendar
 from bursar.management.api import ManagementApi
 from bursar.management.audit import AuditEndpoints
@@ -17,11 +19,13 @@ from bursar.management.key_making import KeyMaker
 from bursar.management.key_rules import GenerationSettings, KeyRules, KeySettings, UpperBounds
 from bursar.management.keys import KeyEndpoints
 from bursar.management.route import Room
+from bursar.management.users import NewUser, UserEndpoints, UserSettings
 from bursar.ports import Authenticator
 from bursar.store.audit_log import PostgresAuditLog
 from bursar.store.database import Database
 from bursar.store.keys import PostgresKeys
 from bursar.store.memberships import PostgresMemberships
+from bursar.store.users import PostgresUsers
 
 T = TypeVar("T")
 
@@ -31,10 +35,13 @@ def management_rooms(
 ) -> list[Room]:
     """All rooms, and the page that documents them. Raises ConfigError: a setting does not fit."""
     settings = _key_settings(config.litellm, calendar)
-    rules = KeyRules(keys, PostgresMemberships(database), settings)
+    memberships = PostgresMemberships(database)
+    rules = KeyRules(keys, memberships, settings)
     maker = KeyMaker(forms, rules, settings)
+    users = _user_settings(config.litellm, calendar)
     rooms: list[Room] = [
         KeyEndpoints(keys, forms, maker, rules, settings),
+        UserEndpoints(PostgresUsers(database), memberships, maker, users, hash_password=hash_password),
         AuditEndpoints(PostgresAuditLog(database)),
     ]
     return [*rooms, Documentation(rooms)]
@@ -50,6 +57,16 @@ def _key_settings(litellm: LitellmSettings, calendar: Calendar) -> KeySettings:
         defaults=_typed("default_key_generate_params", litellm.default_key_generate_params, KeyFields),
         upper=_typed("upperbound_key_generate_params", litellm.upperbound_key_generate_params, UpperBounds),
         generation=_typed("key_generation_settings", litellm.key_generation_settings, GenerationSettings),
+        calendar=calendar,
+    )
+
+
+def _user_settings(litellm: LitellmSettings, calendar: Calendar) -> UserSettings:
+    budget = litellm.max_internal_user_budget_nano_usd
+    return UserSettings(
+        defaults=_typed("default_internal_user_params", litellm.default_internal_user_params, NewUser),
+        budget=None if budget is None else usd_float(budget),
+        budget_duration=litellm.internal_user_budget_duration,
         calendar=calendar,
     )
 

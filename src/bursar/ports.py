@@ -653,8 +653,8 @@ class UserAdministration(Protocol):
         expected: datetime | None = None,
         spend: bool = False,
     ) -> UserRow | None:
-        """Change a user; his row afterwards, None when there is none. `edit` gives the columns that change; it may raise
-        Refusal. `spend`: it is one of them.
+        """Change a user; his row afterwards, None when there is none. `edit` gives the columns that change, and may
+        raise Refusal. `spend`: it is one of them.
 
         `expected`: the `updated_at` that the change is based on. Raises StoreConflict: it is another by now.
         """

@@ -75,7 +75,6 @@ GET    /v2/user/info                        all   all    org    own    own    ow
 POST   /user/update                         all   -      org    own    own    -      -
 POST   /user/bulk_update                    all   -      -      -      -      -      -
 GET    /user/list                           all   all    org    -      -      -      -
-GET    /user/get_users                      all   all    org    -      -      -      -
 POST   /user/delete                         all   -      org    -      -      -      -
 GET    /user/available_roles                all   all    org    team   own    own    -
 GET    /user/available_users                all   all    -      -      -      -      -

@@ -16,7 +16,8 @@ from bursar.domain.durations import after
 from bursar.domain.errors import Forbidden, InvalidRequest
 from bursar.domain.key_bounds import BOUNDED, PLACES, bounds_of, check_within, filled, for_calls_only
 from bursar.domain.periods import Calendar, length_s
-from bursar.domain.principals import DASHBOARD_TEAM
+from bursar.domain.permissions import LLM_ROUTES
+from bursar.domain.principals import DASHBOARD_TEAM, Principal
 from bursar.management.key_fields import KeyFields
 from bursar.management.objects import administers_key, changes_key, changes_organization, changes_team, require
 from bursar.ports import KeyAdministration, MembershipLookup
@@ -86,25 +87,29 @@ class KeyRules:
         self._upper = settings.upper
         self._generation = settings.generation
 
-    async def new(self, standing: Standing, wanted: Row, *, service: bool = False) -> dict[str, object]:
+    async def new(
+        self, standing: Standing, wanted: Row, *, service: bool = False, for_new_user: bool = False
+    ) -> dict[str, object]:
         """The columns of a new key that the caller may make. `service`: it belongs to a team and to no user.
+        `for_new_user`: to one whom the caller makes with it, as he may.
 
         Raises Forbidden; InvalidRequest: it goes beyond what is configured.
         """
         found = self._within_upper({name: value for name, value in wanted.items() if value is not None}, new=True)
         _check_team(found)
+        caller = standing.caller
         if standing.all:
-            return found
+            return _within_routes(caller, found)
         for name in (*_ADMINS_ONLY, "spend"):
             if found.get(name):
                 raise Forbidden(f"Only a proxy admin may set {name}.", param=name)
-        caller = standing.caller
         if not service:
             found.setdefault("user_id", caller.user_id)
         bound = bounds_of(caller)
         found = filled(found, bound)
         check_within(found, bound, whose="the key that makes it")
-        await self._check_place(standing, found)
+        if not for_new_user:
+            await self._check_place(standing, found)
         if found.get("user_id") not in (None, caller.user_id):
             found["allowed_routes"] = for_calls_only(found.get("allowed_routes"))
         return found
@@ -128,7 +133,9 @@ class KeyRules:
         found = self._within_upper(changes, new=False)
         _check_team(found)
         if standing.all:
-            return found
+            asks = new_secret or "allowed_routes" in found
+            whole = {"allowed_routes": row["allowed_routes"], **found}
+            return _within_routes(standing.caller, whole) if asks else found
         require(changes_key(standing, row), "You are not allowed to change this key.")
         for name in _ADMINS_ONLY:
             if name in found and found[name] != row[name]:
@@ -224,6 +231,19 @@ class KeyRules:
             if isinstance(expires, datetime) and expires > last:
                 raise _over("duration", "longer", upper.duration)
         return found
+
+
+def _within_routes(caller: Principal, wanted: dict[str, object]) -> dict[str, object]:
+    """Of an administrator whose key is for some routes: he makes keys for those, and for calls. Raises Forbidden."""
+    if not (held := caller.allowed_routes):
+        return wanted
+    found = {**wanted, "allowed_routes": wanted.get("allowed_routes") or sorted(LLM_ROUTES)}
+    check_within(
+        {"allowed_routes": found["allowed_routes"]},
+        {"allowed_routes": [*held, *LLM_ROUTES]},
+        whose="the key that makes it",
+    )
+    return found
 
 
 def _over(name: str, value: object, bound: object) -> InvalidRequest:
