@@ -351,6 +351,8 @@ def _handler(
         hash_key=forms.hash,
         wall_clock=time.time,
         key_header=config.general.litellm_key_header_name,
+        allowed_clients=[ip_network(network) for network in config.general.allowed_ips],
+        trusted_proxies=[ip_network(network) for network in config.bursar.trusted_proxies],
     )
     models = ModelBuilder(config, plan.book, plan.environ, demo_base=plan.demo_base).table()
     key_spend = KeySpend()
@@ -436,6 +438,7 @@ def _chat_settings(config: Config) -> ChatSettings:
         budget_exceeded_status=litellm.budget_exceeded_status_code,
         default_model=general.completion_model,
         usage_for_all=general.always_include_stream_usage is True,
+        enforced_params=general.enforced_params,
         forward_headers=_forwarded_headers(config),
     )
 

@@ -223,8 +223,8 @@ class UserEndpoints:
         )
 
     async def new(self, asked: Asked[NewUser, None]) -> object:
-        """With a key, unless `auto_create_key` is false; the key is shown this once. Who administers an organization makes
-        users in it."""
+        """With a key, unless `auto_create_key` is false; the key is shown this once. Who administers an organization
+        makes users in it."""
         body, standing = self._with_defaults(asked.body), asked.standing
         given = _columns(body, {}, self._settings.calendar)
         teams = [team if isinstance(team, str) else team.team_id for team in body.teams or ()]
