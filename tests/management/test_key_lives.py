@@ -149,7 +149,8 @@ async def test_many_at_once(gateway: Gateway) -> None:
     assert [done["key"] for done in answer["successful_updates"]] == [keys[0], keys[2]]
     assert [failed["key"] for failed in answer["failed_updates"]] == [keys[1], "sk-nobody-0000000000"]
     assert "negative" in answer["failed_updates"][0]["failed_reason"]
-    for body in ({"keys": []}, {"keys": wanted * 200}, {}):
+    wrong: list[dict[str, Any]] = [{"keys": []}, {"keys": wanted * 200}, {}]
+    for body in wrong:
         assert (await post(gateway, "/key/bulk_update", body)).status == 422
 
 
