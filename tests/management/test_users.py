@@ -188,7 +188,8 @@ async def test_many_at_once(gateway: Gateway) -> None:
     answer = (await post(gateway, "/user/bulk_update", everybody)).json
     assert (answer["total_requested"], answer["successful_updates"], answer["failed_updates"]) == (2, 2, 0)
     assert (await info(gateway, "v"))["user_info"]["rpm_limit"] == 3
-    for empty in ({}, {"users": []}, {"all_users": True}):
+    nothing: list[dict[str, Any]] = [{}, {"users": []}, {"all_users": True}]
+    for empty in nothing:
         assert (await post(gateway, "/user/bulk_update", empty)).status == 400
 
 
@@ -226,7 +227,8 @@ async def test_what_a_user_changes_of_himself(gateway: Gateway, books: Books) ->
     key = key_of("member")
     mine = {"user_id": "member", "user_alias": "Me", "password": PASSWORD, "metadata": {"a": 1}}
     assert (await post(gateway, "/user/update", mine, key=key)).status == 200
-    for more in ({"max_budget": 5}, {"user_role": "proxy_admin"}, {"models": []}, {"spend": 0}, {"user_email": "a@b"}):
+    wrong: list[dict[str, Any]] = [{"max_budget": 5}, {"user_role": "proxy_admin"}, {"models": []}, {"spend": 0}]
+    for more in (*wrong, {"user_email": "a@b"}):
         check_error(await post(gateway, "/user/update", {"user_id": "member", **more}, key=key), 403, "his own")
     limited = await gateway.new_key(user_id="member", max_budget=1)
     word = "A key with limits of its own can set no password"
