@@ -87,7 +87,7 @@ def _beyond(name: str, whose: str) -> Forbidden:
 def _above(wanted: object, bound: object) -> bool:
     if not isinstance(bound, int | float):
         return False
-    return not isinstance(wanted, int | float) or wanted > bound
+    return not isinstance(wanted, int | float) or not wanted <= bound  # which is so of what is no number, too
 
 
 def _covers_models(held: Sequence[str], wanted: Sequence[str]) -> bool:
