@@ -7,9 +7,10 @@ from bench.spread import Spread, spread_of
 
 
 class Load(StrEnum):
-    """The closed loops."""
+    """What is compared: closed loops, and arrivals at one rate for all."""
 
     ALONE = "alone"
+    ARRIVALS = "arrivals"
     TOGETHER = "together"
     STREAMS = "streams"
 

@@ -88,12 +88,19 @@ class Meter:
         """`STREAMS` streams at a time."""
         return self._run(subject, Closed(STREAMS, self._sizes.streams, STREAM_RAMP_S), streamed=True)
 
+    def arrivals(self, subject: Subject, *, capacity_per_s: float, seed: int) -> Measured:
+        """Random arrivals at half of the capacity that the slowest of those compared has: the same for all of them."""
+        return self._run(subject, self._pace(capacity_per_s, seed))
+
     def latency(self, subject: Subject, direct: Subject, *, capacity_per_s: float, seed: int) -> Latency:
         """The same arrivals to the subject and to the upstream. Raises BenchError: calls failed."""
+        pace = self._pace(capacity_per_s, seed)
+        return Latency(pace.rate_per_s, through=self._run(subject, pace).result, direct=self._run(direct, pace).result)
+
+    def _pace(self, capacity_per_s: float, seed: int) -> Open:
         rate = min(capacity_per_s * LOAD_SHARE, LATENCY_RATE_MAX_PER_S)
         duration_s = max(self._sizes.latency_s, _LEAST_PERCENTILE_CALLS / rate)
-        pace = Open(min(LATENCY_CONNECTIONS, math.ceil(rate)), rate, duration_s, seed)
-        return Latency(rate, through=self._run(subject, pace).result, direct=self._run(direct, pace).result)
+        return Open(min(LATENCY_CONNECTIONS, math.ceil(rate)), rate, duration_s, seed)
 
     def _run(self, subject: Subject, pace: Closed | Open, *, streamed: bool = False) -> Measured:
         before, upstream_before_s = subject.cpu(), self._upstream.cpu_s()

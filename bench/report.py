@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.admission import told
 from bench.figures import Figures, LatencyMetric, Load, Metric
-from bench.gates import Gate
+from bench.gates import CALL_RATIO_MAX, Gate
 from bench.litellm import NAME as LITELLM
 from bench.memory import MEGABYTE
 from bench.run import Report
@@ -68,7 +68,8 @@ def _table(report: Report, figures: Figures) -> list[str]:
     lines = [header, "-" * len(header)]
     for title, load, unit in (
         ("Unstreamed, 1 connection", Load.ALONE, "call"),
-        ("Unstreamed, 64 connections", Load.TOGETHER, "call"),
+        ("Unstreamed, random arrivals at half of the slowest's capacity", Load.ARRIVALS, "call"),
+        ("Unstreamed, 64 connections without a pause", Load.TOGETHER, "call"),
         ("Streamed, 200 at a time", Load.STREAMS, "chunk"),
     ):
         lines.append(title)
@@ -83,7 +84,7 @@ def _table(report: Report, figures: Figures) -> list[str]:
 def _litellm(figures: Figures) -> list[str]:
     alone, together, streams = (
         figures.of(LITELLM, load, Metric.CPU_US).median / figures.of("bursar", load, Metric.CPU_US).median
-        for load in Load
+        for load in (Load.ALONE, Load.TOGETHER, Load.STREAMS)
     )
     calls = f"{alone:.0f} × per call alone, {together:.0f} × with 64 connections"
     return [
@@ -182,7 +183,12 @@ def _books(report: Report) -> list[str]:
 def _gates(report: Report) -> list[str]:
     if not report.sizes.gated:
         return ["A quick run applies no gates: it is too short for that."]
-    return ["Gates", *(line_of(gate) for gate in report.gates)]
+    saturated = report.ratios[Load.TOGETHER].median
+    return [
+        "Gates",
+        *(line_of(gate) for gate in report.gates),
+        f"  CPU per call, 64 connections without a pause: {saturated:.2f} × nginx (an aim: {CALL_RATIO_MAX:.0f})",
+    ]
 
 
 def line_of(gate: Gate) -> str:

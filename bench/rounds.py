@@ -38,12 +38,13 @@ def _run_round(
     figures: Figures,
     say: Say,
 ) -> None:
+    capacity: dict[str, float] = {}
     measures: dict[Load, Callable[[Subject], Measured]] = {
         Load.ALONE: meter.alone,
         Load.TOGETHER: meter.together,
+        Load.ARRIVALS: lambda s: meter.arrivals(s, capacity_per_s=min(capacity.values()), seed=number),
         Load.STREAMS: meter.streamed,
     }
-    capacity: dict[str, float] = {}
     for load, measure in measures.items():
         for subject in ordered:
             figures.add_load(subject.name, load, measured := measure(subject))

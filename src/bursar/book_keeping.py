@@ -1,5 +1,5 @@
-"""What people do with the books from the command line: look whether they close, carry left journals in, give up on
-processes that are gone. Part of the composition."""
+"""What people do with the books from the command line: take over LiteLLM's, look whether they close, carry left
+journals in, give up on processes that are gone. Part of the composition."""
 
 import asyncio
 import os
@@ -20,6 +20,8 @@ from bursar.ledger.journal import Journal
 from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.main import Books
+from bursar.store.adopt import adopt, adopted_at, inspect
+from bursar.store.adopt_report import Adoption
 from bursar.store.audit import Audit, Progress, audit
 from bursar.store.budgets import PostgresBudgets
 from bursar.store.database import Database, connect
@@ -40,6 +42,25 @@ class Replay(msgspec.Struct, frozen=True):
     found: int
     carried: int
     """In the database to their end, and put by."""
+
+
+def adopt_books(books: Books, progress: Progress, *, apply: bool, again: bool, helpers: bool) -> Adoption:
+    """Look at a LiteLLM proxy's database, and take it over if `apply`; `again` and `helpers` as in `store.adopt.adopt`.
+
+    Raises StoreError: it cannot be, with the reason and the cure.
+    """
+
+    async def run() -> Adoption:
+        connection = await connect(books.options)
+        try:
+            look = await adopted_at(connection) is None or again
+            inspection = await inspect(connection) if look else None
+            changed = apply and await adopt(connection, progress, again=again, helpers=helpers)
+            return Adoption(inspection=inspection, at=await adopted_at(connection), changed=changed)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
 
 
 def verify_books(books: Books, progress: Progress) -> Audit:

@@ -186,6 +186,7 @@ def db() -> None:
     \b
     bursar db shell -c 'SELECT count(*) FROM bursar.entries'
     bursar db status
+    bursar db adopt                  take over a LiteLLM proxy's database
     """
 
 
@@ -250,6 +251,53 @@ def db_migrate(data_dir: Path | None) -> None:
     with _told():
         applied = migrate_books(_running_books(data_dir), _say)
     click.echo("The database is up to date." if not applied else f"Applied {applied} migrations.")
+
+
+@db.command("adopt")
+@click.option("--apply", "apply", is_flag=True, help="Do it. Without this, look and tell.")
+@click.option(
+    "--with-sql-helpers",
+    "helpers",
+    is_flag=True,
+    help="Also make round(double precision, integer), which published queries need, in LiteLLM's schema.",
+)
+@click.option(
+    "--again", is_flag=True, help="It was taken over before, and LiteLLM has served on it since: take that over."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def db_adopt(*, apply: bool, helpers: bool, again: bool, as_json: bool) -> None:
+    """Take over the database of a LiteLLM proxy.
+
+    Keys, users, teams, budgets and spend are used where they are; budgets go on from LiteLLM's counters. Made are the
+    schema `bursar`, and tables of LiteLLM's that are missing. Nothing of LiteLLM's is changed, and it can be started
+    again on it. Without --apply nothing is changed at all. docs/switch-from-litellm.md goes through a switch.
+
+    Exits with 0 when it was done or can be, also before, with 1 when it cannot be done, with 2 when it was typed wrong.
+
+    \b
+    export DATABASE_URL=postgresql://…        the proxy's own
+    bursar db adopt                           what would be done
+    bursar db adopt --apply
+    """
+    from bursar.book_keeping import adopt_books
+    from bursar.main import configured_books
+
+    if helpers and not apply:
+        raise click.UsageError("--with-sql-helpers goes with --apply")
+    with _told():
+        books = configured_books(os.environ)
+        with click.progressbar(
+            length=1000,
+            label="Taking it over" if apply else "Looking",
+            file=sys.stderr,
+            item_show_func=lambda name: name,
+        ) as bar:
+
+            def progress(done: int, steps: int, name: str) -> None:
+                bar.update(1000 * done // steps - bar.pos, name)
+
+            adoption = adopt_books(books, progress, apply=apply, again=again, helpers=helpers)
+    click.echo(adoption.as_json() if as_json else adoption.as_text())
 
 
 def _books(data_dir: Path | None) -> "Books":

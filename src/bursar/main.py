@@ -374,6 +374,18 @@ def find_books(environ: Mapping[str, str], data_dir: Path) -> Books:
     return Books(DatabaseOptions({"dsn": url}), url, embedded=True)
 
 
+def configured_books(environ: Mapping[str, str]) -> Books:
+    """The database that DATABASE_URL names. Raises BursarError: it names none."""
+    loaded = load_config(None, environ)
+    options = resolve_options(Flags(), loaded.environ, loaded.config)
+    if options.database is None:
+        raise StoreError(
+            "there is no DATABASE_URL. Set it to that of the LiteLLM proxy, or to general_settings.database_url of its "
+            "config.yaml. The embedded database is Bursar's own: there is nothing to adopt in it."
+        )
+    return Books(_database_options(options.direct_database or options.database), _url_of(options.database))
+
+
 def running_books(environ: Mapping[str, str], data_dir: Path) -> Books:
     """As `find_books`, for use now. Raises StoreError also when the embedded server does not run."""
     books = find_books(environ, data_dir)

@@ -11,6 +11,7 @@ from bursar.config.schema import Config, LitellmSettings
 from bursar.domain.errors import ConfigError
 from bursar.domain.money import usd_float
 from bursar.domain.periods import Calendar
+from bursar.management.activity import ActivityEndpoints
 from bursar.management.api import ManagementApi
 from bursar.management.audit import AuditEndpoints
 from bursar.management.documentation import Documentation
@@ -19,19 +20,32 @@ from bursar.management.key_making import KeyMaker
 from bursar.management.key_rules import GenerationSettings, KeyRules, KeySettings, UpperBounds
 from bursar.management.keys import KeyEndpoints
 from bursar.management.route import Room
+from bursar.management.spend_calculate import SpendCalculateEndpoints
+from bursar.management.spend_logs import SpendLogEndpoints
+from bursar.management.spend_totals import SpendTotalEndpoints
 from bursar.management.users import NewUser, UserEndpoints, UserSettings
-from bursar.ports import Authenticator
+from bursar.ports import Authenticator, CostQuotes
+from bursar.store.activity import PostgresActivity
 from bursar.store.audit_log import PostgresAuditLog
 from bursar.store.database import Database
 from bursar.store.keys import PostgresKeys
 from bursar.store.memberships import PostgresMemberships
+from bursar.store.reports import PostgresReportNames, ReportReader
+from bursar.store.spend_logs import PostgresSpendLogs
+from bursar.store.spend_reset import PostgresSpendReset
+from bursar.store.spend_totals import PostgresSpendTotals
 from bursar.store.users import PostgresUsers
 
 T = TypeVar("T")
 
 
 def management_rooms(
-    database: Database, keys: PostgresKeys, forms: LitellmKeyForms, config: Config, calendar: Calendar
+    database: Database,
+    keys: PostgresKeys,
+    forms: LitellmKeyForms,
+    config: Config,
+    calendar: Calendar,
+    reports: Sequence[Room],
 ) -> list[Room]:
     """All rooms, and the page that documents them. Raises ConfigError: a setting does not fit."""
     settings = _key_settings(config.litellm, calendar)
@@ -43,8 +57,25 @@ def management_rooms(
         KeyEndpoints(keys, forms, maker, rules, settings),
         UserEndpoints(PostgresUsers(database), memberships, maker, users, hash_password=hash_password),
         AuditEndpoints(PostgresAuditLog(database)),
+        *reports,
     ]
     return [*rooms, Documentation(rooms)]
+
+
+def report_rooms(
+    database: Database, reading: Database, forms: LitellmKeyForms, quotes: CostQuotes, *, max_budget: float | None
+) -> list[Room]:
+    """The rooms that report on spend. `reading`: connections that only they use; `max_budget`: the gateway's."""
+    reader = ReportReader(reading)
+    names = PostgresReportNames(reader)
+    return [
+        SpendLogEndpoints(PostgresSpendLogs(reader), names, forms),
+        SpendTotalEndpoints(
+            PostgresSpendTotals(reader), names, forms, PostgresSpendReset(database), max_budget=max_budget
+        ),
+        SpendCalculateEndpoints(quotes),
+        ActivityEndpoints(PostgresActivity(reader), names, forms),
+    ]
 
 
 def management_api(database: Database, authenticator: Authenticator, rooms: Sequence[Room]) -> ManagementApi:

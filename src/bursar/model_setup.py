@@ -8,7 +8,7 @@ import msgspec
 
 from bursar.config.schema import DEFAULT_REQUEST_TIMEOUT_S, Config, DeploymentConfig
 from bursar.domain.errors import ConfigError
-from bursar.domain.limits import Limits, Scope, ScopeKind
+from bursar.domain.limits import Budget, Limits, Scope, ScopeKind
 from bursar.domain.price_book import PriceBook
 from bursar.domain.prices import Price, overlay
 from bursar.domain.routing import wildcard_target
@@ -93,6 +93,15 @@ class ModelBuilder:
         resolved = self.resolve(config)
         return BookPrice(self._book, resolved.provider.name, resolved.upstream_model, config)
 
+    def listed_price(self, model: str, unix_s: float) -> Price | None:
+        """The book's price of a model by its provider's name for it; None: it has none, or knows no such model."""
+        try:
+            resolved = resolve(model, custom_llm_provider=None, api_base=None, is_known_model=self._provider_of)
+        except ConfigError:
+            return None
+        quote = self._book.find(resolved.provider.name, resolved.upstream_model, at=datetime.fromtimestamp(unix_s, UTC))
+        return None if quote is None else quote.price
+
     def deployment(self, config: DeploymentConfig) -> Deployment:
         """One deployment. Raises ConfigError."""
         resolved = self.resolve(config)
@@ -122,8 +131,10 @@ class ModelBuilder:
         """What it may be asked for. `rpm` and `tpm` are weights, as for LiteLLM, unless a setting makes them limits."""
         router = self._config.router
         enforced = "enforce_model_rate_limits" in router.optional_pre_call_checks
+        amount = config.max_budget_nano_usd
         limits = Limits(
             scope=Scope(ScopeKind.DEPLOYMENT, config.id),
+            budget=None if amount is None else Budget(amount, config.budget_duration),
             requests_per_minute=config.rpm if enforced else None,
             tokens_per_minute=config.tpm if enforced else None,
             parallel_calls=config.max_parallel_requests or router.default_max_parallel_requests,

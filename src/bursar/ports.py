@@ -13,10 +13,22 @@ from bursar.domain.audit import Action, Actor
 from bursar.domain.holds import HoldPlan
 from bursar.domain.ids import CallId, JournalId, KeyHash
 from bursar.domain.limits import Budget, Limits, Scope
+from bursar.domain.money import NanoUsd
 from bursar.domain.principals import Memberships, Principal
 from bursar.domain.rate_limits import Hold, LimitKind, Need, Plan
 from bursar.domain.rate_shares import Answer as RateAnswer
 from bursar.domain.rate_shares import Statement
+from bursar.domain.reports import (
+    ActivityFilter,
+    ActivityRow,
+    Days,
+    KeyNames,
+    LogFilter,
+    LogOrder,
+    LogPage,
+    Sight,
+    SpendOnDay,
+)
 from bursar.domain.windows import Answer, Ask, WindowId
 from bursar.wire.http import FieldLines, Origin, RawHeaders, Request
 from bursar.wire.openai_answer import AnswerRules
@@ -131,6 +143,8 @@ class UpstreamRequest(msgspec.Struct, kw_only=True):
     """Path and query as they stand in the request line, already encoded."""
     headers: RawHeaders
     """Without host, content-length and connection, which the transport adds."""
+    lines: FieldLines = b""
+    """`headers` as they stand in a message, where that is known already."""
     body: bytes
     timeouts: Timeouts
     sent: bool = False
@@ -663,6 +677,101 @@ class UserAdministration(Protocol):
         """Delete users, their keys and memberships. Raises NotFound: there is no such user, and all stay."""
 
 
+class ReportNames(Protocol):
+    """Whose keys are whose, and what they are called: PostgreSQL (`store.reports`).
+
+    This and the other stores of reports raise StoreBusy (others are being made), StoreTooSlow, StoreRefused (a value
+    that no row can have) and StoreUnavailable.
+    """
+
+    async def keys_of(self, user_id: str) -> list[str]:
+        """Hashes of a user's keys, deleted ones too."""
+
+    async def key_names(self, tokens: Sequence[str]) -> dict[str, KeyNames]:
+        """How keys are called: those that are known."""
+
+    async def team_aliases(self, teams: Sequence[str]) -> dict[str, str | None]:
+        """How teams are called: those that are known."""
+
+
+class SpendLogStore(Protocol):
+    """The log of calls, for reports: PostgreSQL (`store.spend_logs`)."""
+
+    async def page(self, sight: Sight, asked: LogFilter, order: LogOrder) -> LogPage:
+        """Some of the rows that are asked for and seen."""
+
+    async def summary(
+        self, sight: Sight, days: Days, *, api_keys: tuple[str, ...] | None, user_id: str | None
+    ) -> list[SpendOnDay]:
+        """What was spent on each day on which anything was, in the order of days."""
+
+
+Rows = list[dict[str, object]]
+
+
+class SpendTotalStore(Protocol):
+    """Sums of what was spent: PostgreSQL (`store.spend_totals`).
+
+    Rows are by the names of the answers' fields, in the order of what was spent, or of days. `api_keys`, `team_id` and
+    so on: only theirs; None: everybody's.
+    """
+
+    async def total(self, days: Days) -> float: ...
+
+    async def by_day(self, days: Days, *, api_keys: Sequence[str] | None = None) -> Rows: ...
+
+    async def by_day_and_model(self, days: Days) -> Rows: ...
+
+    async def by_key(self, days: Days, *, limit: int) -> Rows: ...
+
+    async def by_model(self, days: Days, *, limit: int) -> Rows: ...
+
+    async def by_provider(self, days: Days, *, api_keys: Sequence[str] | None = None) -> Rows: ...
+
+    async def by_team(self, days: Days) -> Rows: ...
+
+    async def by_end_user(self, days: Days, *, api_keys: Sequence[str] | None, limit: int) -> Rows: ...
+
+    async def by_tag(self, days: Days, *, tags: Sequence[str] | None = None) -> Rows: ...
+
+    async def keys(self, sight: Sight, *, limit: int) -> Rows: ...
+
+    async def users(self, *, user_id: str | None, limit: int) -> Rows: ...
+
+    async def report_by_team(self, days: Days, *, team_id: str | None) -> bytes: ...
+
+    async def report_by_customer(self, days: Days, *, customer_id: str | None, others: str) -> bytes: ...
+
+    async def report_by_key(self, days: Days, *, api_keys: Sequence[str] | None, user_id: str | None) -> bytes: ...
+
+
+class ActivityStore(Protocol):
+    """Days of users, teams and others: PostgreSQL (`store.activity`)."""
+
+    async def page(self, asked: ActivityFilter, *, limit: int, offset: int) -> tuple[list[ActivityRow], int]:
+        """Some of the rows, the last day's first, and how many there are in all."""
+
+    async def all(self, asked: ActivityFilter, *, others: str) -> list[ActivityRow]:
+        """All of them, added up; beside the keys and entities that spent most, the rest are one, called `others`."""
+
+
+class CostQuotes(Protocol):
+    """What calls would cost (`gateway.quotes`). Both raise InvalidRequest: nobody knows a price for the model."""
+
+    def of_messages(self, model: str, encoded_bytes: int) -> NanoUsd:
+        """About what the prompt costs, as so many bytes of JSON."""
+
+    def of_usage(self, model: str, usage: bytes) -> NanoUsd:
+        """What is charged for a usage report. Raises InvalidRequest also where it reports nothing."""
+
+
+class SpendReset(Protocol):
+    """Setting back what was spent: PostgreSQL (`store.spend_reset`)."""
+
+    async def reset(self, actor: Actor) -> None:
+        """All keys and teams have spent nothing in their current periods. Raises StoreUnavailable."""
+
+
 AuditRow = dict[str, object]
 """A row of `LiteLLM_AuditLog` by column name."""
 
@@ -756,6 +865,9 @@ class ChatUpstream(Protocol):
 
     def conceal(self, text: str) -> str:
         """`text` without this deployment's credentials: providers quote them in their complaints."""
+
+    def conceal_lines(self, lines: FieldLines) -> FieldLines:
+        """The same of header fields."""
 
     def canned(self, chat: ChatRequest) -> UpstreamResponse | None:
         """An answer from the configuration, in place of the provider's; None nearly always."""

@@ -9,7 +9,7 @@ import signal
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -25,6 +25,7 @@ from bursar.config.schema import Config
 from bursar.domain.errors import ConfigError, JournalTaken, StoreError
 from bursar.domain.ids import JournalId, uuid7
 from bursar.domain.limits import GATEWAY, Budget, Limits
+from bursar.domain.money import usd_float
 from bursar.domain.periods import Calendar
 from bursar.domain.price_book import PriceBook
 from bursar.gateway.admit import Admission
@@ -40,6 +41,7 @@ from bursar.gateway.key_spend import KeySpend
 from bursar.gateway.metrics import Metrics
 from bursar.gateway.model_list import ModelList
 from bursar.gateway.paths import Paths
+from bursar.gateway.quotes import Quotes
 from bursar.gateway.token_meter import TokenMeter
 from bursar.ledger.adoption import Adopter
 from bursar.ledger.confirmation import Confirmation, Posted, Synced
@@ -49,7 +51,7 @@ from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.ledger.retention import Retention
 from bursar.ledger.texts import Texts
-from bursar.management_setup import management_api, management_rooms
+from bursar.management_setup import management_api, management_rooms, report_rooms
 from bursar.model_setup import ModelBuilder
 from bursar.ports import BooksState, Transport
 from bursar.providers.native import NativeTransport
@@ -66,6 +68,7 @@ from bursar.store.keys import PostgresKeys
 from bursar.store.ledger import PostgresLedger
 from bursar.store.limits import PostgresLimits
 from bursar.store.rate_shares import PostgresRateShares
+from bursar.store.reports import AT_ONCE
 from bursar.store.resets import PeriodSweeper
 from bursar.store.texts import PostgresTexts
 from bursar.tasks import TaskOwner
@@ -126,6 +129,7 @@ class Worker:
         plan = self._plan
         host = platform.node()
         database = Database(plan.database)
+        reading = Database(replace(plan.database, pool_max=AT_ONCE))  # so that reports take none from calls
         own = plan.config.bursar
         journal_id = JournalId(uuid7(time.time_ns() // 1_000_000, _random()))
         journal = Journal(plan.journals, journal_id, synced=own.durability == "power")
@@ -198,7 +202,7 @@ class Worker:
         )
         texts = Texts(PostgresTexts(database)) if general.store_prompts_in_spend_logs else None
         keeper = None if texts is None or general.disable_spend_logs else TextKeeper(texts.keep)
-        handler = _handler(plan, books, directory, database, keys, admission, transport, state, keeper)
+        handler = _handler(plan, books, directory, database, reading, keys, admission, transport, state, keeper)
         server = HttpServer(handler, _limits(plan.config))
 
         posting = self._tasks.start(self._post(poster, texts))
@@ -248,6 +252,7 @@ class Worker:
         await self._tasks.cancel()
         state.deadlines.close()
         await transport.aclose()
+        await reading.close()
         await database.close()
         reader.close()
         journal.release(done=drained and closed)
@@ -337,6 +342,7 @@ def _handler(
     books: Books,
     directory: Directory,
     database: Database,
+    reading: Database,
     keys: PostgresKeys,
     admission: Admission,
     transport: Transport,
@@ -354,7 +360,8 @@ def _handler(
         allowed_clients=[ip_network(network) for network in config.general.allowed_ips],
         trusted_proxies=[ip_network(network) for network in config.bursar.trusted_proxies],
     )
-    models = ModelBuilder(config, plan.book, plan.environ, demo_base=plan.demo_base).table()
+    builder = ModelBuilder(config, plan.book, plan.environ, demo_base=plan.demo_base)
+    models = builder.table()
     key_spend = KeySpend()
     chat = ChatCompletions(
         authenticator=authenticator,
@@ -368,9 +375,16 @@ def _handler(
         settings=_chat_settings(config),
         texts=texts,
     )
-    management = management_api(
-        database, authenticator, management_rooms(database, keys, forms, config, _calendar(config))
+    budget = config.litellm.max_budget_nano_usd
+    reports = report_rooms(
+        database,
+        reading,
+        forms,
+        Quotes(models, listed=builder.listed_price, wall_clock=time.time),
+        max_budget=usd_float(budget) if budget else None,
     )
+    rooms = management_rooms(database, keys, forms, config, _calendar(config), reports)
+    management = management_api(database, authenticator, rooms)
     metrics = Metrics(
         authenticator,
         state.books,

@@ -12,6 +12,9 @@ from bursar.domain.ids import JournalId
 from bursar.domain.rate_limits import WINDOW_S, LimitKind, RateKey
 from bursar.domain.rate_shares import Answer, Ask, Outcome, Share, Statement
 
+AHEAD_S = 2.0
+"""The clock of a worker that uses nothing any more may have been so far before the store's."""
+
 
 def minute_end(at_s: float) -> float:
     return (at_s // WINDOW_S + 1) * WINDOW_S
@@ -53,7 +56,7 @@ class RateStoreModel:
     def ended(self, instance: JournalId) -> None:
         if (worker := self.workers.get(instance)) is not None:
             worker.ended = True
-            worker.lease_until_s = min(worker.lease_until_s, minute_end(self.clock()))
+            worker.lease_until_s = min(worker.lease_until_s, minute_end(self.clock() + AHEAD_S))
 
     def crash(self) -> None:
         """Tables that are not logged are empty after it."""
@@ -91,7 +94,7 @@ class RateStoreModel:
             mine = [key for key, rows in self.rows.items() if me in rows]
             if own is not None and own.incarnation < statement.incarnation and own.lease_until_s > now:
                 # The former incarnation uses nothing any more, but what it used of this minute still counts.
-                own.number, own.lease_until_s = statement.number, min(own.lease_until_s, minute_end(now))
+                own.number, own.lease_until_s = statement.number, min(own.lease_until_s, minute_end(now + AHEAD_S))
                 return Outcome.WAIT
             for key in mine:
                 del self.rows[key][me]

@@ -28,6 +28,11 @@ def test_nothing_is_used_beyond_its_limit(seed: int) -> None:
     assert simulation.steps > 5_000
 
 
+def test_the_clock_is_set_back_before_a_worker_leaves_at_the_end_of_a_minute() -> None:
+    """It had used some of the next one already."""
+    Simulation(1727275510).run(600)
+
+
 def test_nothing_is_used_beyond_its_limit_by_a_fresh_seed() -> None:
     for _ in range(4):
         Simulation(SystemRandom().getrandbits(32)).run(600)  # a failure names its seed

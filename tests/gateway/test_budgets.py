@@ -344,6 +344,46 @@ async def test_the_whole_gateways_budget(start_gateway: StartGateway) -> None:
     assert statuses == [200, 200, 422]
 
 
+SHARED = """
+- model_name: shared
+  litellm_params:
+    model: openai/oracle?tokens=100
+    api_base: {base}
+    api_key: {key}
+    input_cost_per_token: 0
+    output_cost_per_token: 0.0001
+    max_budget: 0.02
+    budget_duration: 1d
+  model_info: {{id: poor}}
+- model_name: shared
+  litellm_params:
+    model: openai/oracle?tokens=100
+    api_base: {base}
+    api_key: {key}
+    input_cost_per_token: 0
+    output_cost_per_token: 0.0001
+    max_budget: 0.03
+    budget_duration: 1d
+  model_info: {{id: rich}}
+"""
+
+
+async def test_deployments_have_budgets_of_their_own(start_gateway: StartGateway, books: Books) -> None:
+    """While another deployment of the group has money left, it serves the call."""
+    gateway = await start_gateway(models=SHARED)
+    key = await gateway.new_key()
+    answers = [await gateway.chat("shared", key=key, max_tokens=100) for _ in range(6)]
+    assert [answer.status for answer in answers] == [200] * 5 + [429]
+    served = [answer.headers["x-litellm-model-id"] for answer in answers[:5]]
+    assert (served.count("poor"), served.count("rich")) == (2, 3)
+    error = answers[-1].json["error"]
+    assert (error["type"], error["code"]) == ("budget_exceeded", "429")
+    assert error["message"].startswith("No deployments available - crossed budget: Exceeded budget for deployment")
+    await books.posted()
+    rows = await books.fetch("SELECT spent_nano_usd FROM bursar.windows ORDER BY 1")
+    assert [row["spent_nano_usd"] for row in rows] == [20_000_000, 30_000_000]
+
+
 async def test_an_ended_worker_gives_back_what_it_did_not_spend(
     oracle: RunningOracle, database_url: str, books: Books, tmp_path: Path
 ) -> None:

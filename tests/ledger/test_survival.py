@@ -311,7 +311,7 @@ class Cutter:
 
 
 @pytest.mark.parametrize("pass_on", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("words", [b"BEGIN", b'[{"kind"', b"requests", b"COMMIT"])
+@pytest.mark.parametrize("words", [b"BEGIN", b"settle", b"requests", b"COMMIT"])
 async def test_cut_at_every_step(
     server: EmbeddedPostgres, url: str, tmp_path: Path, short: Path, words: bytes, pass_on: bool
 ) -> None:

@@ -4,6 +4,7 @@ A room adds one example request for each of its routes to `EXAMPLES`; the table 
 """
 
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +14,10 @@ from bursar.access.keys import LitellmKeyForms
 from bursar.config.schema import Config
 from bursar.domain.periods import Calendar
 from bursar.domain.principals import Role
+from bursar.gateway.models import ModelTable
+from bursar.gateway.quotes import Quotes
 from bursar.management.route import Route
-from bursar.management_setup import management_rooms
+from bursar.management_setup import management_rooms, report_rooms
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.keys import PostgresKeys
 from tests.gateway.running import MASTER_KEY, Books, Gateway
@@ -43,6 +46,8 @@ class Example:
 
 _OF_SOMEBODY = ("$key", "$hash", "$team", "$user", "$organization")
 
+_DAYS = "start_date=2025-01-01&end_date=2025-01-31"
+
 EXAMPLES: dict[str, Example] = {
     "POST /key/generate": Example({}),
     "POST /key/service-account/generate": Example({"team_id": "$team"}),
@@ -70,6 +75,33 @@ EXAMPLES: dict[str, Example] = {
     "GET /user/available_users": Example(),
     "GET /audit": Example(),
     "GET /audit/{id}": Example(path={"id": "nothing"}, status=404),
+    "GET /spend/logs": Example(query="user_id=$user"),
+    "GET /spend/logs/v2": Example(query=f"{_DAYS}&user_id=$user&team_id=$team&api_key=$hash"),
+    "GET /spend/logs/session/ui": Example(query="session_id=s"),
+    "GET /spend/logs/ui/{request_id}": Example(path={"request_id": "nothing"}, status=404),
+    "GET /spend/keys": Example(),
+    "GET /spend/users": Example(),
+    "GET /spend/tags": Example(query=_DAYS),
+    "POST /spend/calculate": Example({"model": "oracle", "messages": [{"role": "user", "content": "Hello"}]}),
+    "GET /global/spend": Example(),
+    "GET /global/spend/logs": Example(query="api_key=$hash"),
+    "GET /global/spend/keys": Example(),
+    "GET /global/spend/models": Example(),
+    "GET /global/spend/teams": Example(),
+    "POST /global/spend/end_users": Example({}),
+    "GET /global/spend/tags": Example(query=_DAYS),
+    "GET /global/spend/all_tag_names": Example(),
+    "GET /global/spend/provider": Example(query=_DAYS),
+    "GET /global/spend/report": Example(query=f"{_DAYS}&group_by=team&team_id=$team"),
+    "GET /global/activity": Example(query=_DAYS),
+    "GET /global/activity/model": Example(query=_DAYS),
+    "POST /global/spend/reset": Example(),
+    "GET /user/daily/activity": Example(query=f"{_DAYS}&api_key=$hash"),
+    "GET /user/daily/activity/aggregated": Example(query=f"{_DAYS}&api_key=$hash"),
+    "GET /team/daily/activity": Example(query=_DAYS),
+    "GET /organization/daily/activity": Example(query=f"{_DAYS}&organization_ids=$organization"),
+    "GET /tag/daily/activity": Example(query=_DAYS),
+    "GET /customer/daily/activity": Example(query=_DAYS),
     "GET /openapi.json": Example(),
     "GET /docs": Example(),
 }
@@ -77,10 +109,12 @@ EXAMPLES: dict[str, Example] = {
 
 def registered_routes() -> list[Route]:
     """All that the gateway answers."""
-    database = Database(DatabaseOptions({}))
+    database, forms = Database(DatabaseOptions({})), LitellmKeyForms()
+    quotes = Quotes(ModelTable([], aliases={}), listed=lambda _model, _at: None, wall_clock=time.time)
+    reports = report_rooms(database, database, forms, quotes, max_budget=None)
     return [
         route
-        for room in management_rooms(database, PostgresKeys(database), LitellmKeyForms(), Config(), Calendar())
+        for room in management_rooms(database, PostgresKeys(database), forms, Config(), Calendar(), reports)
         for route in room.routes
     ]
 

@@ -1,4 +1,5 @@
-"""kill -9 of a worker at every step of a call, whatever the database is doing: nothing is lost or booked twice.
+"""kill -9 of a worker at every step of a call, whatever the database and the disk are doing: nothing is lost or booked
+twice.
 
 One gateway for each number of workers and state of the database; its workers die one after the other at every point.
 """
@@ -7,18 +8,19 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from bursar.store.embedded import EmbeddedPostgres
+from tests.ledger.journals import fill, mounted
 from tests.process.caller import load
 from tests.process.calls import PACED, PLAIN, STREAM
 from tests.process.checks import check_after_deaths
 from tests.process.crashing import POINTS, Trap
-from tests.process.gateway import EVERYTHING, MakeGateway, Oracle
+from tests.process.gateway import EVERYTHING, Gateway, MakeGateway, Oracle
 from tests.process.process_table import signal_all
 
 BUDGET = EVERYTHING + "litellm_settings: {max_budget: 100000}\n"
@@ -26,7 +28,11 @@ BUDGET = EVERYTHING + "litellm_settings: {max_budget: 100000}\n"
 CRASHING = (sys.executable, "-m", "tests.process.crashing")
 ROOT = Path(__file__).parent.parent.parent
 NEEDS_THE_DATABASE = {"in the transaction", "before its acknowledgement"}
-STATES = ("up", "stopped", "restarting", "read-only", "frozen")
+STATES = ("up", "stopped", "restarting", "read-only", "frozen", "disk full")
+REACHABLE = {"up": set(POINTS), "restarting": set(POINTS), "disk full": {"before open"}}
+"""In the other states, everything that does not need the database. On a full disk calls are refused before anything is
+sent; those that were under way end as ever."""
+_DISK = "size=32m,mode=0700"
 
 
 async def set_read_only(server: EmbeddedPostgres, on: bool) -> None:
@@ -38,9 +44,13 @@ async def set_read_only(server: EmbeddedPostgres, on: bool) -> None:
 
 
 @asynccontextmanager
-async def in_state(state: str, server: EmbeddedPostgres, directory: Path) -> AsyncIterator[None]:
-    """The database as `state` says for as long as the block lasts, and well again after it."""
+async def in_state(state: str, server: EmbeddedPostgres, directory: Path, disk: Path | None) -> AsyncIterator[None]:
+    """The database and the journals' disk as `state` says for as long as the block lasts, and well again after it."""
+    filler: Path | None = None
     match state:
+        case "disk full":
+            assert disk is not None
+            filler = await asyncio.to_thread(fill, disk)
         case "stopped":
             await asyncio.to_thread(server.stop)
         case "read-only":
@@ -55,6 +65,9 @@ async def in_state(state: str, server: EmbeddedPostgres, directory: Path) -> Asy
         yield
     finally:
         match state:
+            case "disk full":
+                assert filler is not None
+                filler.unlink()
             case "stopped":
                 await asyncio.to_thread(server.start, print)
             case "read-only":
@@ -85,25 +98,44 @@ async def survive(
     trap = Trap(place / "trap")
     environ = {"DATABASE_URL": server.url("postgres"), "CRASH_POINT": str(trap.path), "PYTHONPATH": str(ROOT)}
     gateway = make_gateway("--workers", str(workers), oracle=oracle, config=BUDGET, environ=environ)
-    gateway.start(command=CRASHING)
+    with ExitStack() as stack:
+        disk = None
+        if state == "disk full":
+            disk = stack.enter_context(mounted(gateway.data / "journal", "-o", _DISK))
+        gateway.start(command=CRASHING)
+        deaths = await kill_at_every_point(rounds, state, gateway, trap, oracle, server, place, disk)
+        assert gateway.stop() == 0
+    print(f"{deaths} kills, {workers} workers, {state}")
+
+
+async def kill_at_every_point(
+    rounds: int,
+    state: str,
+    gateway: Gateway,
+    trap: Trap,
+    oracle: Oracle,
+    server: EmbeddedPostgres,
+    place: Path,
+    disk: Path | None,
+) -> int:
+    """How many died."""
     deaths = 0
     async with load(gateway.port, gateway.key, [*([[PLAIN]] * 3), *([[STREAM]] * 2), *([[PACED]] * 3)]) as clients:
         await clients.until(answered=30)
         for _ in range(rounds):
             for point in POINTS:
-                async with in_state(state, server, place / "server"):
+                async with in_state(state, server, place / "server", disk):
                     trap.arm(point)
-                    reachable = state in ("up", "restarting") or point not in NEEDS_THE_DATABASE
+                    reachable = point in REACHABLE.get(state, set(POINTS) - NEEDS_THE_DATABASE)
                     sprung = await until(lambda: trap.sprung, 10.0 if reachable else 0.3)
-                assert sprung or not reachable, f"nobody got to the point {point!r} with the database {state}"
+                assert sprung or not reachable, f"nobody got to the point {point!r}: {state}"
                 sprung = sprung or await until(lambda: trap.sprung, 10.0)
-                assert sprung, f"nobody got to the point {point!r} after the database was {state}"
+                assert sprung, f"nobody got to the point {point!r} after: {state}"
                 deaths += 1
                 await asyncio.to_thread(gateway.program.wait_for, "worker.died name=worker", times=deaths)
                 await clients.until(answered=5)
     await check_after_deaths(gateway, oracle, clients.received)
-    assert gateway.stop() == 0
-    print(f"{deaths} kills, {workers} workers, database {state}: {clients.answered} answers")
+    return deaths
 
 
 @pytest.mark.parametrize("state", STATES)

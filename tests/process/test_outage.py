@@ -20,6 +20,8 @@ from tests.process.process_table import signal_all
 from tests.process.test_budgets import new_key as new_budget_key
 
 CLIENTS: list[list[Kind]] = [*([[PLAIN]] * 6), *([[STREAM]] * 4), *([[PACED]] * 4)]
+CALM: list[list[Kind]] = [[PACED]] * 6
+"""What comes in five minutes is booked, and compared, in less than one."""
 GROWTH_MAX_MB = 24.0
 """What waits for the database waits on disk. Buffers and a few retries may cost something."""
 
@@ -184,7 +186,7 @@ async def test_frozen_for_half_a_minute_ten_times(
     """Workers are killed while the database is frozen; nothing is lost, and nothing is there twice."""
     gateway = make_gateway("--workers", "2", oracle=oracle, environ={"DATABASE_URL": database.url("postgres")})
     gateway.start()
-    async with load(gateway.port, gateway.key, CLIENTS) as clients:
+    async with load(gateway.port, gateway.key, CALM) as clients:
         for killed in range(1, 11):
             await clients.until(answered=100)
             for _ in range(2):

@@ -165,8 +165,8 @@ LITELLM_PARAMS = _section(
     Key("merge_reasoning_content_in_choices", BOOLEAN, False, Room.PARAMS),
     Key("use_in_pass_through", BOOLEAN, False, Room.ENDPOINTS),
     Key("configurable_clientside_auth_params", LIST, (), Room.OTHER),
-    Key("max_budget", USD, room=Room.BUDGETS),
-    Key("budget_duration", DURATION, room=Room.BUDGETS),
+    Key("max_budget", USD),
+    Key("budget_duration", DURATION),
     Key("base_model", TEXT, into="model_info.base_model"),
     *(
         Key(name, SECRET, room=Room.PROVIDERS, into="provider_auth[]")

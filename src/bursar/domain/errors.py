@@ -43,6 +43,12 @@ class StoreTooSlow(StoreUnavailable):
     """The database did not do it in time; it may do less in time."""
 
 
+class StoreBusy(StoreUnavailable):
+    """As many reports are being made as may be at a time; later there is room."""
+
+    code = "store_busy"
+
+
 class StoreRefused(StoreError):
     """The database will never take this content; trying it again is useless."""
 
@@ -157,9 +163,11 @@ class BudgetExceeded(Refusal):
     code = "budget_exceeded"
     kind = "budget_exceeded"
 
-    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: int | None = None, of_deployment: bool = False) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.of_deployment = of_deployment
+        """It is the deployment's budget, not the caller's: another deployment may serve the call."""
         self.status: int | None = None
         """The HTTP status, where the configuration chooses one (`budget_exceeded_status_code`)."""
 

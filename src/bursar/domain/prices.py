@@ -119,7 +119,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def free(self) -> bool:
         """Known to cost nothing: all rates are 0. Not to be confused with an unknown price, which is no Price."""
-        if any(msgspec.structs.astuple(self.rates)):
+        if self.rates.completion or any(msgspec.structs.astuple(self.rates)):
             return False
         return not any(any(msgspec.structs.astuple(tier.rates)) for tier in self.tiers)
 

@@ -62,7 +62,9 @@ def attribute(
     Raises InvalidRequest: a header that should hold JSON does not.
     """
     fields = request.fields
-    said = {name: fields[name].decode("utf-8", "replace") for name in rules.headers & fields.keys()}
+    said: Said = {}
+    if not rules.headers.isdisjoint(fields):
+        said = {name: fields[name].decode("utf-8", "replace") for name in rules.headers & fields.keys()}
     options = chat.options
     metadata = options.metadata
     user = storable_text(chat.user) if chat.user else ""

@@ -77,6 +77,7 @@ class Books:
             price=deployment.prices.at(now / 1e6),
             opened_us=now,
             hold=hold,
+            pins=None if hold is None else Pins(NanoUsd(hold.amount), hold.windows),
         )
         body = open_body(
             call,
@@ -85,14 +86,14 @@ class Books:
             logged=self._log_rows and self._log_failures,
             error_logged=self._log_failures,
         )
-        entry = opened(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body, pins=_pins(attempt))
+        entry = opened(attempt_id=attempt.id, call_id=call.id, at_us=now, body=body, pins=attempt.pins)
         promise = self._recorder.promise(encode_entries([entry]))
         try:
             await promise
         except (JournalError, asyncio.CancelledError):
             if promise.recorded:
                 end = _end_body(attempt, "not sent: cancelled, or not recorded as safely as is configured")
-                void = voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=_pins(attempt))
+                void = voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=attempt.pins)
                 self._recorder.end(encode_entries([void]))
             raise
         self._open += 1
@@ -109,7 +110,7 @@ class Books:
         entries: list[Entry] = []
         if charge.estimated and failure is not None:
             mark = _end_body(attempt, failure.error_class)
-            entries.append(unknown(attempt_id=attempt.id, call_id=call.id, at_us=now, body=mark, pins=_pins(attempt)))
+            entries.append(unknown(attempt_id=attempt.id, call_id=call.id, at_us=now, body=mark, pins=attempt.pins))
         entries.append(_settle_entry(call, attempt, charge, now))
         entries.append(self._call_entry(call, attempt, now, failure))
         self._end(attempt, charge.cost, entries)
@@ -121,7 +122,7 @@ class Books:
         now = self._clock_us()
         end = _end_body(attempt, failure.error_class)
         entries = [
-            voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=_pins(attempt)),
+            voided(attempt_id=attempt.id, call_id=call.id, at_us=now, body=end, pins=attempt.pins),
             self._call_entry(call, attempt, now, failure),
         ]
         self._end(attempt, NanoUsd(0), entries)
@@ -166,13 +167,8 @@ def _settle_entry(call: Call, attempt: Attempt, charge: Charge, now: int) -> Ent
         cost=charge.cost,
         evidence=charge.evidence,
         body=settle_body(attempt, charge),
-        pins=_pins(attempt),
+        pins=attempt.pins,
     )
-
-
-def _pins(attempt: Attempt) -> Pins | None:
-    hold = attempt.hold
-    return None if hold is None else Pins(NanoUsd(hold.amount), hold.windows)
 
 
 def _end_body(attempt: Attempt, reason: str) -> EndBody:

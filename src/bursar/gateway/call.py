@@ -5,7 +5,7 @@ Structs rather than dataclasses: they are made for every call, and cost a third.
 
 import msgspec
 
-from bursar.domain.accounting import Evidence
+from bursar.domain.accounting import Evidence, Pins
 from bursar.domain.ids import AttemptId, CallId
 from bursar.domain.money import NanoUsd
 from bursar.domain.prices import CostParts, Price
@@ -86,6 +86,8 @@ class Attempt(msgspec.Struct, kw_only=True):
     charge: Charge | None = None
     hold: BudgetHold | None = None
     """What it holds of its budgets."""
+    pins: Pins | None = None
+    """The same, as its entries say it."""
     booked: bool = False
     """Its end is on record."""
 

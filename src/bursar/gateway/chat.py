@@ -8,7 +8,7 @@ end, within a bound, so that the true usage is known, and writes to nobody. Ever
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -67,6 +67,8 @@ from bursar.wire.refusals import refusal_answer, status_of
 log = logging.getLogger(__name__)
 
 _ERROR_BODY_MAX_BYTES = 256 * 1024
+_NO_DEPLOYMENT = 429
+"""No budget of the caller's: another call, later, may find one that has money left."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -129,17 +131,26 @@ class ChatCompletions:
             check_route(principal, request.path, LLM_ROUTES)
             chat = self._read(request, model)
             call = self._begin(request, reply, principal, chat, call_id)
-            deployment = self._route(call)
-            call.admitted = self._admission.at_once(call, deployment) or await self._admission.in_turn(call, deployment)
-            try:
-                await self._serve(call, deployment)
-            finally:
-                if call.attempt is None:
-                    call.admitted.withdraw()
-                call.admitted.end()
+            serving = self._serving(call)
+            while True:
+                deployment = self._route(call, serving)
+                call.admitted = self._admission.at_once(call, deployment) or await self._admission.in_turn(
+                    call, deployment
+                )
+                try:
+                    await self._serve(call, deployment)
+                    break
+                except BudgetExceeded as exceeded:
+                    serving = [one for one in serving if one is not deployment]
+                    if not exceeded.of_deployment or not serving:
+                        raise
+                finally:
+                    if call.attempt is None:
+                        call.admitted.withdraw()
+                    call.admitted.end()
         except Refusal as refusal:
             if isinstance(refusal, BudgetExceeded):
-                refusal.status = self._settings.budget_exceeded_status
+                refusal.status = _NO_DEPLOYMENT if refusal.of_deployment else self._settings.budget_exceeded_status
             if call is not None and call.attempt is None:
                 self._books.refuse(call, _logged(refusal))
                 self._books.flush()
@@ -168,8 +179,8 @@ class ChatCompletions:
             started_us=self._books.now_us() - int((perf_counter() - request.received_s) * 1e6),
         )
 
-    def _route(self, call: Call) -> Deployment:
-        """The deployment that serves the call. Raises Refusal."""
+    def _serving(self, call: Call) -> Sequence[Deployment]:
+        """The deployments that may serve the call, at least one. Raises Refusal."""
         principal, chat = call.principal, call.chat
         group = self._models.find(call.group)
         check_model(principal, call.group, group)
@@ -179,7 +190,10 @@ class ChatCompletions:
             check_enforced(principal.enforced_params, chat.members)
         if self._settings.enforced_params and principal.role is not Role.PROXY_ADMIN:
             check_enforced(self._settings.enforced_params, chat.members)
-        serving = group.serving
+        return group.serving
+
+    def _route(self, call: Call, serving: Sequence[Deployment]) -> Deployment:
+        """The one of them that does. Raises Refusal."""
         if len(serving) > 1:
             serving = self._admission.with_room(serving)
         deployment = shuffle(serving, draw=random.random())

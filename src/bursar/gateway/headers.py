@@ -45,8 +45,8 @@ _HIDDEN = frozenset(
 nobody else's."""
 _ORGANIZATION = frozenset({b"openai-organization", b"openai-project"})
 _DEPLOYMENTS_MAX = 4000
-_JOINED = b": ".join
-"""Name and value as a line."""
+_FORMS_MAX = 1000
+_Form = tuple[bytes, tuple[int, ...]]
 
 
 class HeaderWriter:
@@ -56,6 +56,8 @@ class HeaderWriter:
         self._key_spend = key_spend
         self._hidden = _HIDDEN | _ORGANIZATION if hide_organization else _HIDDEN
         self._by_deployment: dict[int, tuple[Deployment, FieldLines]] = {}
+        self._forms: dict[tuple[bytes, ...], _Form] = {}
+        """By the names of a provider's headers, in their order: a provider sends the same ones again and again."""
 
     def answer(self, call: Call, attempt: Attempt, charge: Charge) -> FieldLines:
         """For a complete, non-streamed answer."""
@@ -147,22 +149,34 @@ class HeaderWriter:
     def _upstream(self, attempt: Attempt) -> FieldLines:
         """Every header of the provider's under `llm_provider-`, some under their own names as well."""
         headers = attempt.upstream_headers
-        fields = dict(headers)
-        shown = headers
-        if not self._hidden.isdisjoint(fields):
-            shown = [field for field in headers if field[0] not in self._hidden]
-        lines = [b"llm_provider-" + b"\r\nllm_provider-".join(map(_JOINED, shown))] if shown else []
-        lines += [_JOINED((name, fields[name])) for name in _COPIED & fields.keys()]
-        request_id = fields.get(b"request-id") or fields.get(b"x-request-id")
-        if request_id:
-            lines.append(b"request-id: " + request_id)
-        return _concealed(b"\r\n".join((*lines, b"")), attempt)
+        if not headers:
+            return b""
+        names, values = zip(*headers, strict=True)
+        form = self._forms.get(names)
+        if form is None:
+            if len(self._forms) >= _FORMS_MAX:
+                self._forms.clear()
+            form = self._forms[names] = _form(names, self._hidden)
+        template, chosen = form
+        return _concealed(template % tuple([values[index] for index in chosen]), attempt)
+
+
+def _form(names: tuple[bytes, ...], hidden: frozenset[bytes]) -> _Form:
+    """How headers of these names are told, of whatever values: lines with gaps, and which value each gap takes."""
+    told = [(b"llm_provider-" + name, index) for index, name in enumerate(names) if name not in hidden]
+    last = {name: index for index, name in enumerate(names)}
+    told += [(name, last[name]) for name in sorted(_COPIED & last.keys())]
+    request_id = last.get(b"request-id", last.get(b"x-request-id"))
+    if request_id is not None:
+        told.append((b"request-id", request_id))
+    template = b"".join([name.replace(b"%", b"%%") + b": %b\r\n" for name, _ in told])
+    return template, tuple([index for _, index in told])
 
 
 def _concealed(lines: FieldLines, attempt: Attempt) -> FieldLines:
     """The provider's headers without our credentials, which some repeat."""
     upstream = attempt.deployment.upstream
-    return lines if upstream is None else upstream.conceal(lines.decode("latin-1")).encode("latin-1")
+    return lines if upstream is None else upstream.conceal_lines(lines)
 
 
 def _cost(charge: Charge) -> FieldLines:

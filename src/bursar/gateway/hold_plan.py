@@ -17,7 +17,7 @@ _TEXT_TYPES = frozenset(
 )
 _REFERRING = frozenset({"audio", "prediction", "previous_response_id", "prompt", "file_ids", "attachments"})
 """Members that bring something along whose size the request does not show."""
-_HIDDEN_TYPE = re.compile(rb"\\u00(?:74|79|70|65)", re.IGNORECASE)
+_HIDDEN_TYPE = re.compile(rb"\\u00(?:74|79|70|65)")
 """A letter of the word written as its number: the same to the provider, and no ordinary encoder does it."""
 _PAID_TOOLS = frozenset({"web_search_options", "plugins", "search_parameters"})
 """Members by which the provider does more than the model, at prices of their own."""
@@ -107,7 +107,7 @@ def _paid_apart(name: str) -> UnboundedCost:
 
 def _is_text(messages: bytes) -> bool:
     """Whether all parts of the messages are text. An unknown kind of part is not."""
-    if _HIDDEN_TYPE.search(messages):
+    if b"\\u00" in messages and _HIDDEN_TYPE.search(messages):
         return False
     if b'"type"' not in messages:
         return True

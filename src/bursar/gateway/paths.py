@@ -1,7 +1,7 @@
 """Which handler answers which path. Paths of LiteLLM's contract that are not built yet say so; others do not exist."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 
 from bursar.domain.errors import MethodNotAllowed, NotBuilt, NotFound, Refusal
 from bursar.gateway.chat import ChatCompletions
@@ -62,14 +62,15 @@ class Paths:
         self._others = others
         self._management = management
 
-    async def __call__(self, request: Request, reply: Reply) -> None:
+    def __call__(self, request: Request, reply: Reply) -> Coroutine[object, object, None]:
         """Answer `request` by its path."""
-        path = request.path
-        if path in _CHAT and request.method == "POST":
-            await self._chat(request, reply)
-            return
+        if request.path in _CHAT and request.method == "POST":
+            return self._chat(request, reply)  # as it is: one coroutine less to go through on the busiest way
+        return self._answer(request, reply)
+
+    async def _answer(self, request: Request, reply: Reply) -> None:
         try:
-            await self._answer_other(request, reply, path)
+            await self._answer_other(request, reply, request.path)
         except Refusal as refusal:
             reply.send(*refusal_answer(refusal))
 

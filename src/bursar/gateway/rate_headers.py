@@ -62,7 +62,7 @@ class RateLines:
     def lines(self, upstream: RawHeaders) -> FieldLines:
         """As things stand now. `upstream`: the provider's headers."""
         found = [self._template % tuple([bucket.remaining for bucket in self._buckets])]
-        theirs = dict(upstream)
+        theirs = {name for name, _ in upstream}
         for name, limit, bucket in self._plain:
             if name not in theirs:
                 found.append(b"%b%b: %d\r\n" % (limit, name, bucket.remaining))

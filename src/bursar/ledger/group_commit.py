@@ -74,12 +74,12 @@ class GroupCommit:
         if self._confirmation is not None and (reason := self._confirmation.unlikely):
             promise.set_exception(JournalError(f"nothing is promised: {reason}"))
         else:
-            self._add(_Line(payload, ends_due=1, promise=promise))
+            self._add(_Line(payload, 1, False, promise))
         return promise
 
     def end(self, payload: bytes) -> None:
         """See `ports.Recorder.end`."""
-        self._add(_Line(payload, ends_due=-1, keep=True))
+        self._add(_Line(payload, -1, True))
 
     def report(self, payload: bytes) -> None:
         """See `ports.Recorder.report`."""

@@ -3,7 +3,7 @@
 from bursar.ports import Timeouts, UpstreamRequest, UpstreamResponse
 from bursar.providers.mock_response import MockResponse
 from bursar.providers.openai_compatible import OpenAICompatible
-from bursar.wire.http import RawHeaders
+from bursar.wire.http import FieldLines, RawHeaders, field_lines
 from bursar.wire.openai_answer import AnswerRules
 from bursar.wire.openai_chat import ChatRequest, bounded
 
@@ -16,6 +16,7 @@ class ProviderChat:
         self._mock_response = mock_response
         self._dialect = dialect
         self._headers = upstream.request_headers()
+        self._lines = field_lines(self._headers)
         self.api_base = upstream.api_base
         self.answers: AnswerRules = dialect.answers
 
@@ -27,6 +28,7 @@ class ProviderChat:
             origin=upstream.origin,
             target=upstream.target,
             headers=upstream.request_headers(extra_headers) if extra_headers else self._headers,
+            lines=b"" if extra_headers else self._lines,
             body=self._dialect.body(chat),
             timeouts=timeouts,
         )
@@ -42,6 +44,10 @@ class ProviderChat:
     def conceal(self, text: str) -> str:
         """See `ports.ChatUpstream.conceal`."""
         return self._dialect.upstream.conceal(text)
+
+    def conceal_lines(self, lines: FieldLines) -> FieldLines:
+        """See `ports.ChatUpstream.conceal_lines`."""
+        return self._dialect.upstream.conceal_lines(lines)
 
     def canned(self, chat: ChatRequest) -> UpstreamResponse | None:
         """See `ports.ChatUpstream.canned`."""

@@ -16,7 +16,7 @@ from typing import cast
 import httptools
 
 from bursar.ports import FailureKind, TransportError, UpstreamRequest, UpstreamResponse
-from bursar.wire.http import Origin, RawHeaders, header
+from bursar.wire.http import Origin, RawHeaders, field_lines, header
 
 _HEAD_MAX_BYTES = 256 * 1024
 _READ_HIGH_WATER = 512 * 1024
@@ -347,12 +347,11 @@ class _Connection(asyncio.Protocol):
 
 
 def _encode(request: UpstreamRequest) -> bytes:
-    lines = [b"%b: %b\r\n" % field for field in request.headers]
     return b"%b %b HTTP/1.1\r\nhost: %b\r\n%bcontent-length: %d\r\n\r\n%b" % (
         request.method.encode("ascii"),
         request.target.encode("ascii"),
         request.origin.authority.encode("idna" if not request.origin.authority.isascii() else "ascii"),
-        b"".join(lines),
+        request.lines or field_lines(request.headers),
         len(request.body),
         request.body,
     )

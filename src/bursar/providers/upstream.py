@@ -54,6 +54,13 @@ class Upstream:
             text = text.replace(secret, "[redacted]")
         return text
 
+    def conceal_lines(self, lines: bytes) -> bytes:
+        """The same of header fields, in whose characters credentials are written."""
+        for secret in self.secrets:
+            if (written := secret.encode("latin-1", "replace")) in lines:
+                lines = lines.replace(written, b"[redacted]")
+        return lines
+
 
 def build_upstream(
     resolved: Resolved,

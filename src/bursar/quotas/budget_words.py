@@ -8,6 +8,10 @@ from bursar.domain.money import usd_text
 
 _TOTAL = "Budget has been exceeded! {who}Current cost: {spent}, Max budget: {limit}"
 _OVER = "ExceededBudget: {who} over budget. Spend={spent}, Budget={limit}"
+_DEPLOYMENT = (
+    "No deployments available - crossed budget: Exceeded budget for deployment model_id: {who}, "
+    "spend: {spent} >= {limit}"
+)
 _MODEL = "LiteLLM Virtual Key: {first}, exceeded budget for model={second}"
 _SENTENCES: dict[ScopeKind, tuple[str, str]] = {
     ScopeKind.GATEWAY: (_TOTAL, ""),
@@ -19,7 +23,7 @@ _SENTENCES: dict[ScopeKind, tuple[str, str]] = {
     ScopeKind.ORGANIZATION: (_TOTAL, "Organization={name} "),
     ScopeKind.END_USER: (_OVER, "End User={name}"),
     ScopeKind.TAG: (_TOTAL, "Tag={name} "),
-    ScopeKind.DEPLOYMENT: (_TOTAL, "Deployment={name} "),
+    ScopeKind.DEPLOYMENT: (_DEPLOYMENT, "{name}"),
 }
 
 
@@ -43,4 +47,8 @@ def budget_exceeded(
     if ends_at_s is not None:
         retry_after_s = max(1, int(ends_at_s - now_s) + 1)
         details.append(f"the budget resets at {datetime.fromtimestamp(ends_at_s, UTC):%Y-%m-%d %H:%M:%S} UTC")
-    return BudgetExceeded(f"{said}. {'; '.join(details)}.", retry_after_s=retry_after_s)
+    return BudgetExceeded(
+        f"{said}. {'; '.join(details)}.",
+        retry_after_s=retry_after_s,
+        of_deployment=limits.scope.kind is ScopeKind.DEPLOYMENT,
+    )

@@ -18,6 +18,7 @@ from bursar.store.named_sql import load_named_sql
 _SQL = {**load_named_sql("budgets"), **load_named_sql("totals")}
 _IN_TABLES = frozenset(
     {
+        ScopeKind.GATEWAY,
         ScopeKind.KEY,
         ScopeKind.USER,
         ScopeKind.TEAM,
@@ -27,10 +28,11 @@ _IN_TABLES = frozenset(
         ScopeKind.TAG,
     }
 )
-"""Scopes whose limits tables state; the others' are configured, or in a key's JSON, and come with the asker."""
+"""Scopes of which tables know limits, or what was spent; the others' are configured, or in a key's JSON, and come with
+the asker. So does the gateway's, of which LiteLLM's tables only know what was spent."""
 
 
-class _InForce(msgspec.Struct, frozen=True):
+class InForce(msgspec.Struct, frozen=True):
     """What a table says about a scope now."""
 
     limit: int | None
@@ -62,8 +64,8 @@ class PostgresBudgets:
             if not claim["claimed"]:
                 raise JournalTaken(f"instance {instance} is not alive under epoch {epoch}")
             await connection.execute(_SQL["hold_totals_for_new"], [asked.ask.window for asked in asks])
-            in_force = await _in_force(connection, [ask.scope for ask in asks])
-            windows = await _windows(connection, asks, in_force)
+            found = await in_force(connection, [ask.scope for ask in asks])
+            windows = await _windows(connection, asks, found)
             ids = list(windows)
             grants = {
                 str(row["window_id"]): Grant(
@@ -113,7 +115,7 @@ class PostgresBudgets:
                 await connection.execute(_SQL["tell"], [row["window_id"] for row in freed], [], instance)
 
 
-async def _in_force(connection: Any, scopes: Sequence[Scope]) -> dict[Scope, _InForce]:  # noqa: ANN401  # asyncpg
+async def in_force(connection: Any, scopes: Sequence[Scope]) -> dict[Scope, InForce]:  # noqa: ANN401  # asyncpg
     """What the tables say about those of `scopes` that they hold."""
     held = [scope for scope in scopes if scope.kind in _IN_TABLES]
     if not held:
@@ -123,7 +125,7 @@ async def _in_force(connection: Any, scopes: Sequence[Scope]) -> dict[Scope, _In
         _SQL["in_force"], [scope.kind for scope in held], [first for first, _ in parts], [second for _, second in parts]
     )
     return {
-        held[row["n"] - 1]: _InForce(nano_of(row["max_budget"]), nano_of(row["spend"]) or 0, utc_s(row["reset_at"]))
+        held[row["n"] - 1]: InForce(nano_of(row["max_budget"]), nano_of(row["spend"]) or 0, utc_s(row["reset_at"]))
         for row in rows
     }
 
@@ -131,7 +133,7 @@ async def _in_force(connection: Any, scopes: Sequence[Scope]) -> dict[Scope, _In
 async def _windows(
     connection: Any,  # noqa: ANN401  # asyncpg
     asks: Sequence[BudgetAsk],
-    in_force: dict[Scope, _InForce],
+    found: dict[Scope, InForce],
 ) -> dict[WindowId, Window]:
     """The windows asked about, locked, with the limits in force; those that are not there are made."""
     ids = [asked.ask.window for asked in asks]
@@ -146,10 +148,10 @@ async def _windows(
             [asked.scope.id for asked in new],
             [None if asked.ends_at_s is None else datetime.fromtimestamp(asked.ends_at_s, UTC) for asked in new],
             [asked.budget.limit for asked in new],
-            [_opening(asked, in_force.get(asked.scope)) for asked in new],
+            [spent_before(found.get(asked.scope), asked.ends_at_s) for asked in new],
         )
         rows = await connection.fetch(_SQL["lock_windows"], ids)
-    limits = {asked.ask.window: _limit(asked, in_force.get(asked.scope)) for asked in asks}
+    limits = {asked.ask.window: _limit(asked, found.get(asked.scope)) for asked in asks}
     return {
         WindowId(str(row["window_id"])): Window(
             limit=limits[WindowId(str(row["window_id"]))],
@@ -160,13 +162,13 @@ async def _windows(
     }
 
 
-def _limit(asked: BudgetAsk, found: _InForce | None) -> int:
+def _limit(asked: BudgetAsk, found: InForce | None) -> int:
     return asked.budget.limit if found is None or found.limit is None else found.limit
 
 
-def _opening(asked: BudgetAsk, found: _InForce | None) -> int:
-    """What was spent of a period before it had a window: the table's figure, if it is about this period."""
-    if found is None or (found.limit is None and asked.ends_at_s is not None):
-        return 0  # the table knows the spender and not the budget, so its figure is of all time
-    same = asked.ends_at_s is None or found.reset_at_s is None or int(found.reset_at_s) == int(asked.ends_at_s)
+def spent_before(found: InForce | None, ends_at_s: float | None) -> int:
+    """What was spent of a period before it had a window: the table's figure, if it is about the period that ends so."""
+    if found is None or (found.limit is None and ends_at_s is not None and found.reset_at_s is None):
+        return 0  # the table knows the spender and no period, so its figure is of all time
+    same = ends_at_s is None or found.reset_at_s is None or int(found.reset_at_s) == int(ends_at_s)
     return found.spent if same else 0

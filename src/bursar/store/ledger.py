@@ -15,6 +15,7 @@ from bursar.domain.money import NanoUsd
 from bursar.domain.windows import WindowId
 from bursar.ports import Batch, JournalPosition
 from bursar.store.database import Database
+from bursar.store.entry_columns import columns_of
 from bursar.store.named_sql import load_named_sql
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class PostgresLedger:
                 fresh = (await connection.fetchval(_SQL["new_entries"], entries)).encode()
                 fresh = _joined(fresh, await _truths(connection, entries))
             posted = await connection.fetchrow(
-                _SQL["post_entries"], fresh, batch.journal_id, batch.epoch, batch.after, batch.upto
+                _SQL["post_entries"], batch.journal_id, batch.epoch, batch.after, batch.upto, *columns_of(fresh)
             )
             if not posted["claimed"]:
                 await self._explain(connection, batch)

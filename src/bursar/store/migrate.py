@@ -1,4 +1,8 @@
-"""Migrations: numbered plain SQL, each applied once, in order, under a lock, in a transaction of its own."""
+"""Migrations: numbered plain SQL, each applied once, in order, under a lock, in a transaction of its own.
+
+A database that was taken over from a LiteLLM proxy (`store/adopt.py`) gets what
+`litellm_schema.beside_litellm` makes of them.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -7,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bursar.domain.errors import StoreError
+from bursar.store.litellm_schema import beside_litellm
 from bursar.store.named_sql import load_named_sql
 
 _DIRECTORY = Path(__file__).parent / "migrations"
@@ -68,8 +73,9 @@ async def _refuse_foreign(connection: Any) -> None:  # noqa: ANN401  # asyncpg
         )
     if await connection.fetchval(_SQL["has_litellm_tables"]):
         raise StoreError(
-            "this is the database of a LiteLLM proxy. Bursar does not touch one by starting on it: `bursar db adopt`, "
-            "which takes it over, is not in this release yet. Point DATABASE_URL at an empty database."
+            "this is the database of a LiteLLM proxy. Bursar does not touch one by starting on it: `bursar db adopt` "
+            "tells what taking it over would do, and `bursar db adopt --apply` does it "
+            "(docs/switch-from-litellm.md). Or point DATABASE_URL at an empty database."
         )
 
 
@@ -91,9 +97,26 @@ async def migrate(
             if migration.number not in {m.number for m in await pending_migrations(connection, known)}:
                 continue
             progress(f"Database: applying migration {migration.number:04d} ({migration.name.replace('_', ' ')}) …")
-            await connection.execute(_SQL["leave_our_schema"])
-            await connection.execute(migration.sql)
-            await connection.execute(_SQL["make_our_table"])
-            await connection.execute(_SQL["record"], migration.number, migration.name, migration.checksum)
+            await apply_migration(connection, migration, adopted=await is_adopted(connection))
             applied.append(migration)
     return applied
+
+
+async def apply_migration(connection: Any, migration: Migration, *, adopted: bool) -> None:  # noqa: ANN401  # asyncpg
+    """Apply one, within the caller's transaction and lock. `adopted`: LiteLLM's tables are there, to be left alone."""
+    await connection.execute(_SQL["leave_our_schema"])
+    sql = migration.sql
+    if adopted:
+        await connection.execute(_SQL["be_beside_litellm"])
+        there = {row["name"] for row in await connection.fetch(_SQL["litellm_tables"])}
+        sql = beside_litellm(sql, there)
+    await connection.execute(sql)
+    await connection.execute(_SQL["make_our_table"])
+    await connection.execute(_SQL["record"], migration.number, migration.name, migration.checksum)
+
+
+async def is_adopted(connection: Any) -> bool:  # noqa: ANN401  # asyncpg
+    """Whether the database was a LiteLLM proxy's before it was ours."""
+    if not await connection.fetchval(_SQL["has_adoptions"]):
+        return False
+    return bool(await connection.fetchval(_SQL["is_adopted"]))

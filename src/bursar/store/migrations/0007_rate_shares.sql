@@ -71,6 +71,8 @@ DECLARE
     this_minute CONSTANT bigint := floor(extract(epoch FROM started) / 60);
     -- Longer than the worker counts it, and to the end of a minute: what it used of that one counts until then.
     lease_end CONSTANT timestamptz := to_timestamp((floor((extract(epoch FROM started) + lease_s * 1.01 + 5) / 60) + 1) * 60);
+    -- The same, of a worker that uses nothing any more. Its clock may have been a little before ours, in the next minute.
+    use_end CONSTANT timestamptz := to_timestamp((floor((extract(epoch FROM started) + 2) / 60) + 1) * 60);
     own bursar.rate_workers;
     current_epoch uuid;
     growing boolean;
@@ -91,7 +93,7 @@ BEGIN
     ELSIF fresh AND own.incarnation < my_incarnation AND own.lease_until > started THEN
         -- The former incarnation uses nothing any more, but what it used of this minute still counts.
         UPDATE bursar.rate_workers AS w
-        SET statement = my_statement, lease_until = least(w.lease_until, to_timestamp((this_minute + 1) * 60))
+        SET statement = my_statement, lease_until = least(w.lease_until, use_end)
         WHERE w.instance_id = me;
         outcome := 'wait';
         RETURN;

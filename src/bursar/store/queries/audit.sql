@@ -1,7 +1,8 @@
 -- The books against themselves: everything that is kept beside the entries must be what they fold to. All checks of a run see
 -- one snapshot. Each returns what does not agree: what it is about, what the entries say, what is found; and is empty when all
 -- is well. Money in nano-dollars. LiteLLM's columns are floats: what counts is the nearest nano-dollar, and of sums a part in
--- 10^10: equal charges are rounded to the same side.
+-- 10^10: equal charges are rounded to the same side. What LiteLLM had counted before an adoption (bursar.openings) counts with
+-- the entries.
 
 -- name: begin
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ
@@ -84,83 +85,133 @@ WHERE coalesce(e.cost, 0) <> coalesce(g.spent_nano_usd, 0)
 ORDER BY 1 LIMIT $1
 
 -- name: rows
--- Log rows that are gone by retention are no difference.
+-- Log rows that are gone by retention are no difference. Those of a LiteLLM proxy, from before the adoption, have large
+-- metadata, which is not looked into.
 SELECT 'row ' || s.request_id AS what, c.cost AS expected, round(s.spend * 1e9)::bigint AS found
 FROM "LiteLLM_SpendLogs" AS s
 JOIN audit_calls AS c ON c.call_id = (s.metadata #>> '{bursar,call_id}')::uuid
 WHERE round(s.spend * 1e9) <> c.cost
+    AND s.created_at >= (
+        SELECT coalesce(min(at) AT TIME ZONE 'UTC' - interval '1 second', '-infinity') FROM bursar.adoptions
+    )
 ORDER BY 1 LIMIT $1
 
 -- name: keys
 -- A key that was deleted and made anew with the same secret has its former life among the deleted ones; one with a new
 -- secret has what was called with the old ones.
-SELECT 'key ' || k.token || ', total_spend' AS what, coalesce(c.cost, 0)::bigint AS expected,
-    round((k.total_spend + coalesce(d.total_spend, 0)) * 1e9)::bigint AS found
-FROM "LiteLLM_VerificationToken" AS k
-LEFT JOIN (
-    SELECT coalesce(r.active_token, a.api_key) AS token, sum(a.cost) AS cost
-    FROM audit_calls AS a LEFT JOIN bursar.rotated_keys AS r ON r.token = a.api_key
-    GROUP BY 1
-) AS c ON c.token = k.token
-LEFT JOIN (
-    SELECT token, sum(total_spend) AS total_spend FROM "LiteLLM_DeletedVerificationToken" GROUP BY 1
-) AS d ON d.token = k.token
-WHERE abs((k.total_spend + coalesce(d.total_spend, 0)) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
+SELECT 'key ' || token || ', total_spend' AS what, round(expected)::bigint AS expected, round(found)::bigint AS found
+FROM (
+    SELECT k.token, coalesce(c.cost, 0) + coalesce((o.spend * 1e9)::numeric, 0) AS expected,
+        (k.total_spend + coalesce(d.total_spend, 0)) * 1e9 AS found
+    FROM "LiteLLM_VerificationToken" AS k
+    LEFT JOIN (
+        SELECT coalesce(r.active_token, a.api_key) AS token, sum(a.cost) AS cost
+        FROM audit_calls AS a LEFT JOIN bursar.rotated_keys AS r ON r.token = a.api_key
+        GROUP BY 1
+    ) AS c ON c.token = k.token
+    LEFT JOIN (
+        SELECT token, sum(total_spend) AS total_spend FROM "LiteLLM_DeletedVerificationToken" GROUP BY 1
+    ) AS d ON d.token = k.token
+    LEFT JOIN (
+        SELECT coalesce(r.active_token, w.id) AS token, sum(w.spend) AS spend
+        FROM bursar.openings AS w LEFT JOIN bursar.rotated_keys AS r ON r.token = w.id
+        WHERE w.kind = 'key' GROUP BY 1
+    ) AS o ON o.token = k.token
+) AS k
+WHERE abs(found - expected) > 0.5 + expected * 1e-10
 ORDER BY 1 LIMIT $1
 
 -- name: daily_users
 SELECT format('LiteLLM_DailyUserSpend of %s, user %s', date, coalesce(nullif(user_id, ''), '(none)')) AS what,
-    coalesce(c.cost, 0)::bigint AS expected, round(coalesce(d.spend, 0) * 1e9)::bigint AS found
-FROM (SELECT date, user_id, sum(spend) AS spend FROM "LiteLLM_DailyUserSpend" GROUP BY 1, 2) AS d
+    round(coalesce(expected, 0))::bigint AS expected, round(coalesce(found, 0))::bigint AS found
+FROM (
+    SELECT date, coalesce(user_id, '') AS user_id, sum(spend) * 1e9 AS found FROM "LiteLLM_DailyUserSpend" GROUP BY 1, 2
+) AS d
 FULL JOIN (
-    SELECT date, coalesce("user", '') AS user_id, sum(cost) AS cost FROM audit_calls GROUP BY 1, 2
+    SELECT date, user_id, sum(cost) AS expected
+    FROM (
+        SELECT date, coalesce("user", '') AS user_id, cost FROM audit_calls
+        UNION ALL
+        SELECT date, id, (spend * 1e9)::numeric FROM bursar.openings WHERE kind = 'user'
+    ) AS c
+    GROUP BY 1, 2
 ) AS c USING (date, user_id)
-WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
+WHERE abs(coalesce(found, 0) - coalesce(expected, 0)) > 0.5 + coalesce(expected, 0) * 1e-10
 ORDER BY 1 LIMIT $1
 
 -- name: daily_teams
 SELECT format('LiteLLM_DailyTeamSpend of %s, team %s', date, coalesce(nullif(team_id, ''), '(none)')) AS what,
-    coalesce(c.cost, 0)::bigint AS expected, round(coalesce(d.spend, 0) * 1e9)::bigint AS found
-FROM (SELECT date, team_id, sum(spend) AS spend FROM "LiteLLM_DailyTeamSpend" GROUP BY 1, 2) AS d
+    round(coalesce(expected, 0))::bigint AS expected, round(coalesce(found, 0))::bigint AS found
+FROM (
+    SELECT date, coalesce(team_id, '') AS team_id, sum(spend) * 1e9 AS found FROM "LiteLLM_DailyTeamSpend" GROUP BY 1, 2
+) AS d
 FULL JOIN (
-    SELECT date, coalesce(team_id, '') AS team_id, sum(cost) AS cost FROM audit_calls GROUP BY 1, 2
+    SELECT date, team_id, sum(cost) AS expected
+    FROM (
+        SELECT date, coalesce(team_id, '') AS team_id, cost FROM audit_calls
+        UNION ALL
+        SELECT date, id, (spend * 1e9)::numeric FROM bursar.openings WHERE kind = 'team'
+    ) AS c
+    GROUP BY 1, 2
 ) AS c USING (date, team_id)
-WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
+WHERE abs(coalesce(found, 0) - coalesce(expected, 0)) > 0.5 + coalesce(expected, 0) * 1e-10
 ORDER BY 1 LIMIT $1
 
 -- name: daily_organizations
-SELECT format('LiteLLM_DailyOrganizationSpend of %s, organization %s', date, organization_id) AS what,
-    coalesce(c.cost, 0)::bigint AS expected, round(coalesce(d.spend, 0) * 1e9)::bigint AS found
-FROM (SELECT date, organization_id, sum(spend) AS spend FROM "LiteLLM_DailyOrganizationSpend" GROUP BY 1, 2) AS d
+SELECT format('LiteLLM_DailyOrganizationSpend of %s, organization %s', date, coalesce(nullif(organization_id, ''), '(none)')) AS what,
+    round(coalesce(expected, 0))::bigint AS expected, round(coalesce(found, 0))::bigint AS found
+FROM (
+    SELECT date, coalesce(organization_id, '') AS organization_id, sum(spend) * 1e9 AS found FROM "LiteLLM_DailyOrganizationSpend" GROUP BY 1, 2
+) AS d
 FULL JOIN (
-    SELECT date, organization_id, sum(cost) AS cost FROM audit_calls WHERE organization_id IS NOT NULL GROUP BY 1, 2
+    SELECT date, organization_id, sum(cost) AS expected
+    FROM (
+        SELECT date, organization_id, cost FROM audit_calls WHERE organization_id IS NOT NULL
+        UNION ALL
+        SELECT date, id, (spend * 1e9)::numeric FROM bursar.openings WHERE kind = 'organization'
+    ) AS c
+    GROUP BY 1, 2
 ) AS c USING (date, organization_id)
-WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
+WHERE abs(coalesce(found, 0) - coalesce(expected, 0)) > 0.5 + coalesce(expected, 0) * 1e-10
 ORDER BY 1 LIMIT $1
 
 -- name: daily_end_users
-SELECT format('LiteLLM_DailyEndUserSpend of %s, end user %s', date, end_user) AS what,
-    coalesce(c.cost, 0)::bigint AS expected, round(coalesce(d.spend, 0) * 1e9)::bigint AS found
+SELECT format('LiteLLM_DailyEndUserSpend of %s, end user %s', date, coalesce(nullif(end_user, ''), '(none)')) AS what,
+    round(coalesce(expected, 0))::bigint AS expected, round(coalesce(found, 0))::bigint AS found
 FROM (
-    SELECT date, end_user_id AS end_user, sum(spend) AS spend FROM "LiteLLM_DailyEndUserSpend" GROUP BY 1, 2
+    SELECT date, coalesce(end_user_id, '') AS end_user, sum(spend) * 1e9 AS found FROM "LiteLLM_DailyEndUserSpend" GROUP BY 1, 2
 ) AS d
 FULL JOIN (
-    SELECT date, end_user, sum(cost) AS cost FROM audit_calls WHERE end_user IS NOT NULL GROUP BY 1, 2
+    SELECT date, end_user, sum(cost) AS expected
+    FROM (
+        SELECT date, end_user, cost FROM audit_calls WHERE end_user IS NOT NULL
+        UNION ALL
+        SELECT date, id, (spend * 1e9)::numeric FROM bursar.openings WHERE kind = 'end_user'
+    ) AS c
+    GROUP BY 1, 2
 ) AS c USING (date, end_user)
-WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
+WHERE abs(coalesce(found, 0) - coalesce(expected, 0)) > 0.5 + coalesce(expected, 0) * 1e-10
 ORDER BY 1 LIMIT $1
 
 -- name: daily_tags
-SELECT format('LiteLLM_DailyTagSpend of %s, tag %s', date, tag) AS what,
-    coalesce(c.cost, 0)::bigint AS expected, round(coalesce(d.spend, 0) * 1e9)::bigint AS found
-FROM (SELECT date, tag, sum(spend) AS spend FROM "LiteLLM_DailyTagSpend" GROUP BY 1, 2) AS d
+SELECT format('LiteLLM_DailyTagSpend of %s, tag %s', date, coalesce(nullif(tag, ''), '(none)')) AS what,
+    round(coalesce(expected, 0))::bigint AS expected, round(coalesce(found, 0))::bigint AS found
+FROM (
+    SELECT date, coalesce(tag, '') AS tag, sum(spend) * 1e9 AS found FROM "LiteLLM_DailyTagSpend" GROUP BY 1, 2
+) AS d
 FULL JOIN (
-    SELECT date, tag, sum(cost) AS cost
-    FROM audit_calls
-    CROSS JOIN LATERAL (SELECT DISTINCT tag FROM json_array_elements_text(request_tags) AS tag) AS t
-    WHERE request_tags IS NOT NULL GROUP BY 1, 2
+    SELECT date, tag, sum(cost) AS expected
+    FROM (
+        SELECT date, tag, cost
+        FROM audit_calls
+        CROSS JOIN LATERAL (SELECT DISTINCT tag FROM json_array_elements_text(request_tags) AS tag) AS t
+        WHERE request_tags IS NOT NULL
+        UNION ALL
+        SELECT date, id, (spend * 1e9)::numeric FROM bursar.openings WHERE kind = 'tag'
+    ) AS c
+    GROUP BY 1, 2
 ) AS c USING (date, tag)
-WHERE abs(coalesce(d.spend, 0) * 1e9 - coalesce(c.cost, 0)) > 0.5 + coalesce(c.cost, 0) * 1e-10
+WHERE abs(coalesce(found, 0) - coalesce(expected, 0)) > 0.5 + coalesce(expected, 0) * 1e-10
 ORDER BY 1 LIMIT $1
 
 -- name: quarantine
@@ -170,7 +221,13 @@ FROM bursar.quarantine ORDER BY id LIMIT $1
 -- name: notes
 -- What is no difference, and explains figures that are odd.
 SELECT note FROM (
-    SELECT 1 AS kind, at AS place, format('%s UTC: %s', to_char(at, 'YYYY-MM-DD HH24:MI:SS'), what) AS note
+    SELECT 0 AS kind, at AS place, format(
+        '%s UTC: the database of a LiteLLM proxy was adopted; what it had counted until then is taken as it was',
+        to_char(at, 'YYYY-MM-DD HH24:MI:SS')
+    ) AS note
+    FROM bursar.adoptions
+    UNION ALL
+    SELECT 1, at, format('%s UTC: %s', to_char(at, 'YYYY-MM-DD HH24:MI:SS'), what)
     FROM (SELECT at, what FROM bursar.incidents ORDER BY id DESC LIMIT 20) AS i
     UNION ALL
     SELECT 2, ends_at, format(

@@ -84,6 +84,9 @@ CROSS JOIN LATERAL (
     SELECT b.max_budget, t.spend, b.budget_reset_at
     FROM "LiteLLM_TagTable" AS t JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = t.budget_id
     WHERE s.kind = 'tag' AND t.tag_name = s.first
+    UNION ALL
+    SELECT NULL, u.spend, u.budget_reset_at FROM "LiteLLM_UserTable" AS u  -- LiteLLM's name for all that goes through it
+    WHERE s.kind = 'gateway' AND u.user_id = 'litellm-proxy-budget'
 ) AS found
 
 -- name: tell

@@ -21,36 +21,36 @@ UPDATE bursar.instances SET epoch = epoch + 1 WHERE instance_id = $1 AND epoch =
 SELECT journal_id, posted_sequence FROM bursar.journals ORDER BY created_at DESC LIMIT 20
 
 -- name: post_entries
--- $1: a JSON array of entries as the journal holds them, in UTF-8; all of them are new, or this fails as a whole.
--- $2 to $5: the journal, its epoch, and from where to where it is carried. Not claimed: another poster has been here
+-- $1 to $4: the journal, its epoch, and from where to where it is carried. Not claimed: another poster has been here
 -- since, or took the journal over; then nothing is inserted. The claim locks the instance's and the journal's row until
--- commit.
+-- commit. $5 to $14: the entries, a column each (entry_columns.py), in the journal's order; all of them are new, or this
+-- fails as a whole.
 -- A call's row and totals take what it cost from the settle entry just before it, where the gateway writes it. Whatever
 -- does not stand so is `loose`, and late_changes brings it together.
 -- A provider that repeats its ids must not lose a row: the second becomes '<provider id>:<our call id>'.
 -- The names under which the row's metadata tells who called, and what it cost, are not the caller's to fill, also where
 -- we have nothing to put there.
 WITH alive AS MATERIALIZED (
-    SELECT instance_id FROM bursar.instances WHERE instance_id = $2 AND epoch = $3 FOR SHARE
+    SELECT instance_id FROM bursar.instances WHERE instance_id = $1 AND epoch = $2 FOR SHARE
 ),
 claimed AS (
     UPDATE bursar.journals AS j
-    SET posted_sequence = $5, posted_at = now()
+    SET posted_sequence = $4, posted_at = now()
     FROM alive
-    WHERE j.journal_id = alive.instance_id AND j.posted_sequence = $4
+    WHERE j.journal_id = alive.instance_id AND j.posted_sequence = $3
     RETURNING j.journal_id
 ),
 incoming AS MATERIALIZED (
     SELECT e.kind, e.attempt_id,
         CASE e.kind WHEN 'open' THEN 0 WHEN 'unknown' THEN 2 WHEN 'adjust' THEN 16 + coalesce(e.seq, 0) ELSE 1
         END AS slot,
-        e.at_us, e.cost_nano_usd, e.evidence, e.hold_nano_usd, e.windows, coalesce(e.owner, $2) AS instance_id,
+        e.at_us, e.cost_nano_usd, e.evidence, e.hold_nano_usd, e.windows::uuid[], coalesce(e.owner, $1) AS instance_id,
         e.body
     FROM claimed
-    CROSS JOIN json_to_recordset(convert_from($1, 'UTF8')::json) AS e (
-        kind text, attempt_id uuid, seq integer, at_us bigint, cost_nano_usd bigint, evidence text,
-        hold_nano_usd bigint, windows uuid[], owner uuid, body json
-    )
+    CROSS JOIN unnest(
+        $5::text[], $6::uuid[], $7::bigint[], $8::json[], $9::bigint[], $10::text[], $11::bigint[], $12::text[],
+        $13::integer[], $14::uuid[]
+    ) AS e (kind, attempt_id, at_us, body, cost_nano_usd, evidence, hold_nano_usd, windows, seq, owner)
 ),
 inserted AS (
     INSERT INTO bursar.entries (

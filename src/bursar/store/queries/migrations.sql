@@ -15,6 +15,25 @@ SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'bursar')
 -- name: has_litellm_tables
 SELECT to_regclass('"LiteLLM_VerificationToken"') IS NOT NULL
 
+-- name: litellm_tables
+SELECT c.relname::text AS name
+FROM pg_class AS c JOIN pg_class AS k ON k.relnamespace = c.relnamespace
+WHERE k.oid = to_regclass('"LiteLLM_VerificationToken"') AND c.relkind IN ('r', 'p') AND c.relname LIKE 'LiteLLM\_%'
+
+-- name: be_beside_litellm
+-- Until the end of the transaction. What is made is made where LiteLLM's tables are, wherever the search path begins.
+SELECT set_config('search_path', quote_ident(relnamespace::regnamespace::text), true)
+FROM pg_class WHERE oid = to_regclass('"LiteLLM_VerificationToken"')
+
+-- name: has_adoptions
+SELECT EXISTS (
+    SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'bursar' AND c.relname = 'adoptions'
+)
+
+-- name: is_adopted
+SELECT EXISTS (SELECT FROM bursar.adoptions)
+
 -- name: applied
 SELECT number, name, checksum FROM bursar.migrations ORDER BY number
 
