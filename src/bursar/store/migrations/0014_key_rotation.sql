@@ -9,8 +9,7 @@ CREATE TABLE IF NOT EXISTS "LiteLLM_DeprecatedVerificationToken" (
     PRIMARY KEY (id),
     UNIQUE (token)
 );
-CREATE INDEX IF NOT EXISTS "LiteLLM_DeprecatedVerificationToken_active_token_id_idx"
-    ON "LiteLLM_DeprecatedVerificationToken" (active_token_id);
+CREATE INDEX IF NOT EXISTS "LiteLLM_DeprecatedVerificationToken_active_token_id_idx" ON "LiteLLM_DeprecatedVerificationToken" (active_token_id);
 
 CREATE TABLE bursar.rotated_keys (
     token text PRIMARY KEY,

@@ -66,3 +66,9 @@ SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_Config"
 
 -- name: LiteLLM_BudgetTable
 SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_BudgetTable"
+
+-- name: LiteLLM_DeprecatedVerificationToken
+SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_DeprecatedVerificationToken"
+
+-- name: LiteLLM_ModelTable
+SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_ModelTable"
