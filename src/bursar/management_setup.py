@@ -14,26 +14,39 @@ from bursar.domain.periods import Calendar
 from bursar.management.activity import ActivityEndpoints
 from bursar.management.api import ManagementApi
 from bursar.management.audit import AuditEndpoints
+from bursar.management.budgets import BudgetEndpoints
+from bursar.management.customers import CustomerEndpoints
 from bursar.management.documentation import Documentation
 from bursar.management.key_fields import KeyFields
 from bursar.management.key_making import KeyMaker
 from bursar.management.key_rules import GenerationSettings, KeyRules, KeySettings, UpperBounds
 from bursar.management.keys import KeyEndpoints
+from bursar.management.organizations import OrganizationEndpoints
 from bursar.management.route import Room
 from bursar.management.spend_calculate import SpendCalculateEndpoints
 from bursar.management.spend_logs import SpendLogEndpoints
 from bursar.management.spend_totals import SpendTotalEndpoints
+from bursar.management.tags import TagEndpoints
+from bursar.management.team_members import TeamMemberEndpoints
+from bursar.management.team_views import TeamViews
+from bursar.management.teams import TeamEndpoints
 from bursar.management.users import NewUser, UserEndpoints, UserSettings
 from bursar.ports import Authenticator, CostQuotes
 from bursar.store.activity import PostgresActivity
 from bursar.store.audit_log import PostgresAuditLog
+from bursar.store.budget_table import PostgresBudgetRows
+from bursar.store.customers import PostgresCustomers
 from bursar.store.database import Database
 from bursar.store.keys import PostgresKeys
 from bursar.store.memberships import PostgresMemberships
+from bursar.store.organizations import PostgresOrganizations
 from bursar.store.reports import PostgresReportNames, ReportReader
 from bursar.store.spend_logs import PostgresSpendLogs
 from bursar.store.spend_reset import PostgresSpendReset
 from bursar.store.spend_totals import PostgresSpendTotals
+from bursar.store.tags import PostgresTags
+from bursar.store.team_members import PostgresTeamMembers
+from bursar.store.teams import PostgresTeams
 from bursar.store.users import PostgresUsers
 
 T = TypeVar("T")
@@ -45,9 +58,12 @@ def management_rooms(
     forms: LitellmKeyForms,
     config: Config,
     calendar: Calendar,
-    reports: Sequence[Room],
+    others: Sequence[Room],
 ) -> list[Room]:
-    """All rooms, and the page that documents them. Raises ConfigError: a setting does not fit."""
+    """All rooms, and the page that documents them. `others`: those made by the functions below.
+
+    Raises ConfigError: a setting does not fit.
+    """
     settings = _key_settings(config.litellm, calendar)
     memberships = PostgresMemberships(database)
     rules = KeyRules(keys, memberships, settings)
@@ -57,9 +73,23 @@ def management_rooms(
         KeyEndpoints(keys, forms, maker, rules, settings),
         UserEndpoints(PostgresUsers(database), memberships, maker, users, hash_password=hash_password),
         AuditEndpoints(PostgresAuditLog(database)),
-        *reports,
+        *others,
     ]
     return [*rooms, Documentation(rooms)]
+
+
+def owner_rooms(database: Database, calendar: Calendar, *, available_teams: Sequence[str] = ()) -> list[Room]:
+    """Teams, organizations, customers, budgets and tags. `calendar`: where budget periods end."""
+    teams = PostgresTeams(database, calendar)
+    return [
+        TeamEndpoints(teams),
+        TeamMemberEndpoints(teams, PostgresTeamMembers(database, calendar)),
+        TeamViews(teams, available=available_teams),
+        OrganizationEndpoints(PostgresOrganizations(database, calendar)),
+        CustomerEndpoints(PostgresCustomers(database, calendar)),
+        BudgetEndpoints(PostgresBudgetRows(database, calendar)),
+        TagEndpoints(PostgresTags(database, calendar)),
+    ]
 
 
 def report_rooms(

@@ -51,7 +51,7 @@ from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.ledger.retention import Retention
 from bursar.ledger.texts import Texts
-from bursar.management_setup import management_api, management_rooms, report_rooms
+from bursar.management_setup import management_api, management_rooms, owner_rooms, report_rooms
 from bursar.model_setup import ModelBuilder
 from bursar.ports import BooksState, Transport
 from bursar.providers.native import NativeTransport
@@ -196,6 +196,7 @@ class Worker:
         )
         state = _State(
             database_connected=lambda: listener.connected,
+            journal_accepts=lambda: commit.accepts,
             shutting_down=self._stopping.is_set,
             books=lambda: books_state(database),
             deadlines=Deadlines(),
@@ -332,6 +333,7 @@ class _State:
     """What handlers share of the worker."""
 
     database_connected: Callable[[], bool]
+    journal_accepts: Callable[[], bool]
     shutting_down: Callable[[], bool]
     books: Callable[[], Awaitable[BooksState]]
     deadlines: Deadlines
@@ -383,7 +385,8 @@ def _handler(
         Quotes(models, listed=builder.listed_price, wall_clock=time.time),
         max_budget=usd_float(budget) if budget else None,
     )
-    rooms = management_rooms(database, keys, forms, config, _calendar(config), reports)
+    owners = owner_rooms(database, _calendar(config), available_teams=_available_teams(config))
+    rooms = management_rooms(database, keys, forms, config, _calendar(config), [*owners, *reports])
     management = management_api(database, authenticator, rooms)
     metrics = Metrics(
         authenticator,
@@ -398,6 +401,7 @@ def _handler(
             models=models,
             chat=chat,
             database_connected=state.database_connected,
+            journal_accepts=state.journal_accepts,
             shutting_down=state.shutting_down,
         ),
         others={"/metrics": metrics},
@@ -550,6 +554,12 @@ async def _release(budgets: PostgresBudgets, instance: JournalId, epoch: int, po
         log.warning("budgets.not_released reason=%s", error)
     except Exception:  # whatever it is, it must not keep the process from ending in order
         log.exception("budgets.not_released")
+
+
+def _available_teams(config: Config) -> list[str]:
+    """Teams that users may join by themselves."""
+    teams = config.litellm.default_internal_user_params.get("available_teams")
+    return [team for team in teams if isinstance(team, str)] if isinstance(teams, list | tuple) else []
 
 
 def _calendar(config: Config) -> Calendar:

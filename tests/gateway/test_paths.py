@@ -92,7 +92,6 @@ async def test_ways_to_one_model(gateway: Gateway, path: str) -> None:
         *("/v1beta/models/gemini:generateContent", "/models/gemini:streamGenerateContent"),
         *("/openai/deployments/gpt-4o/embeddings", "/anthropic/v1/messages", "/vertex_ai/x/y"),
         *(
-            "/team/new",
             "/global/activity/cache_hits",
             "/provider/budgets",
         ),

@@ -17,7 +17,7 @@ from bursar.domain.principals import Role
 from bursar.gateway.models import ModelTable
 from bursar.gateway.quotes import Quotes
 from bursar.management.route import Route
-from bursar.management_setup import management_rooms, report_rooms
+from bursar.management_setup import management_rooms, owner_rooms, report_rooms
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.keys import PostgresKeys
 from tests.gateway.running import MASTER_KEY, Books, Gateway
@@ -29,7 +29,8 @@ class Example:
     """A request that succeeds for whoever may make it.
 
     Text that is `$key`, `$hash`, `$team`, `$user`, `$organization`, `$customer`, `$budget` or `$tag` stands for an
-    object that lies within the caller's reach or, in the foreign case, out of it; `$new` for an id that is new.
+    object that lies within the caller's reach or, in the foreign case, out of it; `$mate` for a member of the team and
+    the organization; `$new` for an id that is new.
     """
 
     body: object = None
@@ -37,6 +38,8 @@ class Example:
     path: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
     """What it answers when it is allowed."""
+    strangers: tuple[str, ...] = ()
+    """Callers who belong to nothing that it is about, whatever their reach."""
 
     @property
     def about(self) -> bool:
@@ -73,6 +76,54 @@ EXAMPLES: dict[str, Example] = {
     "POST /user/delete": Example({"user_ids": ["$user"]}),
     "GET /user/available_roles": Example(),
     "GET /user/available_users": Example(),
+    "POST /team/new": Example({"team_id": "$new", "organization_id": "$organization"}),
+    "POST /team/update": Example({"team_id": "$team", "team_alias": "renamed"}),
+    "POST /team/delete": Example({"team_ids": ["$team"]}),
+    "POST /team/block": Example({"team_id": "$team"}),
+    "POST /team/unblock": Example({"team_id": "$team"}),
+    "POST /team/model/add": Example({"team_id": "$team", "models": ["oracle"]}),
+    "POST /team/model/delete": Example({"team_id": "$team", "models": ["oracle"]}),
+    "GET /team/permissions_list": Example(query="team_id=$team", strangers=("unknown-role",)),
+    "POST /team/permissions_update": Example({"team_id": "$team", "team_member_permissions": ["/key/info"]}),
+    "POST /team/member_add": Example({"team_id": "$team", "member": {"user_id": "$new"}}),
+    "POST /team/bulk_member_add": Example({"team_id": "$team", "members": [{"user_id": "$new"}]}),
+    "POST /team/member_delete": Example({"team_id": "$team", "user_id": "$mate"}),
+    "POST /team/member_update": Example({"team_id": "$team", "user_id": "$mate", "max_budget_in_team": 1}),
+    "POST /team/{team_id}/member/{user_id}/reset_spend": Example({}, path={"team_id": "$team", "user_id": "$mate"}),
+    "GET /team/info": Example(query="team_id=$team", strangers=("unknown-role",)),
+    "GET /team/list": Example(query="organization_id=$organization"),
+    "GET /v2/team/list": Example(query="team_id=$team"),
+    "GET /team/available": Example(),
+    "POST /organization/new": Example({"organization_alias": "made"}),
+    "PATCH /organization/update": Example({"organization_id": "$organization", "organization_alias": "renamed"}),
+    "DELETE /organization/delete": Example({"organization_ids": ["$organization"]}, status=400),
+    "GET /organization/list": Example(query="org_id=$organization"),
+    "GET /organization/info": Example(
+        query="organization_id=$organization", strangers=("team-admin", "reader-admin", "looker")
+    ),
+    "POST /organization/member_add": Example({"organization_id": "$organization", "member": {"user_id": "$new"}}),
+    "PATCH /organization/member_update": Example(
+        {"organization_id": "$organization", "user_id": "$mate", "role": "internal_user_viewer"}
+    ),
+    "DELETE /organization/member_delete": Example({"organization_id": "$organization", "user_id": "$mate"}),
+    "POST /customer/new": Example({"user_id": "$new", "max_budget": 1}),
+    "GET /customer/info": Example(query="end_user_id=$customer"),
+    "POST /customer/update": Example({"user_id": "$customer", "alias": "renamed"}),
+    "POST /customer/delete": Example({"user_ids": ["$customer"]}),
+    "GET /customer/list": Example(),
+    "POST /customer/block": Example({"user_ids": ["$customer"]}),
+    "POST /customer/unblock": Example({"user_ids": ["$customer"]}),
+    "POST /budget/new": Example({"budget_id": "$new", "max_budget": 1}),
+    "POST /budget/update": Example({"budget_id": "$budget", "max_budget": 2}),
+    "POST /budget/info": Example({"budgets": ["$budget"]}),
+    "GET /budget/list": Example(),
+    "POST /budget/delete": Example({"id": "$budget"}, status=400),
+    "GET /budget/settings": Example(query="budget_id=$budget"),
+    "POST /tag/new": Example({"name": "$new", "max_budget": 1}),
+    "POST /tag/update": Example({"name": "$tag", "description": "said"}),
+    "POST /tag/info": Example({"names": ["$tag"]}),
+    "GET /tag/list": Example(),
+    "POST /tag/delete": Example({"name": "$tag"}),
     "GET /audit": Example(),
     "GET /audit/{id}": Example(path={"id": "nothing"}, status=404),
     "GET /spend/logs": Example(query="user_id=$user"),
@@ -111,12 +162,12 @@ def registered_routes() -> list[Route]:
     """All that the gateway answers."""
     database, forms = Database(DatabaseOptions({})), LitellmKeyForms()
     quotes = Quotes(ModelTable([], aliases={}), listed=lambda _model, _at: None, wall_clock=time.time)
-    reports = report_rooms(database, database, forms, quotes, max_budget=None)
-    return [
-        route
-        for room in management_rooms(database, PostgresKeys(database), forms, Config(), Calendar(), reports)
-        for route in room.routes
+    others = [
+        *owner_rooms(database, Calendar()),
+        *report_rooms(database, database, forms, quotes, max_budget=None),
     ]
+    rooms = management_rooms(database, PostgresKeys(database), forms, Config(), Calendar(), others)
+    return [route for room in rooms for route in room.routes]
 
 
 CALLERS = {
@@ -147,6 +198,7 @@ _ROLES = {
 HOME = {
     "team": "home/team+1%",
     "organization": "home-org",
+    "mate": "member",
     "customer": "a-customer",
     "budget": "a-budget",
     "tag": "a-tag",
@@ -155,6 +207,7 @@ AWAY = {
     "team": "away-team",
     "organization": "away-org",
     "user": "stranger",
+    "mate": "stranger",
     "customer": "b-customer",
     "budget": "b-budget",
     "tag": "b-tag",

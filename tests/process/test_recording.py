@@ -1,6 +1,7 @@
 """The promises of the journal, kept by a whole gateway: on a full disk, without its database, after kill -9."""
 
 import asyncio
+import http.client
 import json
 import re
 import sys
@@ -34,6 +35,9 @@ async def test_a_full_disk_refuses_and_loses_nothing(workers: int, oracle: Oracl
             await clients.until(answered=300)
             filler = fill(disk)
             await until_refused(clients.received, 100)
+            async with asyncio.timeout(PATIENCE_S):
+                while await asyncio.to_thread(readiness, gateway.port) != 503:
+                    await asyncio.sleep(0.01)
             fill(disk)
             await until_refused(clients.received, 100)
             filler.unlink()
@@ -50,6 +54,16 @@ async def test_a_full_disk_refuses_and_loses_nothing(workers: int, oracle: Oracl
         billed = {line.attempt for line in oracle.bill()}
         assert not billed & {call.mark for call in refused}, "what was refused was not sent"
         assert gateway.stop() == 0
+
+
+def readiness(port: int) -> int:
+    """The status of whichever worker answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/health/readiness")
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 async def until_refused(received: list[Received], count: int) -> None:

@@ -30,12 +30,14 @@ class Health:
         models: ModelTable,
         chat: Handler,
         database_connected: Callable[[], bool],
+        journal_accepts: Callable[[], bool],
         shutting_down: Callable[[], bool],
     ) -> None:
         self._authenticator = authenticator
         self._models = models
         self._chat = chat
         self._database_connected = database_connected
+        self._journal_accepts = journal_accepts
         self._shutting_down = shutting_down
 
     async def __call__(self, request: Request, reply: Reply) -> None:
@@ -56,6 +58,8 @@ class Health:
         """200 while calls are recorded, also without the database: no orchestrator shall remove all replicas for it."""
         if self._shutting_down():
             reply.send(503, JSON, b'{"status":"shutting down"}')
+        elif not self._journal_accepts():
+            reply.send(503, JSON, b'{"status":"calls cannot be recorded"}')
         else:
             connected = self._database_connected()
             state = {"status": "healthy", "db": "connected" if connected else "Not connected"}

@@ -68,6 +68,11 @@ class GroupCommit:
         self._refused_at_s = 0.0
         self._trying_again: asyncio.TimerHandle | None = None
 
+    @property
+    def accepts(self) -> bool:
+        """No record was refused in the last seconds. Without calls nobody would find out that the disk is well."""
+        return not self._refusing or self._loop.time() > self._refused_at_s + _CALM_S
+
     def promise(self, payload: bytes) -> Promise:
         """See `ports.Recorder.promise`. One that is cancelled before the end of the turn is not recorded."""
         promise = Promise(loop=self._loop)

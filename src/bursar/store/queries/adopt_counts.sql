@@ -64,6 +64,9 @@ SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_ErrorLogs
 -- name: LiteLLM_Config
 SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_Config"
 
+-- name: LiteLLM_ModelTable
+SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_ModelTable"
+
 -- name: LiteLLM_BudgetTable
 SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_BudgetTable"
 

@@ -1,0 +1,61 @@
+"""Users whom somebody names by id or by e-mail address, to add them somewhere: who nobody knows yet is made."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from bursar.domain.audit import Action, Actor
+from bursar.domain.errors import InvalidRequest
+from bursar.domain.team_roster import Member
+from bursar.store.audit_log import record
+from bursar.store.named_sql import load_named_sql
+from bursar.store.rows import Row, change, records_of
+
+_SQL = load_named_sql("named_users")
+
+
+async def identified(
+    connection: Any,  # noqa: ANN401  # asyncpg
+    members: Sequence[Member],
+    *,
+    actor: Actor,
+    may_use: Callable[[Sequence[str]], Awaitable[None]] | None = None,
+) -> list[tuple[Member, Row]]:
+    """Members with their ids, and who they are. `may_use` raises for users who exist and must not be added.
+
+    Raises InvalidRequest: an address that several have.
+    """
+    addresses = [member.user_email.lower() for member in members if member.user_email and not member.user_id]
+    ids = [member.user_id for member in members if member.user_id]
+    rows = records_of(await connection.fetch(_SQL["users"], ids, addresses))
+    by_id = {row["user_id"]: row for row in rows}
+    by_address: dict[str, list[Row]] = {}
+    for row in rows:
+        by_address.setdefault(str(row["user_email"] or "").lower(), []).append(row)
+    found: list[Member] = []
+    missing: list[Member] = []
+    for member in members:
+        known = member
+        if not member.user_id:
+            named = by_address.get(str(member.user_email).lower(), [])
+            if len(named) > 1:
+                raise InvalidRequest(f"Several users have the address {member.user_email!r}.", param="user_email")
+            known = msgspec.structs.replace(member, user_id=str(named[0]["user_id"]) if named else str(uuid4()))
+        elif not member.user_email and member.user_id in by_id:
+            address = by_id[member.user_id]["user_email"]
+            known = msgspec.structs.replace(member, user_email=None if address is None else str(address))
+        found.append(known)
+        if known.user_id not in by_id:
+            missing.append(known)
+    if may_use is not None:
+        await may_use([str(member.user_id) for member in found if member.user_id in by_id])
+    if missing:
+        made = records_of(
+            await connection.fetch(_SQL["make_users"], [m.user_id for m in missing], [m.user_email for m in missing])
+        )
+        by_id |= {row["user_id"]: row for row in made}
+        told = [change(Action.CREATED, "LiteLLM_UserTable", row["user_id"], actor, after=row) for row in made]
+        await record(connection, *told)
+    return [(member, by_id.get(member.user_id, {"user_id": member.user_id})) for member in found]

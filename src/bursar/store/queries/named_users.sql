@@ -1,0 +1,13 @@
+-- Users as somebody names them who adds them to a team or an organization.
+
+-- name: users
+-- $1: ids, $2: e-mail addresses in lower case.
+SELECT user_id, user_email, user_alias, user_role FROM "LiteLLM_UserTable"
+WHERE user_id = ANY ($1::text[]) OR lower(user_email) = ANY ($2::text[])
+
+-- name: make_users
+-- $1: ids, $2: e-mail addresses.
+INSERT INTO "LiteLLM_UserTable" (user_id, user_email, user_role, models, teams)
+SELECT id, email, 'internal_user', '{}', '{}' FROM unnest($1::text[], $2::text[]) AS u (id, email) ORDER BY id
+ON CONFLICT (user_id) DO NOTHING
+RETURNING *

@@ -1,0 +1,18 @@
+-- Budget windows of scopes whose spending begins anew.
+
+-- name: set_spent
+-- $1 and $2: scopes, $3: what counts as spent from now on, in nano-dollars. What was booked beyond it is taken off as
+-- something that was booked without a grant. Grants stay as they are, so what their instances hold stays held, and the books
+-- close. Only with the totals locked: posters move windows and rows together.
+WITH locked AS MATERIALIZED (
+    SELECT w.window_id FROM bursar.windows AS w
+    JOIN unnest($1::text[], $2::text[]) AS s (kind, id) ON w.scope_kind = s.kind AND w.scope_id = s.id
+    WHERE w.ends_at > now() AND w.spent_nano_usd <> $3
+    ORDER BY w.window_id
+    FOR UPDATE OF w
+)
+UPDATE bursar.windows AS w
+SET forced_nano_usd = w.forced_nano_usd + ($3 - w.spent_nano_usd),
+    leased_nano_usd = w.leased_nano_usd + ($3 - w.spent_nano_usd), spent_nano_usd = $3
+FROM locked WHERE w.window_id = locked.window_id
+RETURNING w.window_id

@@ -1,0 +1,38 @@
+-- Members of teams, in LiteLLM's tables: the team's roster is what counts.
+
+-- name: join_users
+-- $1: the team, $2: users.
+UPDATE "LiteLLM_UserTable" SET teams = array_append(teams, $1)
+WHERE user_id = ANY ($2::text[]) AND NOT $1 = ANY (coalesce(teams, '{}'))
+
+-- name: everybody
+-- $1: the team. Users who are not in it; $2: at most so many.
+SELECT user_id, user_email FROM "LiteLLM_UserTable"
+WHERE NOT $1 = ANY (coalesce(teams, '{}')) ORDER BY user_id LIMIT $2
+
+-- name: put_memberships
+-- $1: the team, $2: users, $3: their budgets.
+INSERT INTO "LiteLLM_TeamMembership" AS m (team_id, user_id, budget_id)
+SELECT $1, id, budget FROM unnest($2::text[], $3::text[]) AS u (id, budget) ORDER BY id
+ON CONFLICT (user_id, team_id) DO UPDATE SET budget_id = coalesce(excluded.budget_id, m.budget_id)
+
+-- name: give_default_budget
+-- Members without a budget get the team's for its members.
+UPDATE "LiteLLM_TeamMembership" SET budget_id = $2 WHERE team_id = $1 AND budget_id IS NULL
+
+-- name: membership
+SELECT m.user_id, m.team_id, m.spend, m.total_spend, m.budget_id FROM "LiteLLM_TeamMembership" AS m
+WHERE m.team_id = $1 AND m.user_id = $2
+FOR UPDATE
+
+-- name: memberships
+-- $1: the team, $2: users.
+SELECT user_id, team_id, spend, total_spend, budget_id FROM "LiteLLM_TeamMembership"
+WHERE team_id = $1 AND user_id = ANY ($2::text[]) ORDER BY user_id
+
+-- name: delete_memberships
+-- $1: the team, $2: users.
+DELETE FROM "LiteLLM_TeamMembership" WHERE team_id = $1 AND user_id = ANY ($2::text[]) RETURNING user_id, budget_id
+
+-- name: set_spend
+UPDATE "LiteLLM_TeamMembership" SET spend = $3 WHERE team_id = $1 AND user_id = $2

@@ -1,0 +1,101 @@
+"""Rows of LiteLLM's tables as records: JSON decoded, times in UTC; and values on their way into them, as JSON.
+
+Statements take such an object apart with `jsonb_populate_record`: columns that are not in it stay as they are.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from bursar.domain.audit import Action, Actor, Change
+from bursar.domain.errors import StoreRefused
+from bursar.store.database import Database
+
+Row = dict[str, object]
+
+_JSON_COLUMNS = frozenset(
+    {
+        "aliases",
+        "budget_fallbacks",
+        "budget_limits",
+        "config",
+        "members_with_roles",
+        "metadata",
+        "model_aliases",
+        "model_info",
+        "model_max_budget",
+        "model_spend",
+        "permissions",
+        "router_settings",
+    }
+)
+
+
+def record_of(row: asyncpg.Record) -> Row:
+    """A row by column name."""
+    found: dict[str, Any] = dict(row)
+    for name, value in found.items():
+        if name in _JSON_COLUMNS and isinstance(value, str):
+            found[name] = msgspec.json.decode(value)
+        elif isinstance(value, datetime):
+            found[name] = value.replace(tzinfo=UTC)
+    return found
+
+
+def records_of(rows: Iterable[asyncpg.Record]) -> list[Row]:
+    """Several."""
+    return [record_of(row) for row in rows]
+
+
+def json_of(values: Mapping[str, object]) -> str:
+    """Values by column name, with times as LiteLLM's columns have them: UTC, without saying so."""
+    naive = {name: _naive(value) if isinstance(value, datetime) else value for name, value in values.items()}
+    return msgspec.json.encode(naive).decode()
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def change(
+    action: Action,
+    table_name: str,
+    object_id: object,
+    actor: Actor,
+    *,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+) -> Change:
+    """What the log of changes gets to know."""
+    return Change(
+        action=action, table_name=table_name, object_id=str(object_id), actor=actor, before=before, after=after
+    )
+
+
+@asynccontextmanager
+async def writing(database: Database) -> AsyncIterator[Any]:
+    """A transaction for values that came from outside.
+
+    Raises StoreUnavailable; StoreRefused: one of them cannot be stored. The message is fit for whoever sent it.
+    """
+    try:
+        async with database.transaction() as connection:
+            yield connection
+    except asyncpg.DataError as error:
+        raise StoreRefused(f"A value cannot be stored: {error}.") from error
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise StoreRefused("Something that this names was made or deleted in the meantime. Try again.") from error
+
+
+@asynccontextmanager
+async def looking(database: Database) -> AsyncIterator[Any]:
+    """A connection for statements with filters that came from outside. Raises as `writing` does."""
+    try:
+        async with database.connection() as connection:
+            yield connection
+    except asyncpg.DataError as error:
+        raise StoreRefused("A filter holds characters that no text in the database has.") from error

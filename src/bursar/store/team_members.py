@@ -1,0 +1,247 @@
+"""Members of teams: implements `management.stores.TeamMembers`. Roster, users and memberships change together."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from bursar.domain.audit import Action, Actor
+from bursar.domain.errors import InvalidRequest
+from bursar.domain.limit_terms import terms_after
+from bursar.domain.limits import member_scope
+from bursar.domain.money import NANO_PER_USD
+from bursar.domain.periods import Calendar
+from bursar.domain.team_roster import Member, find_member, id_of, joined, roster_of
+from bursar.store.audit_log import record
+from bursar.store.budget_table import OWN, budget_with, drop_own, with_budgets
+from bursar.store.database import Database
+from bursar.store.key_removal import remove_keys
+from bursar.store.named_sql import load_named_sql
+from bursar.store.named_users import identified
+from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
+from bursar.store.scope_windows import lock_totals, set_spent
+
+_SQL = {
+    **load_named_sql("team_members"),
+    **load_named_sql("tell_limits"),
+    **{f"team_{name}": statement for name, statement in load_named_sql("teams").items()},
+    **{f"budget_{name}": statement for name, statement in load_named_sql("budget_table").items()},
+}
+_TABLE = "LiteLLM_TeamTable"
+
+
+class PostgresTeamMembers:
+    """Who is in which team, and what each may spend there."""
+
+    def __init__(self, database: Database, calendar: Calendar) -> None:
+        self._database = database
+        self._calendar = calendar
+
+    async def add(
+        self,
+        team_id: str,
+        members: Sequence[Member],
+        terms: Mapping[str, object],
+        *,
+        check: Callable[[Row | None], None],
+        actor: Actor,
+    ) -> tuple[Row, list[Row], list[Row]]:
+        """See `management.stores.TeamMembers.add`."""
+        async with writing(self._database) as connection:
+            await lock_totals(connection)
+            team = await locked_team(connection, team_id, check)
+            users = await join(connection, team, members, terms, calendar=self._calendar, actor=actor)
+            after = await _team(connection, team_id)
+            await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
+            ids = [user["user_id"] for user in users]
+            memberships = records_of(await connection.fetch(_SQL["memberships"], team_id, ids))
+            return after, users, await with_budgets(connection, memberships)
+
+    async def remove(
+        self,
+        team_id: str,
+        *,
+        user_id: str | None,
+        user_email: str | None,
+        check: Callable[[Row | None], None],
+        actor: Actor,
+    ) -> Row:
+        """See `management.stores.TeamMembers.remove`."""
+        async with writing(self._database) as connection:
+            await lock_totals(connection)
+            team = await locked_team(connection, team_id, check)
+            roster = roster_of(team)
+            gone = find_member(roster, user_id=user_id, user_email=user_email, team_id=team_id)
+            left = [entry for entry in roster if entry is not gone]
+            await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": left}))
+            after = await _team(connection, team_id)
+            await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
+            if gone.get("user_id") is not None:
+                await _leave(connection, team_id, str(gone["user_id"]), actor)
+        return after
+
+    async def update(
+        self,
+        team_id: str,
+        *,
+        user_id: str | None,
+        user_email: str | None,
+        role: str | None,
+        terms: Mapping[str, object],
+        check: Callable[[Row | None], None],
+        actor: Actor,
+    ) -> tuple[Row, Row]:
+        """See `management.stores.TeamMembers.update`."""
+        async with writing(self._database) as connection:
+            await lock_totals(connection)
+            team = await locked_team(connection, team_id, check)
+            roster = roster_of(team)
+            entry = find_member(roster, user_id=user_id, user_email=user_email, team_id=team_id)
+            if role is not None and role != entry.get("role"):
+                entry["role"] = role
+                await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": roster}))
+                after = await _team(connection, team_id)
+                await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
+            member_id = id_of(entry)
+            membership = await self._with_terms(connection, team_id, member_id, terms, actor)
+            await connection.execute(_SQL["keys_of_teams"], [team_id], member_id)
+            [found] = await with_budgets(connection, [membership])
+        return entry, found
+
+    async def _with_terms(
+        self,
+        connection: Any,  # noqa: ANN401  # asyncpg
+        team_id: str,
+        user_id: str,
+        terms: Mapping[str, object],
+        actor: Actor,
+    ) -> Row:
+        """His membership, with limits of his own changed."""
+        found = await connection.fetchrow(_SQL["membership"], team_id, user_id)
+        before = {} if found is None else record_of(found)
+        named = before.get("budget_id")
+        current = str(named) if named is not None else None
+        budget = await budget_with(connection, current, terms, calendar=self._calendar, actor=actor)
+        budget_id = None if budget is None else str(budget["budget_id"])
+        if found is None or budget_id != current:
+            await connection.execute(_SQL["put_memberships"], team_id, [user_id], [budget_id])
+        after = record_of(await connection.fetchrow(_SQL["membership"], team_id, user_id))
+        if after != before:
+            object_id = f"{team_id}/{user_id}"
+            told = change(Action.UPDATED, "LiteLLM_TeamMembership", object_id, actor, before=before, after=after)
+            await record(connection, told)
+        return after
+
+    async def reset_spend(
+        self,
+        team_id: str,
+        user_id: str,
+        reset_to: float,
+        *,
+        check: Callable[[Row | None], None],
+        actor: Actor,
+    ) -> Row | None:
+        """See `management.stores.TeamMembers.reset_spend`."""
+        async with writing(self._database) as connection:
+            await lock_totals(connection)
+            team = await locked_team(connection, team_id, check)
+            if all(entry.get("user_id") != user_id for entry in roster_of(team)):
+                return None
+            await connection.execute(_SQL["put_memberships"], team_id, [user_id], [None])
+            found = await connection.fetchrow(_SQL["membership"], team_id, user_id)
+            before = record_of(found)
+            if reset_to > found["spend"]:
+                raise InvalidRequest(
+                    f"reset_to ({reset_to}) must not be above what is spent ({found['spend']}).", param="reset_to"
+                )
+            await connection.execute(_SQL["set_spend"], team_id, user_id, reset_to)
+            await set_spent(connection, [member_scope(team_id, user_id)], round(reset_to * NANO_PER_USD))
+            after = record_of(await connection.fetchrow(_SQL["membership"], team_id, user_id))
+            told = change(
+                Action.UPDATED, "LiteLLM_TeamMembership", f"{team_id}/{user_id}", actor, before=before, after=after
+            )
+            await record(connection, told)
+            await connection.execute(_SQL["keys_of_teams"], [team_id], user_id)
+            [row] = await with_budgets(connection, [after])
+        return row
+
+    async def others(self, team_id: str, *, limit: int) -> list[Member]:
+        """See `management.stores.TeamMembers.others`."""
+        async with looking(self._database) as connection:
+            rows = await connection.fetch(_SQL["everybody"], team_id, limit)
+        return [Member(user_id=row["user_id"], user_email=row["user_email"]) for row in rows]
+
+
+async def join(
+    connection: Any,  # noqa: ANN401  # asyncpg
+    team: Row,
+    members: Sequence[Member],
+    terms: Mapping[str, object],
+    *,
+    calendar: Calendar,
+    actor: Actor,
+) -> list[Row]:
+    """Put `members` into a team that is locked; users nobody knows are made. Their rows. Raises InvalidRequest."""
+    team_id = str(team["team_id"])
+    known = await identified(connection, members, actor=actor)
+    roster = joined(roster_of(team), [member for member, _ in known], team_id=team_id)
+    await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": roster}))
+    ids = [str(member.user_id) for member, _ in known]
+    await connection.execute(_SQL["join_users"], team_id, ids)
+    budget_ids = await _budgets(connection, team, ids, terms, calendar, actor)
+    await connection.execute(_SQL["put_memberships"], team_id, ids, budget_ids)
+    await connection.execute(_SQL["keys_of_teams"], [team_id], ids[0] if len(ids) == 1 else None)
+    return [user for _, user in known]
+
+
+async def _budgets(
+    connection: Any,  # noqa: ANN401  # asyncpg
+    team: Row,
+    user_ids: Sequence[str],
+    terms: Mapping[str, object],
+    calendar: Calendar,
+    actor: Actor,
+) -> list[str | None]:
+    """Of new members: one each where limits are stated, else the team's for all its members, if it has one."""
+    if not terms:
+        metadata = team.get("metadata")
+        default = metadata.get("team_member_budget_id") if isinstance(metadata, Mapping) else None
+        exists = isinstance(default, str) and await connection.fetch(_SQL["budget_find"], [default])
+        return [str(default) if exists else None] * len(user_ids)
+    values = json_of(terms_after({}, terms, now=datetime.now(UTC), calendar=calendar))
+    made = []
+    for _ in user_ids:
+        row = record_of(await connection.fetchrow(_SQL["budget_insert"], f"{OWN}{uuid4()}", values, actor.name))
+        await record(connection, change(Action.CREATED, "LiteLLM_BudgetTable", row["budget_id"], actor, after=row))
+        made.append(str(row["budget_id"]))
+    return list(made)
+
+
+async def _leave(connection: Any, team_id: str, user_id: str, actor: Actor) -> None:  # noqa: ANN401  # asyncpg
+    """What goes with a membership: keys, limits, and what counts as spent in it."""
+    tokens = [row["token"] for row in await connection.fetch(_SQL["team_tokens"], team_id, [user_id])]
+    await remove_keys(connection, tokens, actor=actor)
+    await connection.execute(_SQL["team_leave_users"], team_id, [user_id])
+    gone = await connection.fetch(_SQL["delete_memberships"], team_id, [user_id])
+    await drop_own(connection, [row["budget_id"] for row in gone], actor=actor)
+    await set_spent(connection, [member_scope(team_id, user_id)])
+
+
+async def locked_team(connection: Any, team_id: str, check: Callable[[Row | None], None]) -> Row:  # noqa: ANN401  # asyncpg
+    """A team's row, locked. `check` raises for one that is not there, or not to be changed by whoever asks."""
+    found = await connection.fetchrow(_SQL["team_lock"], team_id)
+    team = None if found is None else team_row(record_of(found))
+    check(team)
+    assert team is not None, "checked"
+    return team
+
+
+async def _team(connection: Any, team_id: str) -> Row:  # noqa: ANN401  # asyncpg
+    return team_row(record_of(await connection.fetchrow(_SQL["team_find"], team_id)))
+
+
+def team_row(row: Row) -> Row:
+    """A row of the table of teams, with its model aliases as LiteLLM shows them."""
+    aliases = row.pop("model_aliases", None)
+    model_id = row.get("model_id")
+    return {**row, "litellm_model_table": None if model_id is None else {"id": model_id, "model_aliases": aliases}}
