@@ -72,6 +72,3 @@ SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_BudgetTab
 
 -- name: LiteLLM_DeprecatedVerificationToken
 SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_DeprecatedVerificationToken"
-
--- name: LiteLLM_ModelTable
-SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_ModelTable"
