@@ -4,12 +4,18 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
 
 from bursar.access.keys import LitellmKeyForms
-from bursar.access.passwords import password_fits
+from bursar.access.passwords import hash_password, password_fits
 from bursar.access.session_tokens import SessionTokens
 from bursar.config.master_key import is_weak
+from bursar.config.schema import Config, LitellmSettings
 from bursar.domain.client_address import Network
+from bursar.domain.errors import ConfigError
+from bursar.domain.money import usd_float
 from bursar.domain.periods import Calendar
 from bursar.domain.secrets import Secret
 from bursar.management.activity import ActivityEndpoints
@@ -19,6 +25,9 @@ from bursar.management.budgets import BudgetEndpoints
 from bursar.management.credentials import CredentialEndpoints
 from bursar.management.customers import CustomerEndpoints
 from bursar.management.documentation import Documentation
+from bursar.management.key_fields import KeyFields
+from bursar.management.key_making import KeyMaker
+from bursar.management.key_rules import GenerationSettings, KeyRules, KeySettings, UpperBounds
 from bursar.management.keys import KeyEndpoints
 from bursar.management.login import Attempts, ConsoleLogin, LoginEndpoints
 from bursar.management.model_info import ModelInfoEndpoints
@@ -34,6 +43,7 @@ from bursar.management.team_members import TeamMemberEndpoints
 from bursar.management.team_views import TeamViews
 from bursar.management.teams import TeamEndpoints
 from bursar.management.tools import ToolEndpoints
+from bursar.management.users import NewUser, UserEndpoints, UserSettings
 from bursar.ports import Authenticator, CostQuotes, ModelCatalogue, SecretVault
 from bursar.store.activity import PostgresActivity
 from bursar.store.audit_log import PostgresAuditLog
@@ -54,6 +64,9 @@ from bursar.store.spend_totals import PostgresSpendTotals
 from bursar.store.tags import PostgresTags
 from bursar.store.team_members import PostgresTeamMembers
 from bursar.store.teams import PostgresTeams
+from bursar.store.users import PostgresUsers
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +118,28 @@ def login_room(database: Database, forms: LitellmKeyForms, login: LoginParts) ->
 
 
 def management_rooms(
-    database: Database, keys: PostgresKeys, forms: LitellmKeyForms, others: Sequence[Room]
+    database: Database,
+    keys: PostgresKeys,
+    forms: LitellmKeyForms,
+    config: Config,
+    calendar: Calendar,
+    others: Sequence[Room],
 ) -> list[Room]:
-    """All rooms, and the page that documents them. `others`: those made by the functions below."""
-    rooms: list[Room] = [KeyEndpoints(keys, forms), AuditEndpoints(PostgresAuditLog(database)), *others]
+    """All rooms, and the page that documents them. `others`: those made by the functions below.
+
+    Raises ConfigError: a setting does not fit.
+    """
+    settings = _key_settings(config.litellm, calendar)
+    memberships = PostgresMemberships(database)
+    rules = KeyRules(keys, memberships, settings)
+    maker = KeyMaker(forms, rules, settings)
+    users = _user_settings(config.litellm, calendar)
+    rooms: list[Room] = [
+        KeyEndpoints(keys, forms, maker, rules, settings),
+        UserEndpoints(PostgresUsers(database), memberships, maker, users, hash_password=hash_password),
+        AuditEndpoints(PostgresAuditLog(database)),
+        *others,
+    ]
     return [*rooms, Documentation(rooms)]
 
 
@@ -145,3 +176,29 @@ def report_rooms(
 def management_api(database: Database, authenticator: Authenticator, rooms: Sequence[Room]) -> ManagementApi:
     """The handler in front of `rooms`."""
     return ManagementApi(authenticator, PostgresMemberships(database), rooms)
+
+
+def _key_settings(litellm: LitellmSettings, calendar: Calendar) -> KeySettings:
+    return KeySettings(
+        defaults=_typed("default_key_generate_params", litellm.default_key_generate_params, KeyFields),
+        upper=_typed("upperbound_key_generate_params", litellm.upperbound_key_generate_params, UpperBounds),
+        generation=_typed("key_generation_settings", litellm.key_generation_settings, GenerationSettings),
+        calendar=calendar,
+    )
+
+
+def _user_settings(litellm: LitellmSettings, calendar: Calendar) -> UserSettings:
+    budget = litellm.max_internal_user_budget_nano_usd
+    return UserSettings(
+        defaults=_typed("default_internal_user_params", litellm.default_internal_user_params, NewUser),
+        budget=None if budget is None else usd_float(budget),
+        budget_duration=litellm.internal_user_budget_duration,
+        calendar=calendar,
+    )
+
+
+def _typed(name: str, value: Mapping[str, object], kind: type[T]) -> T:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{error}", path=f"litellm_settings.{name}") from error

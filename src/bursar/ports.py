@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from bursar.domain.audit import Actor
+from bursar.domain.audit import Action, Actor
 from bursar.domain.holds import HoldPlan
 from bursar.domain.ids import CallId, JournalId, KeyHash
 from bursar.domain.limits import Budget, Limits, Scope
@@ -460,11 +460,10 @@ KeyRow = dict[str, object]
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A virtual key to be stored. Money in US dollars as LiteLLM's columns hold it."""
+    """A virtual key to be stored, by column name. Money in US dollars as LiteLLM's columns hold it."""
 
     token: KeyHash
     key_name: str
-    created_by: str
     key_alias: str | None = None
     spend: float = 0.0
     expires: datetime | None = None
@@ -474,31 +473,208 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str | None = None
     team_id: str | None = None
     organization_id: str | None = None
+    project_id: str | None = None
+    agent_id: str | None = None
     permissions: dict[str, object] = {}
     max_parallel_requests: int | None = None
     metadata: dict[str, object] = {}
     blocked: bool | None = None
     tpm_limit: int | None = None
     rpm_limit: int | None = None
+    tpd_limit: int | None = None
     max_budget: float | None = None
+    soft_budget: float | None = None
+    """No column: it is kept in a budget of the key's own."""
     budget_duration: str | None = None
+    budget_reset_at: datetime | None = None
+    budget_limits: list[object] | None = None
+    budget_id: str | None = None
+    model_max_budget: dict[str, object] = {}
+    allowed_cache_controls: tuple[str, ...] = ()
     allowed_routes: tuple[str, ...] = ()
+    router_settings: dict[str, object] = {}
+    key_type: str | None = None
+
+
+class KeyEdit(msgspec.Struct, frozen=True, kw_only=True):
+    """How a key is to be changed, decided when its row is at hand and nobody else can change it."""
+
+    changes: Callable[[KeyRow], Mapping[str, object]]
+    """Columns and their new values; `soft_budget` is one, too. Raises Refusal."""
+    spend: bool = False
+    """`spend` is one of them: then what is spent of the key's budget is stated anew, too."""
+
+
+class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which keys, in which order; None: any."""
+
+    reach: dict[str, object]
+    """Whose keys may be seen: `{"everything": True}`, or of `user`, `teams`, `organizations`."""
+    user_id: str | None = None
+    created_by: str | None = None
+    """Beside those of `user_id`."""
+    teams: tuple[str, ...] | None = None
+    """Beside those of `user_id`."""
+    team_id: str | None = None
+    """None: all but those of logins."""
+    organization_id: str | None = None
+    project_id: str | None = None
+    key_alias: str | None = None
+    key_hash: str | None = None
+    search: str | None = None
+    """Part of an alias."""
+    status: str | None = None
+    """`active`, `expired`, `revoked` or `deleted`."""
+    sort_by: str = "created_at"
+    downwards: bool = True
+
+
+class KeyPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the keys: hash and alias of each."""
+
+    total: int
+    """Of all that fit."""
+    keys: list[tuple[KeyHash, str | None]]
 
 
 class KeyAdministration(Protocol):
-    """What the management API does with stored keys: PostgreSQL (`store.keys`)."""
+    """What the management API does with stored keys: PostgreSQL (`store.keys`).
+
+    All raise StoreUnavailable; those that change something StoreRefused: it cannot be stored, with a message for
+    whoever asked. Every worker hears of changes at once.
+    """
 
     async def insert(self, key: NewKey, *, actor: Actor) -> KeyRow | None:
-        """Store a new key; None when its alias is taken. Raises StoreUnavailable; StoreRefused: it cannot be stored,
-        with a message for whoever asked."""
+        """Store a new key, and its owner's row if there is none; None when its alias is taken."""
 
     async def info(self, token: KeyHash) -> KeyRow | None:
-        """The key's row. Raises StoreUnavailable."""
+        """The key's row."""
+
+    async def infos(self, tokens: Sequence[KeyHash], *, deleted: bool = False) -> list[KeyRow]:
+        """The rows of those that there are, in the same order."""
+
+    async def budgets(self, budget_ids: Sequence[str]) -> dict[str, KeyRow]:
+        """Rows of `LiteLLM_BudgetTable`, by id."""
+
+    async def users(self, user_ids: Sequence[str]) -> dict[str, KeyRow]:
+        """What is shown of keys' owners, by id."""
+
+    async def team(self, team_id: str) -> KeyRow | None:
+        """What a team says about keys in it: its organization, members and their permissions."""
+
+    async def page(self, wanted: KeyFilter, *, limit: int, offset: int) -> KeyPage:
+        """Keys, some at a time."""
+
+    async def change(
+        self, token: KeyHash, edit: KeyEdit, *, action: Action, actor: Actor, expected: datetime | None = None
+    ) -> KeyRow | None:
+        """Change a key; its row afterwards, None when there is no such key.
+
+        `expected`: the `updated_at` that the change is based on. Raises StoreConflict: it is another by now.
+        """
+
+    async def rotate(
+        self,
+        token: KeyHash,
+        edit: KeyEdit,
+        *,
+        actor: Actor,
+        revoke_at: datetime | None,
+        expected: datetime | None = None,
+    ) -> KeyRow | None:
+        """Give a key another secret, whose hash is the `token` of the edit; its row afterwards, None when there is no
+        such key. `revoke_at`: until when the old one works. What it has spent goes on."""
 
     async def delete(
-        self, *, tokens: Sequence[KeyHash], aliases: Sequence[str], actor: Actor
+        self,
+        *,
+        tokens: Sequence[KeyHash],
+        aliases: Sequence[str],
+        actor: Actor,
+        allow: Callable[[KeyRow], None] = ...,
     ) -> list[tuple[KeyHash, str | None]]:
-        """Move keys to the table of deleted ones; hash and alias of each. Raises StoreUnavailable."""
+        """Move keys to the table of deleted ones; hash and alias of each. `allow` sees each, and raises to prevent all
+        of it."""
+
+
+UserRow = dict[str, object]
+"""A row of `LiteLLM_UserTable` by column name, without the password."""
+
+
+class UserFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which users, in which order; None: any."""
+
+    organizations: tuple[str, ...] | None = None
+    """Of which one must be a member."""
+    role: str | None = None
+    user_ids: tuple[str, ...] | None = None
+    user_email: str | None = None
+    """Part of it."""
+    user_alias: str | None = None
+    """Part of it."""
+    sso_user_ids: tuple[str, ...] | None = None
+    team: str | None = None
+    sort_by: str = "created_at"
+    downwards: bool = True
+
+
+class UserPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the users."""
+
+    total: int
+    """Of all that fit."""
+    users: list[UserRow]
+    """Each with the number of his keys, `key_count`."""
+
+
+class UserAdministration(Protocol):
+    """What the management API does with users: PostgreSQL (`store.users`).
+
+    All raise StoreUnavailable; those that change something StoreRefused, and Conflict: id or address are another's. The
+    workers hear at once of changes that concern keys.
+    """
+
+    async def insert(
+        self, user: UserRow, *, teams: Sequence[str], organizations: Sequence[str], key: NewKey | None, actor: Actor
+    ) -> tuple[UserRow, KeyRow | None]:
+        """Store a new user (`password`: already hashed) and, if there is one, his key. Raises NotFound: an unknown team
+        or organization."""
+
+    async def find(self, user_id: str) -> UserRow | None:
+        """The user's row."""
+
+    async def find_by_email(self, email: str) -> UserRow | None:
+        """The row of the user with this address, in whatever case."""
+
+    async def all_ids(self, limit: int) -> list[str]:
+        """All users."""
+
+    async def count(self) -> int:
+        """How many there are."""
+
+    async def belongings(self, user_id: str) -> tuple[list[KeyRow], list[UserRow]]:
+        """The user's keys, and the rows of the teams he is in."""
+
+    async def page(self, wanted: UserFilter, *, limit: int, offset: int) -> UserPage:
+        """Users, some at a time."""
+
+    async def change(
+        self,
+        user_id: str,
+        edit: Callable[[UserRow], Mapping[str, object]],
+        *,
+        actor: Actor,
+        expected: datetime | None = None,
+        spend: bool = False,
+    ) -> UserRow | None:
+        """Change a user; his row afterwards, None when there is none. `edit` gives the columns that change, and may
+        raise Refusal. `spend`: it is one of them.
+
+        `expected`: the `updated_at` that the change is based on. Raises StoreConflict: it is another by now.
+        """
+
+    async def delete(self, user_ids: Sequence[str], *, actor: Actor) -> list[UserRow]:
+        """Delete users, their keys and memberships. Raises NotFound: there is no such user, and all stay."""
 
 
 class ReportNames(Protocol):

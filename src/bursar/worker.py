@@ -412,6 +412,8 @@ def _handler(
         hash_key=forms.hash,
         wall_clock=time.time,
         key_header=config.general.litellm_key_header_name,
+        allowed_clients=[ip_network(network) for network in config.general.allowed_ips],
+        trusted_proxies=[ip_network(network) for network in config.bursar.trusted_proxies],
     )
     key_spend = KeySpend()
     chat = ChatCompletions(
@@ -446,7 +448,8 @@ def _handler(
         *model_rooms(database, models, vault),
         login_room(database, forms, login),
     ]
-    management = management_api(database, authenticator, management_rooms(database, keys, forms, others))
+    rooms = management_rooms(database, keys, forms, config, _calendar(config), others)
+    management = management_api(database, authenticator, rooms)
     metrics = Metrics(
         authenticator,
         state.books,
@@ -537,6 +540,7 @@ def _chat_settings(config: Config) -> ChatSettings:
         budget_exceeded_status=litellm.budget_exceeded_status_code,
         default_model=general.completion_model,
         usage_for_all=general.always_include_stream_usage is True,
+        enforced_params=general.enforced_params,
         forward_headers=_forwarded_headers(config),
     )
 

@@ -287,11 +287,14 @@ CREATE TABLE "LiteLLM_DeletedVerificationToken" (
 CREATE INDEX "LiteLLM_DeletedVerificationToken_token_idx" ON "LiteLLM_DeletedVerificationToken" (token);
 
 CREATE TABLE "LiteLLM_DeprecatedVerificationToken" (
+    id text NOT NULL,
     token text NOT NULL,
     active_token_id text NOT NULL,
     revoke_at timestamp(3) NOT NULL,
-    CONSTRAINT "LiteLLM_DeprecatedVerificationToken_pkey" PRIMARY KEY (token)
+    created_at timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    CONSTRAINT "LiteLLM_DeprecatedVerificationToken_pkey" PRIMARY KEY (id)
 );
+CREATE UNIQUE INDEX "LiteLLM_DeprecatedVerificationToken_token_key" ON "LiteLLM_DeprecatedVerificationToken" (token);
 
 CREATE TABLE "LiteLLM_TeamMembership" (
     user_id text NOT NULL,

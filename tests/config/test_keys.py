@@ -103,6 +103,12 @@ def test_a_pattern_finds_what_begins_like_it() -> None:
 ACTIVE_THIS_RELEASE: Mapping[str, set[str]] = {
     "router_settings": {"timeout", "stream_timeout", "model_group_alias", "default_max_parallel_requests"},
     "litellm_settings": {
+        "default_internal_user_params",
+        "default_key_generate_params",
+        "internal_user_budget_duration",
+        "key_generation_settings",
+        "max_internal_user_budget",
+        "upperbound_key_generate_params",
         "drop_params",
         "rpm",
         "tpm",
@@ -125,6 +131,8 @@ ACTIVE_THIS_RELEASE: Mapping[str, set[str]] = {
         "add_user_information_to_llm_headers",
     },
     "general_settings": {
+        "allowed_ips",
+        "enforced_params",
         "master_key",
         "dangerously_permit_weak_or_unset_master_key",
         "database_url",
@@ -169,12 +177,12 @@ def test_every_room_is_waited_for(room: Room) -> None:
 def test_a_setting_that_waits_is_listed_with_what_that_means(load: Load) -> None:
     loaded = load(
         "model_list: [{model_name: g, litellm_params: {model: m}}]\n"
-        "general_settings: {allowed_ips: [10.0.0.1], enable_jwt_auth: true}\n"
+        "general_settings: {public_routes: [/x], enable_jwt_auth: true}\n"
         "guardrails: [{guardrail_name: x}]\n"
     )
     assert [str(finding) for finding in loaded.inactive] == [
         "config.yaml: guardrails: not active yet: nothing is inspected",
-        "config.yaml: general_settings.allowed_ips: not active yet: nothing is refused because of it",
+        "config.yaml: general_settings.public_routes: not active yet: nothing is refused because of it",
         "config.yaml: general_settings.enable_jwt_auth: not active yet: nobody can sign in this way",
     ]
 

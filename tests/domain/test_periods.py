@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bursar.domain.errors import InvalidRequest
-from bursar.domain.periods import Calendar, checked_duration, next_reset
+from bursar.domain.periods import Calendar, checked_duration, length_s, next_reset
 
 NEW_YORK = ZoneInfo("America/New_York")
 NOW = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)  # a Saturday
@@ -78,3 +78,12 @@ def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(InvalidRequest, match="Unknown duration") as caught:
         checked_duration(text, param="budget_duration")
     assert caught.value.param == "budget_duration"
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"), [("90s", 90), ("2h", 7200), ("daily", 86_400), ("1w", 604_800), ("2mo", 5_184_000)]
+)
+def test_lengths_to_compare(duration: str, seconds: int) -> None:
+    assert length_s(duration) == seconds
+    with pytest.raises(InvalidRequest, match="Unknown duration"):
+        length_s("x" + duration)

@@ -64,8 +64,29 @@ _DAYS = "start_date=2025-01-01&end_date=2025-01-31"
 
 EXAMPLES: dict[str, Example] = {
     "POST /key/generate": Example({}),
+    "POST /key/service-account/generate": Example({"team_id": "$team"}),
+    "POST /key/update": Example({"key": "$key", "key_alias": "renamed"}),
+    "POST /key/bulk_update": Example({"keys": [{"key": "$key", "key_alias": "renamed"}]}),
     "POST /key/delete": Example({"keys": ["$key"]}),
     "GET /key/info": Example(query="key=$key"),
+    "POST /v2/key/info": Example({"keys": ["$key"]}),
+    "GET /key/list": Example(query="key_hash=$hash&return_full_object=true"),
+    "GET /key/aliases": Example(),
+    "POST /key/block": Example({"key": "$key"}),
+    "POST /key/unblock": Example({"key": "$key"}),
+    "POST /key/regenerate": Example({"key": "$key"}),
+    "POST /key/{key}/regenerate": Example({}, path={"key": "$key"}),
+    "POST /key/{key}/reset_spend": Example({"reset_to": 0.0}, path={"key": "$key"}),
+    "POST /key/health": Example(),
+    "POST /user/new": Example({"auto_create_key": True}),
+    "GET /user/info": Example(query="user_id=$user"),
+    "GET /v2/user/info": Example(query="user_id=$user"),
+    "POST /user/update": Example({"user_id": "$user", "user_alias": "renamed"}),
+    "POST /user/bulk_update": Example({"users": [{"user_id": "$user", "user_alias": "renamed"}]}),
+    "GET /user/list": Example(),
+    "POST /user/delete": Example({"user_ids": ["$user"]}),
+    "GET /user/available_roles": Example(),
+    "GET /user/available_users": Example(),
     "POST /team/new": Example({"team_id": "$new", "organization_id": "$organization"}),
     "POST /team/update": Example({"team_id": "$team", "team_alias": "renamed"}),
     "POST /team/delete": Example({"team_ids": ["$team"]}),
@@ -184,7 +205,7 @@ def registered_routes() -> list[Route]:
         *model_rooms(database, models, vault),
         login_room(database, forms, login),
     ]
-    rooms = management_rooms(database, PostgresKeys(database), forms, others)
+    rooms = management_rooms(database, PostgresKeys(database), forms, Config(), Calendar(), others)
     return [route for room in rooms for route in room.routes]
 
 
@@ -291,6 +312,7 @@ async def furnish(books: Books) -> None:
         *("ProxyModelTable", "CredentialsTable", "Config"),
     ):
         await books.fetch(f'DELETE FROM "LiteLLM_{table}"')
+    await books.fetch("DELETE FROM bursar.rotated_keys")
     for place, member_roles in ((HOME, _home_members()), (AWAY, [("stranger", "admin")])):
         await books.fetch(
             """INSERT INTO "LiteLLM_BudgetTable" (budget_id, created_by, updated_by) VALUES ($1, '', '')""",

@@ -149,6 +149,6 @@ async def test_words_of_refusals(gateway: Gateway, books: Books) -> None:
         "param": None,
         "code": "403",
     }
-    member = await gateway.request("POST", "/key/generate", b"{", key=key_of("member"))
+    member = await gateway.request("POST", "/user/bulk_update", b"{", key=key_of("member"))
     assert member.status == 403
     assert "Your role=internal_user. Your user_id=member" in member.json["error"]["message"]

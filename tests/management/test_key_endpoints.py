@@ -370,9 +370,10 @@ async def test_what_a_key_has_spent(gateway: Gateway, books: Books) -> None:
 async def test_who_may_not(gateway: Gateway) -> None:
     key, other = await gateway.new_key(user_id="u-1"), await gateway.new_key()
     word = "Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route=/key/"
-    check_error(await generate(gateway, key=key), 403, word)
-    check_error(await delete(gateway, {"keys": [other]}, key=key), 403, word)
-    check_error(await generate(gateway, b"{", key=key), 403, "Your user_id=u-1")
+    check_error(await generate(gateway, key=other), 403, word)
+    check_error(await delete(gateway, {"keys": [other]}, key=other), 403, word)
+    check_error(await delete(gateway, {"keys": [other]}, key=key), 403, "not allowed to change this key")
+    check_error(await generate(gateway, b"{", key=other), 403, "Your user_id=None")
     check_error(await info(gateway, f"?key={other}", key=key), 403, "not allowed to access this key's info")
     check_error(await info(gateway, "?key=sk-unknown-0000000000", key=key), 403, "not allowed")
     for strange in ("sk-nobody-0000000000", "", "nobody"):

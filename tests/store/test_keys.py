@@ -18,7 +18,7 @@ ME = Actor(user_id="me", api_key="k")
 
 
 def new_key(plain: str, **changes: object) -> NewKey:
-    facts = {"token": FORMS.hash(plain), "key_name": FORMS.abbreviate(plain), "created_by": "admin"}
+    facts = {"token": FORMS.hash(plain), "key_name": FORMS.abbreviate(plain)}
     return NewKey(**(facts | changes))  # type: ignore[arg-type]
 
 

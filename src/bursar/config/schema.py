@@ -322,6 +322,8 @@ class GeneralSettings(Record, frozen=True, kw_only=True):
     admin_only_routes: tuple[str, ...] = ()
     public_routes: tuple[str, ...] = ()
     allowed_ips: tuple[str, ...] = ()
+    """Networks, in CIDR form; empty: everybody is served."""
+    enforced_params: tuple[str, ...] = ()
     use_x_forwarded_for: bool = False
     ui_access_mode: str | None = None
 

@@ -51,12 +51,12 @@ ROLES = (
 _TABLE = """
 # method, path                              admin viewer org    team   user   uview  key
 
-# Keys. Making and deleting one's own waits for the check that a key gets no more than its maker has.
-POST   /key/generate                        all   -      -      -      -      -      -
-POST   /key/service-account/generate        all   -      -      -      -      -      -
+# Keys. None gets more than the one it is made with.
+POST   /key/generate                        all   -      org    team   own    -      -
+POST   /key/service-account/generate        all   -      org    team   -      -      -
 POST   /key/update                          all   -      org    team   own    -      -
-POST   /key/bulk_update                     all   -      -      -      -      -      -
-POST   /key/delete                          all   -      -      -      -      -      -
+POST   /key/bulk_update                     all   -      org    team   own    -      -
+POST   /key/delete                          all   -      org    team   own    -      -
 GET    /key/info                            all   all    org    team   own    own    own
 POST   /v2/key/info                         all   all    org    team   own    own    own
 GET    /key/list                            all   all    org    team   own    own    -
@@ -75,7 +75,6 @@ GET    /v2/user/info                        all   all    org    own    own    ow
 POST   /user/update                         all   -      org    own    own    -      -
 POST   /user/bulk_update                    all   -      -      -      -      -      -
 GET    /user/list                           all   all    org    -      -      -      -
-GET    /user/get_users                      all   all    org    -      -      -      -
 POST   /user/delete                         all   -      org    -      -      -      -
 GET    /user/available_roles                all   all    org    team   own    own    -
 GET    /user/available_users                all   all    -      -      -      -      -

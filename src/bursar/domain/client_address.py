@@ -12,7 +12,7 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Netwo
     `forwarded_for`: the X-Forwarded-For field, to which each proxy appends the address it saw. Read from the right, so
     that what a client wrote into it itself is never reached while a proxy before it is not trusted.
     """
-    if not trusted or forwarded_for is None or not _is_trusted(peer, trusted):
+    if not trusted or forwarded_for is None or not lies_within(peer, trusted):
         return peer
     client = peer
     for hop in reversed(forwarded_for.split(",")):
@@ -20,7 +20,7 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Netwo
         if address is None:
             break
         client = str(address)
-        if not _is_trusted(client, trusted):
+        if not lies_within(client, trusted):
             break
     return client
 
@@ -32,6 +32,7 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+def lies_within(address: str, networks: Sequence[Network]) -> bool:
+    """Whether `address` is in one of them; what is no address is in none."""
     parsed = _parsed(address)
-    return parsed is not None and any(parsed.version == network.version and parsed in network for network in trusted)
+    return parsed is not None and any(parsed.version == network.version and parsed in network for network in networks)

@@ -30,6 +30,12 @@ def checked_duration(duration: str, *, param: str = "budget_duration") -> str:
     return duration
 
 
+def length_s(duration: str, *, param: str = "duration") -> int:
+    """Seconds that `duration` takes, to compare it with others: a month is 30 days. Raises InvalidRequest."""
+    number, unit = _parsed(duration, param)
+    return number * {**_SECONDS, "d": 86_400, "w": 604_800, "mo": 2_592_000}[unit]
+
+
 def next_reset(duration: str, now: datetime, calendar: Calendar = Calendar()) -> datetime:  # noqa: B008  # immutable
     """When the period of `duration` that holds `now` ends, in UTC: always later than `now`.
 

@@ -15,6 +15,10 @@ DEFAULT_USER_ID = "default_user_id"
 """The master key's user, by LiteLLM's name."""
 
 
+DASHBOARD_TEAM = "litellm-dashboard"
+"""The team of keys that stand for a user who has logged in, by LiteLLM's name. It has no row, and no other keys."""
+
+
 class Role(StrEnum):
     """What a caller is, by LiteLLM's names. All but the last four stand in the table of users."""
 
@@ -68,6 +72,12 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     """What may be called; empty: everything."""
     team_models: tuple[str, ...] = ()
+    model_lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Further lists of what may be called, none of them empty, and whose they are: `user`, `org`."""
+    aliases: dict[str, str] = {}
+    """Names that mean a model of another name, by the key's and its team's word."""
+    enforced_params: tuple[str, ...] = ()
+    """What every call has to say: members of the body, and with a dot members of those."""
     allowed_routes: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     """Added to the tags of each call, from the key's and the team's metadata."""

@@ -1,6 +1,6 @@
 """To whom a call is put down: end user, tags, session and metadata, from body and headers in LiteLLM's order."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -84,16 +84,19 @@ def attribute(
         metadata=kept,
         dropped=dropped,
         logs_metadata=_logs_metadata(said, metadata, principal),
-        client_host=_client(request, rules) if rules.trusted_proxies else request.client_host,
+        client_host=client_of(request, rules.trusted_proxies),
         user_agent=user_agent,
         redact_text=options.no_log or said.get(b"x-litellm-enable-message-redaction", "").lower() in _TRUE,
     )
 
 
-def _client(request: Request, rules: AttributionRules) -> str:
+def client_of(request: Request, trusted: Sequence[Network]) -> str:
+    """The address of the client: the peer's, or what a proxy of `trusted` says."""
+    if not trusted:
+        return request.client_host
     # A proxy may add a field of its own instead of appending to the one that came: together they are one list.
     hops = b",".join(value for name, value in request.headers if name == b"x-forwarded-for")
-    return client_address(request.client_host, hops.decode("latin-1") or None, rules.trusted_proxies)
+    return client_address(request.client_host, hops.decode("latin-1") or None, trusted)
 
 
 def _call_id(asked: str | None, own: CallId) -> str:

@@ -5,13 +5,15 @@ key is nobody: it does not begin with `sk-`.
 """
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from bursar.domain.errors import StoreUnavailable, Unauthenticated, Unavailable
+from bursar.domain.client_address import Network, lies_within
+from bursar.domain.errors import Forbidden, StoreUnavailable, Unauthenticated, Unavailable
 from bursar.domain.ids import KeyHash
 from bursar.domain.principals import DEFAULT_USER_ID, MASTER_KEY_NAME, Principal, Role
+from bursar.gateway.attribution import client_of
 from bursar.wire.http import Request
 
 _PREFIX = "sk-"
@@ -42,16 +44,24 @@ class KeyAuthenticator:
         hash_key: Callable[[str], KeyHash],
         wall_clock: Callable[[], float],
         key_header: str | None = None,
+        allowed_clients: Sequence[Network] = (),
+        trusted_proxies: Sequence[Network] = (),
     ) -> None:
-        """`master_key` None: every caller is the administrator, which the composition root allows on loopback only."""
+        """`master_key` None: every caller is the administrator, which the composition root allows on loopback only.
+        `allowed_clients`: the addresses that are served at all; none: all of them.
+        """
         self._directory = directory
         self._master = None if master_key is None else master_key.encode()
         self._hash = hash_key
         self._now = wall_clock
+        self._allowed = allowed_clients
+        self._trusted = trusted_proxies
         self._headers = (*_HEADERS, _LAST_HEADER) if key_header is None else (key_header.lower().encode(),)
 
     def recognise(self, request: Request) -> Principal | None:
         """See `ports.Authenticator.recognise`."""
+        if self._allowed:
+            self._check_address(request)
         if self._master is None:
             return MASTER
         key = self._presented(request)
@@ -90,6 +100,11 @@ class KeyAuthenticator:
             )
         self._check_usable(principal)
         return principal
+
+    def _check_address(self, request: Request) -> None:
+        address = client_of(request, self._trusted)
+        if not lies_within(address, self._allowed):
+            raise Forbidden(f"Access forbidden: IP address {address} not allowed.")
 
     def _presented(self, request: Request) -> str:
         """The key as the client sent it.

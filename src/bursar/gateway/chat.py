@@ -21,9 +21,9 @@ from bursar.domain.ids import CallId
 from bursar.domain.money import NanoUsd, usd_float
 from bursar.domain.outcomes import Outcome
 from bursar.domain.permissions import LLM_ROUTES, check_route
-from bursar.domain.principals import Principal
+from bursar.domain.principals import Principal, Role
 from bursar.domain.routing import shuffle
-from bursar.gateway.access import check_model
+from bursar.gateway.access import check_enforced, check_fallbacks, check_model
 from bursar.gateway.admit import Admission
 from bursar.gateway.attribution import AttributionRules, attribute
 from bursar.gateway.books import Books
@@ -85,6 +85,8 @@ class ChatSettings:
     """`general_settings.completion_model`: wins over what the request says."""
     usage_for_all: bool = False
     """Streams end with the usage chunk, asked for or not."""
+    enforced_params: tuple[str, ...] = ()
+    """What every call has to say, but for those of administrators, which may be probes; see `access.check_enforced`."""
     forward_headers: Callable[[RawHeaders], RawHeaders] = lambda _: []
     """Client headers that the configuration lets through to providers."""
 
@@ -173,14 +175,21 @@ class ChatCompletions:
             principal=principal,
             chat=chat,
             attribution=attribute(request, chat, principal, call_id=call_id, rules=self._settings.attribution),
-            group=chat.model,
+            group=principal.aliases.get(chat.model, chat.model) if principal.aliases else chat.model,
             started_us=self._books.now_us() - int((perf_counter() - request.received_s) * 1e6),
         )
 
     def _serving(self, call: Call) -> Sequence[Deployment]:
         """The deployments that may serve the call, at least one. Raises Refusal."""
-        group = self._models.table.find(call.group)
-        check_model(call.principal, call.group, group)
+        principal, chat, models = call.principal, call.chat, self._models.table
+        group = models.find(call.group)
+        check_model(principal, call.group, group)
+        if chat.options.fallbacks or chat.options.context_window_fallbacks:
+            check_fallbacks(principal, chat, models)
+        if principal.enforced_params:
+            check_enforced(principal.enforced_params, chat.members)
+        if self._settings.enforced_params and principal.role is not Role.PROXY_ADMIN:
+            check_enforced(self._settings.enforced_params, chat.members)
         return group.serving
 
     def _route(self, call: Call, serving: Sequence[Deployment]) -> Deployment:
@@ -303,7 +312,7 @@ class ChatCompletions:
             return
         call.drained = call.reply.gone
         charge = self._charge(call, attempt, answer.usage, answer.output_bytes, answer.service_tier)
-        rendered = render_answer(body, answer, model=call.group, rules=rules)
+        rendered = render_answer(body, answer, model=call.chat.model, rules=rules)
         self._settle(call, attempt, charge)
         await self._on_disk()
         if not call.reply.gone:

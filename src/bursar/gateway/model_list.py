@@ -53,7 +53,8 @@ class ModelList:
         if group is not None:
             names |= {deployment.qualified_model for deployment in group.deployments}
         groups = self._models.table.access_groups_of(name)
-        return all(may_use_model(allowed, names, groups) for allowed in (principal.models, principal.team_models))
+        lists = (principal.models, principal.team_models, *(allowed for _, allowed in principal.model_lists))
+        return all(may_use_model(allowed, names, groups) for allowed in lists)
 
 
 def _entry(name: str, group: Group | None) -> dict[str, object]:

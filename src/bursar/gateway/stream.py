@@ -28,7 +28,9 @@ class StreamRelay:
         assert upstream is not None
         self._call = call
         self._splitter = SseSplitter()
-        self._reader = ChunkReader(model=call.group, usage_wanted=usage_wanted, rules=upstream.answers, cost_of=cost_of)
+        self._reader = ChunkReader(
+            model=call.chat.model, usage_wanted=usage_wanted, rules=upstream.answers, cost_of=cost_of
+        )
         self._too_large: UpstreamError | None = None
         self._assembly = assembly
         self._usage_wanted = usage_wanted
@@ -112,7 +114,7 @@ class StreamRelay:
         if self._usage_wanted and self._reader.usage.missing:
             event = usage_event(
                 completion_id=self._reader.id,
-                model=self._call.group,
+                model=self._call.chat.model,
                 created_s=created_s,
                 usage=charge.usage,
                 cost_usd=usd_float(charge.cost) if charge.priced else None,

@@ -1,31 +1,33 @@
-"""`/key/*`: making, deleting and looking at virtual keys. Plain keys leave here once, in the answer that makes them."""
+"""`/key/*`: virtual keys. Plain keys leave here once, in the answer that makes them."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Never
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
+from bursar.domain.audit import Action, Actor
+from bursar.domain.authority import Reach, Standing
 from bursar.domain.durations import after
-from bursar.domain.errors import InvalidRequest, NotFound
+from bursar.domain.errors import Forbidden, InvalidRequest, NotBuilt, NotFound, Refusal, StoreConflict, StoreRefused
 from bursar.domain.ids import KeyHash
-from bursar.management.objects import require, sees_key
+from bursar.management.key_fields import Given, JsonObject, KeyFields, columns_of
+from bursar.management.key_making import KeyMaker, made, taken
+from bursar.management.key_rules import KeyRules, KeySettings
+from bursar.management.objects import changes_key, require, sees_key
 from bursar.management.route import Asked, Route
-from bursar.ports import KeyAdministration, KeyForms, KeyRow, NewKey
+from bursar.ports import KeyAdministration, KeyEdit, KeyFilter, KeyForms, KeyRow
 
-_OWN_KEY = re.compile(r"sk-[!-~]{13,}")
-"""What a header can carry as one word."""
-_BUDGET_WORDS = frozenset({"hourly", "daily", "weekly", "monthly"})
-_ROUTES_OF_KIND = {"llm_api": "llm_api_routes", "management": "management_routes", "read_only": "info_routes"}
+_EVERYTHING: dict[str, object] = {"everything": True}
+_NOT_SEEN = "You are not allowed to access this key's info."
+_NOT_CHANGED = "You are not allowed to change this key."
+Name = Annotated[str, Meta(max_length=10_000)]
+Page = Annotated[int, Meta(ge=1, le=1_000_000)]
+PageSize = Annotated[int, Meta(ge=1, le=100)]
 
-Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-SmallCount = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-"""As the column takes it."""
-JsonObject = dict[str, object]
-
-_MADE: JsonObject = {
+_ROW: JsonObject = {"type": "object", "description": "The row of `LiteLLM_VerificationToken`, without the hash."}
+MADE: JsonObject = {
     "type": "object",
     "description": "The row of `LiteLLM_VerificationToken`, and the plain key, which is shown this once.",
     "properties": {
@@ -39,31 +41,39 @@ _MADE: JsonObject = {
 }
 
 
-class GenerateKey(msgspec.Struct, kw_only=True):
-    """The body of `/key/generate`. Fields of LiteLLM's that have no meaning here yet are passed over."""
+class GenerateKey(KeyFields, kw_only=True):
+    """The body of `/key/generate`."""
 
-    key: Annotated[str, Meta(description="A key of your own, instead of a random one.")] | None = None
-    key_alias: Annotated[str, Meta(description="Unique.", examples=["ci-bot"])] | None = None
-    duration: Annotated[str, Meta(description="Until it expires; none: never.", examples=["30d", "24h"])] | None = None
-    models: Annotated[list[str], Meta(description="What it may call; none: all.", examples=[["gpt-4o"]])] | None = None
-    aliases: JsonObject | None = None
-    config: JsonObject | None = None
-    spend: float | None = None
-    user_id: str | None = None
-    team_id: str | None = None
-    organization_id: str | None = None
-    max_parallel_requests: SmallCount | None = None
-    metadata: JsonObject | None = None
-    permissions: JsonObject | None = None
-    tags: list[str] | None = None
-    blocked: bool | None = None
-    max_budget: Annotated[float, Meta(description="US dollars.", examples=[10.0])] | None = None
-    budget_duration: Annotated[str, Meta(description="After which it starts anew.", examples=["30d"])] | None = None
-    tpm_limit: Count | None = None
-    rpm_limit: Count | None = None
-    allowed_routes: list[str] | None = None
-    key_type: Literal["default", "llm_api", "management", "read_only"] | None = None
-    """Stands for `allowed_routes`, where those are not given."""
+    key: str | None = None
+    """A key of one's own: `sk-` and at least 13 more characters."""
+
+
+class UpdateKey(KeyFields, kw_only=True):
+    """The body of `/key/update`. What is not named stays as it is; null clears."""
+
+    key: Name | None = None
+    """The key or its hash; None: the one that has `key_alias`."""
+    updated_at: datetime | None = None
+    """That of the key this is based on: refused if it is another by now."""
+
+
+class UpdateKeys(msgspec.Struct, kw_only=True):
+    """The body of `/key/bulk_update`."""
+
+    keys: Annotated[list[UpdateKey], Meta(min_length=1, max_length=500)]
+
+
+class RegenerateKey(KeyFields, kw_only=True):
+    """The body of `/key/regenerate`."""
+
+    key: Name | None = None
+    """The key or its hash, where the path does not say; None: the one that asks."""
+    new_key: str | None = None
+    """The new one; None: it is made up."""
+    grace_period: str | None = None
+    """How long the old one works, too, such as `24h`."""
+    new_master_key: str | None = None
+    updated_at: datetime | None = None
 
 
 class DeleteKeys(msgspec.Struct, kw_only=True):
@@ -73,11 +83,84 @@ class DeleteKeys(msgspec.Struct, kw_only=True):
     key_aliases: list[str] | None = None
 
 
+class OneKey(msgspec.Struct, kw_only=True):
+    """A key or its hash."""
+
+    key: Name
+
+
+class SeveralKeys(msgspec.Struct, kw_only=True):
+    """Keys, or their hashes."""
+
+    keys: list[str]
+
+
+class ResetSpend(msgspec.Struct, kw_only=True):
+    """The body of `/key/{key}/reset_spend`."""
+
+    reset_to: float
+    """US dollars."""
+
+
 class NamedKey(msgspec.Struct, kw_only=True):
     """The query of `/key/info`."""
 
     key: str | None = None
     """The key or its hash; None: the one that asks."""
+
+
+class ListKeys(msgspec.Struct, kw_only=True):
+    """Which keys, and which page of them."""
+
+    page: Page = 1
+    size: PageSize = 10
+    user_id: str | None = None
+    team_id: str | None = None
+    organization_id: str | None = None
+    project_id: str | None = None
+    key_alias: str | None = None
+    key_hash: str | None = None
+    return_full_object: bool = False
+    """Rows in place of hashes."""
+    include_team_keys: bool = False
+    """Also those of the teams that one administers."""
+    include_created_by_keys: bool = False
+    """Also those that the user has made for others."""
+    sort_by: Literal[
+        "created_at", "updated_at", "key_alias", "spend", "max_budget", "expires", "user_id", "team_id", "token"
+    ] = "created_at"
+    sort_order: Literal["asc", "desc"] = "desc"
+    expand: list[Literal["user"]] = []
+    status: Literal["active", "expired", "revoked", "deleted"] | None = None
+
+
+class ListAliases(msgspec.Struct, kw_only=True):
+    """Which page of the aliases."""
+
+    page: Page = 1
+    size: PageSize = 50
+    search: str | None = None
+    """Part of them."""
+
+
+class KeyList(msgspec.Struct, kw_only=True):
+    """A page of keys."""
+
+    keys: list[object]
+    """Hashes, or rows."""
+    total_count: int
+    current_page: int
+    total_pages: int
+
+
+class AliasList(msgspec.Struct, kw_only=True):
+    """A page of aliases."""
+
+    aliases: list[str]
+    total_count: int
+    current_page: int
+    total_pages: int
+    size: int
 
 
 class KeyDescription(msgspec.Struct, kw_only=True):
@@ -89,6 +172,14 @@ class KeyDescription(msgspec.Struct, kw_only=True):
     """The row of `LiteLLM_VerificationToken`, without the hash."""
 
 
+class KeyDescriptions(msgspec.Struct, kw_only=True):
+    """The answer of `/v2/key/info`."""
+
+    key: list[str]
+    """As they were asked for: those that there are."""
+    info: list[JsonObject]
+
+
 class DeletedKeys(msgspec.Struct, kw_only=True):
     """The answer of `/key/delete`."""
 
@@ -96,101 +187,132 @@ class DeletedKeys(msgspec.Struct, kw_only=True):
     """Each as it was given."""
 
 
-class KeyEndpoints:
-    """Making, deleting and looking at virtual keys."""
+class BulkUpdate(msgspec.Struct, kw_only=True):
+    """The answer of `/key/bulk_update`."""
 
-    def __init__(self, keys: KeyAdministration, forms: KeyForms) -> None:
+    total_requested: int
+    successful_updates: list[JsonObject]
+    failed_updates: list[JsonObject]
+
+
+class KeyHealth(msgspec.Struct, kw_only=True):
+    """The answer of `/key/health`."""
+
+    key: Literal["healthy"]
+    logging_callbacks: JsonObject | None
+    """Keys have no callbacks of their own here."""
+
+
+class KeyEndpoints:
+    """Making, changing, deleting and looking at virtual keys."""
+
+    def __init__(
+        self,
+        keys: KeyAdministration,
+        forms: KeyForms,
+        maker: KeyMaker,
+        rules: KeyRules,
+        settings: KeySettings,
+    ) -> None:
         self._keys = keys
         self._forms = forms
+        self._maker = maker
+        self._rules = rules
+        self._settings = settings
 
     @property
     def routes(self) -> Sequence[Route]:
         """See `management.route.Room`."""
         return (
-            Route(
-                method="POST",
-                path="/key/generate",
-                tag="keys",
-                summary="Make a virtual key",
-                endpoint=self.generate,
-                body=GenerateKey,
-                answer=_MADE,
+            _post("/key/generate", "Make a virtual key", self.generate, GenerateKey, MADE),
+            _post(
+                "/key/service-account/generate",
+                "Make a key that belongs to a team and to no user",
+                self.generate_for_service,
+                GenerateKey,
+                MADE,
             ),
-            Route(
-                method="POST",
-                path="/key/delete",
-                tag="keys",
-                summary="Delete virtual keys",
-                endpoint=self.delete,
-                body=DeleteKeys,
-                answer=DeletedKeys,
-                errors=(404,),
-            ),
-            Route(
-                method="GET",
-                path="/key/info",
-                tag="keys",
-                summary="Look at a virtual key",
-                endpoint=self.info,
-                query=NamedKey,
-                answer=KeyDescription,
-                errors=(404,),
-            ),
+            _post("/key/update", "Change a virtual key", self.update, UpdateKey, _ROW, 404, 409),
+            _post("/key/bulk_update", "Change several keys", self.bulk_update, UpdateKeys, BulkUpdate),
+            _post("/key/delete", "Delete virtual keys", self.delete, DeleteKeys, DeletedKeys, 404),
+            _get("/key/info", "Look at a virtual key", self.info, NamedKey, KeyDescription, 404),
+            _post("/v2/key/info", "Look at several keys", self.infos, SeveralKeys, KeyDescriptions, 404),
+            _get("/key/list", "List keys", self.list, ListKeys, KeyList),
+            _get("/key/aliases", "List aliases of keys", self.aliases, ListAliases, AliasList),
+            _post("/key/block", "Have a key refused", self.block, OneKey, _ROW, 404),
+            _post("/key/unblock", "Have a key accepted again", self.unblock, OneKey, _ROW, 404),
+            _post("/key/regenerate", "Replace a key", self.regenerate, RegenerateKey, MADE, 404, 409),
+            _post("/key/{key}/regenerate", "Replace a key", self.regenerate, RegenerateKey, MADE, 404, 409),
+            _post("/key/{key}/reset_spend", "Set back what a key has spent", self.reset_spend, ResetSpend, _ROW, 404),
+            _post("/key/health", "Check the key that asks", self.health, None, KeyHealth),
         )
 
     async def generate(self, asked: Asked[GenerateKey, None]) -> object:
-        """Gives the row, with the plain key, which is shown this once."""
+        """Who is no administrator makes keys for himself, or in teams and organizations he administers, and none that
+        may do more than the key he asks with."""
+        return await self._generate(asked, service=False)
+
+    async def generate_for_service(self, asked: Asked[GenerateKey, None]) -> object:
+        """It outlives whoever made it."""
         body = asked.body
-        if body.key is not None and not _OWN_KEY.fullmatch(body.key):
-            raise InvalidRequest(
-                "A key of your own must start with 'sk-' and have at least 16 characters, all of them printable ASCII.",
-                param="key",
-            )
-        _check_money(body)
-        plain = body.key or self._forms.generate()
-        metadata = dict(body.metadata or {})
-        if body.tags is not None:
-            metadata["tags"] = body.tags
-        new = NewKey(
-            token=self._forms.hash(plain),
-            key_name=self._forms.abbreviate(plain),
-            created_by=asked.actor.name,
-            key_alias=body.key_alias,
-            spend=body.spend or 0.0,
-            expires=_expiry(body.duration),
-            models=tuple(body.models or ()),
-            aliases=body.aliases or {},
-            config=body.config or {},
-            user_id=body.user_id,
-            team_id=body.team_id,
-            organization_id=body.organization_id,
-            permissions=body.permissions or {},
-            max_parallel_requests=body.max_parallel_requests,
-            metadata=metadata,
-            blocked=body.blocked,
-            tpm_limit=body.tpm_limit,
-            rpm_limit=body.rpm_limit,
-            max_budget=body.max_budget,
-            budget_duration=body.budget_duration,
-            allowed_routes=_routes(body),
-        )
+        if not isinstance(body.team_id, str):
+            raise InvalidRequest("team_id is required for service account keys.", param="team_id")
+        if isinstance(body.user_id, str):
+            raise InvalidRequest("A service account key has no user_id.", param="user_id")
+        return await self._generate(asked, service=True)
+
+    async def _generate(self, asked: Asked[GenerateKey, None], *, service: bool) -> object:
+        plain = self._maker.secret(asked.body.key)
+        new = await self._maker.plan(asked.standing, asked.body, plain, service=service)
         row = await self._keys.insert(new, actor=asked.actor)
         if row is None:
-            raise InvalidRequest(
-                f"Key with alias '{body.key_alias}' already exists. Unique key aliases across all keys are required.",
-                param="key_alias",
-            )
-        return {**row, "key": plain, "token_id": new.token, "litellm_budget_table": None}
+            raise taken(new.key_alias)
+        return made(row, plain, await self._budget(row))
+
+    async def update(self, asked: Asked[UpdateKey, None]) -> object:
+        """What is not named stays as it is; null clears. The user of a key may give it less than it has, not more."""
+        return await self._update(asked.standing, asked.body, asked.actor)
+
+    async def bulk_update(self, asked: Asked[UpdateKeys, None]) -> object:
+        """Each for itself: one that fails keeps no other from being changed. Who may change none of them gets 403."""
+        done: list[JsonObject] = []
+        failed: list[JsonObject] = []
+        forbidden: Forbidden | None = None
+        for wanted in asked.body.keys:
+            try:
+                done.append(await self._update(asked.standing, wanted, asked.actor))
+            except (Refusal, StoreConflict, StoreRefused) as error:
+                failed.append({"key": wanted.key, "failed_reason": str(error)})
+                forbidden = error if isinstance(error, Forbidden) else forbidden
+        if forbidden is not None and not done:
+            raise forbidden
+        return BulkUpdate(total_requested=len(asked.body.keys), successful_updates=done, failed_updates=failed)
+
+    async def _update(self, standing: Standing, body: UpdateKey, actor: Actor) -> JsonObject:
+        token = await self._named(body.key, body.key_alias)
+        if body.key is None:
+            body = msgspec.structs.replace(body, key_alias=UNSET)
+        edit = await self._edit(standing, token, body)
+        row = await self._keys.change(token, edit, action=Action.UPDATED, actor=actor, expected=body.updated_at)
+        if row is None:
+            raise NotFound("Key not found in database")
+        return {**_without_token(row), "key": body.key or token}
 
     async def delete(self, asked: Asked[DeleteKeys, None]) -> object:
         """Keys go to the table of deleted ones; what they spent stays on the books."""
-        body = asked.body
+        body, standing = asked.body, asked.standing
         if not body.keys and not body.key_aliases:
             raise InvalidRequest("Name the keys to delete in `keys` or `key_aliases`.", param="keys")
         as_given = {self._token(key): key for key in body.keys or ()}
         aliases = [alias for alias in body.key_aliases or () if "\x00" not in alias]  # no key is called so
-        gone = await self._keys.delete(tokens=list(as_given), aliases=aliases, actor=asked.actor)
+        gone = await self._keys.delete(
+            tokens=list(as_given),
+            aliases=aliases,
+            actor=asked.actor,
+            allow=lambda row: require(changes_key(standing, row), _NOT_CHANGED),
+        )
         if not gone:
+            require(standing.all, _NOT_CHANGED)
             raise NotFound("No keys found")
         return DeletedKeys(deleted_keys=[as_given.get(token, alias or token) for token, alias in gone])
 
@@ -199,37 +321,250 @@ class KeyEndpoints:
         named = asked.query.key
         token = KeyHash(str(asked.caller.api_key)) if named is None else self._token(named)
         row = await self._keys.info(token)
-        require(
-            sees_key(asked.standing, {"token": token} if row is None else row),
-            "You are not allowed to access this key's info.",
-        )
+        require(sees_key(asked.standing, {"token": token} if row is None else row), _NOT_SEEN)
         if row is None:
             raise NotFound("Key not found in database")
-        return KeyDescription(key=named or token, info=_without_token(row))
+        return KeyDescription(key=named or token, info=await self._described(row))
+
+    async def infos(self, asked: Asked[SeveralKeys, None]) -> object:
+        """All of them must be within reach."""
+        as_given = {self._token(key): key for key in asked.body.keys}
+        rows = await self._keys.infos(list(as_given))
+        require(
+            asked.standing.all or (len(rows) == len(as_given) and all(sees_key(asked.standing, row) for row in rows)),
+            _NOT_SEEN,
+        )
+        if not rows:
+            raise NotFound("No keys found")
+        budgets = await self._budgets(rows)
+        return KeyDescriptions(
+            key=[as_given[KeyHash(str(row["token"]))] for row in rows],
+            info=[_described(row, budgets.get(str(row["budget_id"]))) for row in rows],
+        )
+
+    async def list(self, asked: Asked[None, ListKeys]) -> object:
+        """One's own, unless asked for otherwise; keys of logins only by their team. Who administers teams or
+        organizations finds theirs by `team_id`, `organization_id` or `include_team_keys`."""
+        query, standing = asked.query, asked.standing
+        narrowed = query.team_id is not None or query.organization_id is not None or query.user_id is not None
+        user_id = query.user_id if standing.all or narrowed else standing.caller.user_id
+        found = await self._keys.page(
+            KeyFilter(
+                reach=_reach(standing),
+                user_id=user_id,
+                created_by=user_id if query.include_created_by_keys else None,
+                teams=tuple(standing.memberships.administered_teams) if query.include_team_keys else None,
+                team_id=query.team_id,
+                organization_id=query.organization_id,
+                project_id=query.project_id,
+                key_alias=query.key_alias,
+                key_hash=None if query.key_hash is None else self._token(query.key_hash),
+                status=query.status,
+                sort_by=query.sort_by,
+                downwards=query.sort_order == "desc",
+            ),
+            limit=query.size,
+            offset=(query.page - 1) * query.size,
+        )
+        tokens = [token for token, _ in found.keys]
+        keys: list[object] = [*tokens]
+        if query.return_full_object or query.expand:
+            rows = await self._keys.infos(tokens, deleted=query.status == "deleted")
+            keys = [*await self._with_users(rows)] if query.expand else [*rows]
+        return KeyList(
+            keys=keys,
+            total_count=found.total,
+            current_page=query.page,
+            total_pages=-(-found.total // query.size),
+        )
+
+    async def aliases(self, asked: Asked[None, ListAliases]) -> object:
+        """Of the keys within reach, in order."""
+        query = asked.query
+        found = await self._keys.page(
+            KeyFilter(reach=_reach(asked.standing), search=query.search or "", sort_by="key_alias", downwards=False),
+            limit=query.size,
+            offset=(query.page - 1) * query.size,
+        )
+        return AliasList(
+            aliases=[alias for _, alias in found.keys if alias is not None],
+            total_count=found.total,
+            current_page=query.page,
+            total_pages=-(-found.total // query.size),
+            size=query.size,
+        )
+
+    async def block(self, asked: Asked[OneKey, None]) -> object:
+        """Calls with it get 401."""
+        return await self._set_blocked(asked, blocked=True)
+
+    async def unblock(self, asked: Asked[OneKey, None]) -> object:
+        """Undoes `/key/block`."""
+        return await self._set_blocked(asked, blocked=False)
+
+    async def _set_blocked(self, asked: Asked[OneKey, None], *, blocked: bool) -> object:
+        edit = KeyEdit(changes=lambda row: self._rules.changed(asked.standing, row, {"blocked": blocked}))
+        token = self._token(asked.body.key)
+        await self._must_be_there(asked.standing, token)
+        action = Action.BLOCKED if blocked else Action.UNBLOCKED
+        row = await self._keys.change(token, edit, action=action, actor=asked.actor)
+        if row is None:
+            raise NotFound("Key not found in database")
+        return _without_token(row)
+
+    async def regenerate(self, asked: Asked[RegenerateKey, None]) -> object:
+        """The key gets another secret and keeps all else, its spend included. One that somebody else than its user
+        regenerates calls models and may do nothing more in the user's name."""
+        body, standing = asked.body, asked.standing
+        if body.new_master_key is not None:
+            raise NotBuilt("The master key is changed in the configuration.")
+        now = datetime.now(UTC)
+        grace = after(now, body.grace_period, param="grace_period") if body.grace_period else None
+        named = asked.path.get("key") or body.key
+        token = KeyHash(str(asked.caller.api_key)) if named is None else self._token(named)
+        plain = self._maker.secret(body.new_key, param="new_key")
+        new = {
+            "token": self._forms.hash(plain),
+            "key_name": self._forms.abbreviate(plain),
+            "last_rotation_at": now,
+        }
+        edit = await self._edit(standing, token, body, new_secret=new)
+        row = await self._keys.rotate(token, edit, actor=asked.actor, revoke_at=grace, expected=body.updated_at)
+        if row is None:
+            raise NotFound("Key not found in database")
+        return made(row, plain, await self._budget(row))
+
+    async def reset_spend(self, asked: Asked[ResetSpend, None]) -> object:
+        """What the key has spent in its current period; what it has spent in all stays."""
+        amount, standing = asked.body.reset_to, asked.standing
+
+        def changes(row: KeyRow) -> Mapping[str, object]:
+            spent = row["spend"]
+            assert isinstance(spent, float)
+            if not 0 <= amount <= spent:
+                raise InvalidRequest(f"reset_to must lie between 0 and the key's spend, {spent}.", param="reset_to")
+            return self._rules.changed(standing, row, {"spend": amount})
+
+        token = self._token(asked.path["key"])
+        await self._must_be_there(standing, token)
+        edit = KeyEdit(changes=changes, spend=True)
+        row = await self._keys.change(token, edit, action=Action.UPDATED, actor=asked.actor)
+        if row is None:
+            raise NotFound("Key not found in database")
+        return _without_token(row)
+
+    async def health(self, _: Asked[None, None]) -> object:
+        """It has been accepted, or this would not be the answer."""
+        return KeyHealth(key="healthy", logging_callbacks=None)
+
+    async def _edit(
+        self, standing: Standing, token: KeyHash, body: KeyFields, *, new_secret: Mapping[str, object] | None = None
+    ) -> KeyEdit:
+        """What `body` comes to. Raises Refusal: the caller may not, or there is no such key."""
+        now, calendar = datetime.now(UTC), self._settings.calendar
+        present = await self._must_be_there(standing, token)
+        await self._rules.check_move(standing, present, columns_of(body, present, now=now, calendar=calendar))
+
+        def changes(row: KeyRow) -> Mapping[str, object]:
+            wanted = columns_of(body, row, now=now, calendar=calendar)
+            for name in ("user_id", "team_id", "organization_id"):
+                if row[name] != present[name]:
+                    raise StoreConflict("This key was moved by somebody else in the meantime. Look at it again.")
+            found = self._rules.changed(standing, row, wanted, new_secret=new_secret is not None)
+            return {**found, **(new_secret or {})}
+
+        return KeyEdit(changes=changes, spend=isinstance(body.spend, float))
+
+    async def _must_be_there(self, standing: Standing, token: KeyHash) -> KeyRow:
+        """Its row. Raises NotFound; Forbidden: who may not change a key does not learn whether it exists."""
+        row = await self._keys.info(token)
+        require(standing.all or (row is not None and changes_key(standing, row)), _NOT_CHANGED)
+        if row is None:
+            raise NotFound("Key not found in database")
+        return row
+
+    async def _named(self, key: str | None, alias: Given[str]) -> KeyHash:
+        """The key that a body names, by itself or by its alias. Raises InvalidRequest, NotFound."""
+        if key is not None:
+            return self._token(key)
+        if not isinstance(alias, str):
+            raise InvalidRequest("Name the key in `key`, or by its `key_alias`.", param="key")
+        found = await self._keys.page(KeyFilter(reach=_EVERYTHING, key_alias=alias), limit=1, offset=0)
+        return found.keys[0][0] if found.keys else KeyHash("")
+
+    async def _budget(self, row: KeyRow) -> KeyRow | None:
+        return (await self._budgets([row])).get(str(row["budget_id"]))
+
+    async def _budgets(self, rows: Sequence[KeyRow]) -> dict[str, KeyRow]:
+        named = [str(row["budget_id"]) for row in rows if row["budget_id"] is not None]
+        return await self._keys.budgets(named) if named else {}
+
+    async def _described(self, row: KeyRow) -> JsonObject:
+        return _described(row, await self._budget(row))
+
+    async def _with_users(self, rows: Sequence[KeyRow]) -> Sequence[KeyRow]:
+        users = await self._keys.users([str(row["user_id"]) for row in rows if row["user_id"] is not None])
+        return [{**row, "user": users.get(str(row["user_id"]))} for row in rows]
 
     def _token(self, key: str) -> KeyHash:
         """The hash of `key`, which may be one already: as a name of a key, not as a proof of having it."""
         return KeyHash(key) if self._forms.is_hash(key) else self._forms.hash(key)
 
 
-def _check_money(asked: GenerateKey) -> None:
-    """Raises InvalidRequest: an amount below zero, a budget period that is none."""
-    for name, amount in (("max_budget", asked.max_budget), ("spend", asked.spend)):
-        if amount is not None and amount < 0:
-            raise InvalidRequest(f"{name} cannot be negative, but is {amount}.", param=name)
-    if asked.budget_duration is not None and asked.budget_duration not in _BUDGET_WORDS:
-        after(datetime.now(UTC), asked.budget_duration, param="budget_duration")
+def _reach(standing: Standing) -> dict[str, object]:
+    """Whose keys the caller may see, as `KeyFilter.reach` has it."""
+    if standing.all:
+        return _EVERYTHING
+    belongs = standing.memberships
+    found: dict[str, object] = {"user": standing.caller.user_id}
+    if standing.reach.covers(Reach.TEAM):
+        found["teams"] = sorted(belongs.administered_teams)
+    if standing.reach.covers(Reach.ORGANIZATION):
+        found["teams"] = sorted(belongs.administered_teams | belongs.teams_of_organizations)
+        found["organizations"] = sorted(belongs.administered_organizations)
+    return found
 
 
-def _routes(asked: GenerateKey) -> tuple[str, ...]:
-    if asked.allowed_routes is None and asked.key_type in _ROUTES_OF_KIND:
-        return (_ROUTES_OF_KIND[asked.key_type],)
-    return tuple(asked.allowed_routes or ())
+def _described(row: KeyRow, budget: KeyRow | None) -> JsonObject:
+    return {**_without_token(row), "litellm_budget_table": budget, "object_permission": None, "status": _status(row)}
 
 
-def _expiry(duration: str | None) -> datetime | None:
-    return None if duration in (None, "", "-1") else after(datetime.now(UTC), str(duration))
+def _status(row: KeyRow) -> str:
+    expires = row["expires"]
+    if row["blocked"]:
+        return "revoked"
+    return "expired" if isinstance(expires, datetime) and expires <= datetime.now(UTC) else "active"
 
 
-def _without_token(row: KeyRow) -> KeyRow:
+def _without_token(row: KeyRow) -> JsonObject:
     return {name: value for name, value in row.items() if name != "token"}
+
+
+Endpoint = Callable[[Asked[Never, Never]], Awaitable[object]]
+Answer = type | JsonObject
+
+
+def _post(path: str, summary: str, endpoint: Endpoint, body: type | None, answer: Answer, *errors: int) -> Route:
+    return Route(
+        method="POST",
+        path=path,
+        tag="keys",
+        summary=summary,
+        endpoint=endpoint,
+        body=body,
+        answer=answer,
+        errors=errors,
+    )
+
+
+def _get(path: str, summary: str, endpoint: Endpoint, query: type, answer: Answer, *errors: int) -> Route:
+    return Route(
+        method="GET",
+        path=path,
+        tag="keys",
+        summary=summary,
+        endpoint=endpoint,
+        query=query,
+        answer=answer,
+        errors=errors,
+    )

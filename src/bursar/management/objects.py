@@ -24,6 +24,11 @@ def changes_key(standing: Standing, row: Row) -> bool:
     return _administers(standing, team=row.get("team_id"), organization=row.get("organization_id"))
 
 
+def administers_key(standing: Standing, row: Row) -> bool:
+    """The same, for other reasons than that it is one's own."""
+    return standing.all or _administers(standing, team=row.get("team_id"), organization=row.get("organization_id"))
+
+
 def sees_team(standing: Standing, row: Row) -> bool:
     """A row of `LiteLLM_TeamTable`: one's own are those one belongs to; of a key without a user, the one it is in."""
     team = row.get("team_id")

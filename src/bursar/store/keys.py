@@ -1,8 +1,10 @@
 """Virtual keys in PostgreSQL: implements `ports.KeyStore`, and what the management API does with keys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import msgspec
@@ -12,14 +14,16 @@ from bursar.domain.errors import StoreRefused
 from bursar.domain.ids import KeyHash
 from bursar.domain.limits import Limits, Scope, ScopeKind, member_scope
 from bursar.domain.money import NANO_PER_USD, NanoUsd
+from bursar.domain.preconditions import check_unchanged
 from bursar.domain.principals import Principal, role_of
-from bursar.ports import KeyRow, NewKey
+from bursar.domain.windows import window_id
+from bursar.ports import KeyEdit, KeyFilter, KeyPage, KeyRow, NewKey
 from bursar.store.audit_log import record
 from bursar.store.database import Database
-from bursar.store.limits import limits_of, model_limits
+from bursar.store.limits import limits_of, model_limits, nano_of
 from bursar.store.named_sql import load_named_sql
 
-_SQL = load_named_sql("keys")
+_SQL = {**load_named_sql("budgets"), **load_named_sql("totals"), **load_named_sql("keys")}
 _JSON_COLUMNS = frozenset(
     {
         "aliases",
@@ -31,8 +35,12 @@ _JSON_COLUMNS = frozenset(
         "router_settings",
         "budget_limits",
         "budget_fallbacks",
+        "members_with_roles",
     }
 )
+_FILTERS = frozenset(KeyFilter.__struct_fields__) - {"reach", "sort_by", "downwards"}
+_SOFT = "soft-budget-"
+"""How ids of budgets begin that are of one key, and hold nothing but a soft budget."""
 
 
 class PostgresKeys:
@@ -47,83 +55,241 @@ class PostgresKeys:
         return None if row is None else _principal(row)
 
     async def insert(self, key: NewKey, *, actor: Actor) -> KeyRow | None:
-        """Store a new key; None when its alias is taken.
+        """Store a new key, and its owner's row if there is none; None when its alias is taken.
 
-        Raises StoreUnavailable; StoreRefused: the key exists, its team or organization does not, or a value cannot be
-        stored. The message is fit for whoever asked.
+        Raises StoreUnavailable; StoreRefused: the key exists, what it names does not, or a value cannot be stored. The
+        message is fit for whoever asked.
         """
-        try:
-            return await self._insert(key, actor)
-        except asyncpg.ForeignKeyViolationError as error:
-            raise StoreRefused(f"The organization {key.organization_id!r} does not exist.") from error
-        except asyncpg.DataError as error:
-            raise StoreRefused(f"A value cannot be stored: {error}.") from error
-
-    async def _insert(self, key: NewKey, actor: Actor) -> KeyRow | None:
-        async with self._database.transaction() as connection:
-            if key.team_id is not None and not await connection.fetchval(_SQL["team_exists"], key.team_id):
-                raise StoreRefused(f"The team {key.team_id!r} does not exist.")
-            if key.key_alias is not None:
-                await connection.execute(_SQL["lock_aliases"])
-                if await connection.fetchval(_SQL["alias_taken"], key.key_alias):
-                    return None
-            row = await connection.fetchrow(
-                _SQL["insert"],
-                key.token,
-                key.key_name,
-                key.key_alias,
-                key.spend,
-                _naive(key.expires),
-                list(key.models),
-                _json(key.aliases),
-                _json(key.config),
-                key.user_id,
-                key.team_id,
-                key.organization_id,
-                _json(key.permissions),
-                key.max_parallel_requests,
-                _json(key.metadata),
-                key.blocked,
-                key.tpm_limit,
-                key.rpm_limit,
-                key.max_budget,
-                key.budget_duration,
-                list(key.allowed_routes),
-                key.created_by,
-            )
-            if row is None:
-                raise StoreRefused("This key exists already.")
-            made = _row(row)
-            await record(connection, _change(Action.CREATED, made, actor))
-            await connection.execute(_SQL["tell"], [key.token])
-        return made
+        with refusals():
+            async with self._database.transaction() as connection:
+                return await insert_key(connection, key, actor)
 
     async def info(self, token: KeyHash) -> KeyRow | None:
         """The key's row by LiteLLM's column names. Raises StoreUnavailable."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["info"], token)
-        return None if row is None else _row(row)
+        return None if row is None else row_of(row)
+
+    async def infos(self, tokens: Sequence[KeyHash], *, deleted: bool = False) -> list[KeyRow]:
+        """The rows of those that there are, in the same order. Raises StoreUnavailable."""
+        async with self._database.connection() as connection:
+            if deleted:
+                rows = await connection.fetch(_SQL["deleted_infos"], list(tokens))
+            else:
+                rows = await connection.fetch(_SQL["infos"], list(tokens))
+        return [row_of(row) for row in rows]
+
+    async def budgets(self, budget_ids: Sequence[str]) -> dict[str, KeyRow]:
+        """Rows of `LiteLLM_BudgetTable`, by id. Raises StoreUnavailable."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["budgets"], list(budget_ids))
+        return {row["budget_id"]: row_of(row) for row in rows}
+
+    async def users(self, user_ids: Sequence[str]) -> dict[str, KeyRow]:
+        """What is shown of keys' owners, by id. Raises StoreUnavailable."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["users"], list(user_ids))
+        return {row["user_id"]: dict(row) for row in rows}
+
+    async def team(self, team_id: str) -> KeyRow | None:
+        """What a team says about keys in it. Raises StoreUnavailable."""
+        with refusals():
+            async with self._database.connection() as connection:
+                row = await connection.fetchrow(_SQL["team"], team_id)
+        return None if row is None else row_of(row)
+
+    async def page(self, wanted: KeyFilter, *, limit: int, offset: int) -> KeyPage:
+        """See `ports.KeyAdministration.page`."""
+        filters = {name: value for name, value in msgspec.structs.asdict(wanted).items() if name in _FILTERS}
+        arguments = (_json(wanted.reach), _json(filters), wanted.sort_by, wanted.downwards)
+        with refusals():
+            async with self._database.connection() as connection:
+                rows = await connection.fetch(_SQL["list"], *arguments, limit, offset)
+                first = rows or (await connection.fetch(_SQL["list"], *arguments, 1, 0) if offset else ())
+        return KeyPage(
+            total=first[0]["total"] if first else 0,
+            keys=[(KeyHash(row["token"]), row["key_alias"]) for row in rows],
+        )
+
+    async def change(
+        self, token: KeyHash, edit: KeyEdit, *, action: Action, actor: Actor, expected: datetime | None = None
+    ) -> KeyRow | None:
+        """See `ports.KeyAdministration.change`."""
+        with refusals():
+            async with self._database.transaction() as connection:
+                if edit.spend:
+                    await connection.execute(_SQL["lock_totals"])
+                before = await connection.fetchrow(_SQL["lock"], token)
+                if before is None:
+                    return None
+                row = row_of(before)
+                check_unchanged(expected, _moment(row["updated_at"]))
+                after = await _update(connection, row, edit.changes(row), actor)
+                if edit.spend:
+                    await connection.fetch(_SQL["set_windows"], token, nano_of(_number(after["spend"])))
+                await record(connection, _change(action, after, actor, before=row))
+                await connection.execute(_SQL["tell"], [token])
+        return after
+
+    async def rotate(
+        self,
+        token: KeyHash,
+        edit: KeyEdit,
+        *,
+        actor: Actor,
+        revoke_at: datetime | None,
+        expected: datetime | None = None,
+    ) -> KeyRow | None:
+        """See `ports.KeyAdministration.rotate`."""
+        with refusals():
+            async with self._database.transaction() as connection:
+                await connection.execute(_SQL["lock_totals"])
+                before = await connection.fetchrow(_SQL["lock"], token)
+                if before is None:
+                    return None
+                row = row_of(before)
+                check_unchanged(expected, _moment(row["updated_at"]))
+                changes = dict(edit.changes(row))
+                new = KeyHash(str(changes["token"]))
+                if await connection.fetchval(_SQL["is_used_up"], new) or new == token:
+                    raise StoreRefused("This key was used before: a key that was replaced does not come back.")
+                changes["rotation_count"] = int(_number(row["rotation_count"]) or 0) + 1
+                after = await _update(connection, row, changes, actor)
+                await connection.execute(_SQL["rotate"], token, new, _naive(revoke_at))
+                await _carry_windows(connection, token, new)
+                if edit.spend:
+                    await connection.fetch(_SQL["set_windows"], new, nano_of(_number(after["spend"])))
+                await record(connection, _change(Action.ROTATED, after, actor, before=row))
+                await connection.execute(_SQL["tell"], [token, new])
+        return after
 
     async def delete(
-        self, *, tokens: Sequence[KeyHash], aliases: Sequence[str], actor: Actor
+        self,
+        *,
+        tokens: Sequence[KeyHash],
+        aliases: Sequence[str],
+        actor: Actor,
+        allow: Callable[[KeyRow], None] = lambda _: None,
     ) -> list[tuple[KeyHash, str | None]]:
-        """Move keys to the table of deleted ones; hash and alias of each. Raises StoreUnavailable."""
+        """See `ports.KeyAdministration.delete`."""
         async with self._database.transaction() as connection:
-            found = await connection.fetch(_SQL["delete"], list(tokens), list(aliases), actor.name, actor.api_key)
-            rows = [_row(row) for row in found]
-            await record(connection, *(_change(Action.DELETED, row, actor) for row in rows))
-            await connection.execute(_SQL["tell"], [row["token"] for row in rows])
-        return [(KeyHash(row["token"]), row["key_alias"]) for row in found]
+            rows = await delete_keys(connection, tokens=tokens, aliases=aliases, actor=actor)
+            for row in rows:
+                allow(row)
+        return [(KeyHash(str(row["token"])), _text(row["key_alias"])) for row in rows]
 
 
-def _change(action: Action, row: KeyRow, actor: Actor) -> Change:
+async def insert_key(connection: Any, key: NewKey, actor: Actor) -> KeyRow | None:  # noqa: ANN401  # asyncpg
+    """The same as `PostgresKeys.insert`, within a transaction."""
+    if key.team_id is not None and await connection.fetchrow(_SQL["team"], key.team_id) is None:
+        raise StoreRefused(f"The team {key.team_id!r} does not exist.")
+    if await connection.fetchval(_SQL["is_used_up"], key.token):
+        raise StoreRefused("This key was used before: a key that was replaced does not come back.")
+    if key.key_alias is not None:
+        await connection.execute(_SQL["lock_aliases"])
+        if await connection.fetchval(_SQL["alias_taken"], key.key_alias, None):
+            return None
+    if key.user_id is not None:
+        await connection.execute(_SQL["make_user"], key.user_id)
+    columns = msgspec.structs.asdict(key)
+    if (soft := columns.pop("soft_budget")) is not None:
+        columns["budget_id"] = await _soft_budget(connection, key.budget_id, soft, actor)
+    row = await connection.fetchrow(_SQL["insert"], _json(columns), actor.name)
+    if row is None:
+        raise StoreRefused("This key exists already.")
+    made = row_of(row)
+    await record(connection, _change(Action.CREATED, made, actor))
+    await connection.execute(_SQL["tell"], [key.token])
+    return made
+
+
+async def delete_keys(
+    connection: Any,  # noqa: ANN401  # asyncpg
+    *,
+    tokens: Sequence[KeyHash],
+    aliases: Sequence[str] = (),
+    actor: Actor,
+) -> list[KeyRow]:
+    """Move keys to the table of deleted ones, within a transaction; their rows as they were."""
+    found = await connection.fetch(_SQL["delete"], list(tokens), list(aliases), actor.name, actor.api_key)
+    rows = [row_of(row) for row in found]
+    await record(connection, *(_change(Action.DELETED, row, actor) for row in rows))
+    await connection.execute(_SQL["tell"], [row["token"] for row in rows])
+    return rows
+
+
+async def _update(connection: Any, row: KeyRow, changes: Mapping[str, object], actor: Actor) -> KeyRow:  # noqa: ANN401
+    """Change some columns of a row that is locked; `soft_budget` among them, which is a budget's."""
+    columns = dict(changes)
+    if (alias := columns.get("key_alias")) is not None:
+        await connection.execute(_SQL["lock_aliases"])
+        if await connection.fetchval(_SQL["alias_taken"], alias, row["token"]):
+            raise StoreRefused(
+                f"Key with alias '{alias}' already exists. Unique key aliases across all keys are required."
+            )
+    if (team := columns.get("team_id")) is not None and await connection.fetchrow(_SQL["team"], team) is None:
+        raise StoreRefused(f"The team {team!r} does not exist.")
+    if (user := columns.get("user_id")) is not None:
+        await connection.execute(_SQL["make_user"], user)
+    if "soft_budget" in columns:
+        soft = _number(columns.pop("soft_budget"))
+        named = columns.get("budget_id", row["budget_id"])
+        columns["budget_id"] = await _soft_budget(connection, _text(named), soft, actor)
+    return row_of(await connection.fetchrow(_SQL["update"], row["token"], _json(columns), actor.name))
+
+
+async def _soft_budget(connection: Any, budget_id: str | None, amount: float | None, actor: Actor) -> str | None:  # noqa: ANN401
+    """The key's own budget, which holds nothing but a soft one: LiteLLM's tables have no other place for it."""
+    if budget_id is not None and not budget_id.startswith(_SOFT):
+        raise StoreRefused(f"The soft budget is that of the budget {budget_id!r}: change it there.")
+    if amount is None:
+        return None
+    made = f"{_SOFT}{uuid4()}"
+    await connection.execute(_SQL["soft_budget"], made, amount, actor.name)
+    return made
+
+
+async def _carry_windows(connection: Any, old: KeyHash, new: KeyHash) -> None:  # noqa: ANN401  # asyncpg
+    """What is spent of the budgets of a key goes on under its new hash. What calls under way hold comes when it is
+    booked."""
+    rows = await connection.fetch(_SQL["windows_of"], old)
+    scopes = [Scope(ScopeKind(row["scope_kind"]), str(row["scope_id"]).replace(old, new, 1)) for row in rows]
+    ends = [row["ends_at_s"] for row in rows]
+    await connection.execute(
+        _SQL["make_windows"],
+        [window_id(scope, end) for scope, end in zip(scopes, ends, strict=True)],
+        [scope.kind for scope in scopes],
+        [scope.id for scope in scopes],
+        [None if end is None else datetime.fromtimestamp(end, UTC) for end in ends],
+        [row["limit_nano_usd"] for row in rows],
+        [row["spent_nano_usd"] for row in rows],
+    )
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What the database refuses, in words for whoever asked."""
+    try:
+        yield
+    except asyncpg.ForeignKeyViolationError as error:
+        named = next(
+            (name for name in ("organization", "project", "budget") if name in (error.constraint_name or "")), ""
+        )
+        raise StoreRefused(f"The {named or 'object'} that is named does not exist.") from error
+    except asyncpg.UniqueViolationError as error:
+        raise StoreRefused("This key exists already.") from error
+    except asyncpg.DataError as error:
+        raise StoreRefused(f"A value cannot be stored: {error}.") from error
+
+
+def _change(action: Action, row: KeyRow, actor: Actor, *, before: KeyRow | None = None) -> Change:
     gone = action is Action.DELETED
     return Change(
         action=action,
         table_name="LiteLLM_VerificationToken",
         object_id=str(row["token"]),
         actor=actor,
-        before=row if gone else None,
+        before=row if gone else before,
         after=None if gone else row,
     )
 
@@ -132,12 +298,25 @@ def _json(value: Mapping[str, object]) -> str:
     return msgspec.json.encode(value).decode()
 
 
+def _number(value: object) -> float | None:
+    return value if isinstance(value, int | float) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _moment(value: object) -> datetime | None:
+    return value if isinstance(value, datetime) else None
+
+
 def _naive(moment: datetime | None) -> datetime | None:
     """LiteLLM's timestamps are UTC without a zone."""
     return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def _row(row: asyncpg.Record) -> KeyRow:
+def row_of(row: asyncpg.Record) -> KeyRow:
+    """By column name, with JSON decoded and times in UTC."""
     found: dict[str, Any] = dict(row)
     for name in _JSON_COLUMNS:
         if isinstance(found.get(name), str):
@@ -160,7 +339,8 @@ def _principal(row: asyncpg.Record) -> Principal:
     for source in (team_metadata, metadata):
         if isinstance(found := source.get("spend_logs_metadata"), dict):
             logs_metadata |= found
-    expires = row["expires"]
+    ends = [moment for moment in (row["expires"], row["revoke_at"]) if moment is not None]
+    enforced = (*_strings(team_metadata.get("enforced_params")), *_strings(metadata.get("enforced_params")))
     return Principal(
         role=role_of(row["user_id"], row["user_role"]),
         api_key=KeyHash(row["token"]),
@@ -172,10 +352,13 @@ def _principal(row: asyncpg.Record) -> Principal:
         organization_id=row["organization_id"],
         models=tuple(row["models"] or ()),
         team_models=tuple(row["team_models"] or ()),
+        model_lists=_model_lists(row),
+        aliases=_aliases(row),
+        enforced_params=tuple(dict.fromkeys(enforced)),
         allowed_routes=tuple(row["allowed_routes"] or ()),
         tags=tuple(dict.fromkeys((*_strings(metadata.get("tags")), *_strings(team_metadata.get("tags"))))),
         spend_logs_metadata=logs_metadata,
-        expires_at_s=None if expires is None else expires.replace(tzinfo=UTC).timestamp(),
+        expires_at_s=min(ends).replace(tzinfo=UTC).timestamp() if ends else None,
         blocked=bool(row["blocked"]),
         team_blocked=bool(row["team_blocked"]),
         spend_nano_usd=NanoUsd(round((row["spend"] or 0.0) * NANO_PER_USD)),
@@ -185,6 +368,27 @@ def _principal(row: asyncpg.Record) -> Principal:
         limits=_limits(row),
         model_limits=model_limits(row["token"], msgspec.json.decode(row["model_max_budget"] or "{}"), metadata),
     )
+
+
+def _model_lists(row: asyncpg.Record) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Those beside the key's and the team's. The owner's is about keys that are in no team."""
+    lists = (
+        ("user", row["member_models"] if row["team_id"] is not None else row["user_models"]),
+        ("org", row["org_models"]),
+    )
+    return tuple((whose, tuple(models)) for whose, models in lists if models)
+
+
+def _aliases(row: asyncpg.Record) -> dict[str, str]:
+    """Names to the groups they mean: first the team's, then the key's."""
+    team, key = _metadata(row["team_aliases"]), _metadata(row["aliases"])
+    found: dict[str, str] = {}
+    for name in {**team, **key}:
+        target = team.get(name, name)
+        target = key.get(target, target) if isinstance(target, str) else target
+        if isinstance(target, str) and target != name:
+            found[name] = target
+    return found
 
 
 def _limits(row: asyncpg.Record) -> tuple[Limits, ...]:

@@ -69,3 +69,6 @@ SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_ModelTabl
 
 -- name: LiteLLM_BudgetTable
 SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_BudgetTable"
+
+-- name: LiteLLM_DeprecatedVerificationToken
+SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_DeprecatedVerificationToken"

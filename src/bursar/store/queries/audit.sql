@@ -97,17 +97,26 @@ WHERE round(s.spend * 1e9) <> c.cost
 ORDER BY 1 LIMIT $1
 
 -- name: keys
--- A key that was deleted and made anew with the same secret has its former life among the deleted ones.
+-- A key that was deleted and made anew with the same secret has its former life among the deleted ones; one with a new
+-- secret has what was called with the old ones.
 SELECT 'key ' || token || ', total_spend' AS what, round(expected)::bigint AS expected, round(found)::bigint AS found
 FROM (
     SELECT k.token, coalesce(c.cost, 0) + coalesce((o.spend * 1e9)::numeric, 0) AS expected,
         (k.total_spend + coalesce(d.total_spend, 0)) * 1e9 AS found
     FROM "LiteLLM_VerificationToken" AS k
-    LEFT JOIN (SELECT api_key, sum(cost) AS cost FROM audit_calls GROUP BY 1) AS c ON c.api_key = k.token
+    LEFT JOIN (
+        SELECT coalesce(r.active_token, a.api_key) AS token, sum(a.cost) AS cost
+        FROM audit_calls AS a LEFT JOIN bursar.rotated_keys AS r ON r.token = a.api_key
+        GROUP BY 1
+    ) AS c ON c.token = k.token
     LEFT JOIN (
         SELECT token, sum(total_spend) AS total_spend FROM "LiteLLM_DeletedVerificationToken" GROUP BY 1
     ) AS d ON d.token = k.token
-    LEFT JOIN bursar.openings AS o ON o.kind = 'key' AND o.id = k.token
+    LEFT JOIN (
+        SELECT coalesce(r.active_token, w.id) AS token, sum(w.spend) AS spend
+        FROM bursar.openings AS w LEFT JOIN bursar.rotated_keys AS r ON r.token = w.id
+        WHERE w.kind = 'key' GROUP BY 1
+    ) AS o ON o.token = k.token
 ) AS k
 WHERE abs(found - expected) > 0.5 + expected * 1e-10
 ORDER BY 1 LIMIT $1

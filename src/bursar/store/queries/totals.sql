@@ -23,10 +23,11 @@ WHERE EXISTS (
 -- that: returned are [window, cost]. Not so that of a user whom only the call named, who could be anybody; and what is
 -- taken back from such a charge later lowers no window, since it may be of an earlier period.
 -- Unknown users, end users and tags get rows, and a member of a team its membership; keys, teams and organizations are
--- made by people. Tags that the gateway makes of user agents are only counted.
+-- made by people. What was called with a key's former secret moves the key; days and rows keep the hash. Tags that the gateway makes of user agents are only counted.
 -- Daily rows get ids made of their keys: random ones, of which most are not needed, take five times as long.
 WITH moves AS MATERIALIZED (
-    SELECT to_char(date '1970-01-01' + day, 'YYYY-MM-DD') AS date, api_key, "user", owner, team_id, organization_id,
+    SELECT to_char(date '1970-01-01' + day, 'YYYY-MM-DD') AS date, api_key,
+        coalesce(r.active_token, api_key) AS key, "user", owner, team_id, organization_id,
         end_user, tags, model, coalesce(provider, '') AS provider, model_group, request_id, windows, cost,
         prompt_tokens, completion_tokens, cache_read_tokens, cache_creation_tokens, requests, failures, response_ms,
         CASE coalesce(call_type, 'acompletion')
@@ -47,6 +48,7 @@ WITH moves AS MATERIALIZED (
         cost bigint, prompt_tokens bigint, completion_tokens bigint, cache_read_tokens bigint,
         cache_creation_tokens bigint, requests bigint, failures bigint, response_ms bigint
     )
+    LEFT JOIN bursar.rotated_keys AS r ON r.token = m.api_key
 ),
 tagged AS MATERIALIZED (
     SELECT moves.*, tag
@@ -62,7 +64,9 @@ ended AS MATERIALIZED (
     WHERE w.ends_at <= clock_timestamp() AND CASE w.scope_kind
         WHEN 'key' THEN EXISTS (
             SELECT FROM "LiteLLM_VerificationToken" AS k LEFT JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = k.budget_id
-            WHERE k.token = w.scope_id AND CASE WHEN k.max_budget IS NULL
+            WHERE k.token = coalesce(
+                (SELECT r.active_token FROM bursar.rotated_keys AS r WHERE r.token = w.scope_id), w.scope_id
+            ) AND CASE WHEN k.max_budget IS NULL
                 THEN coalesce(k.budget_reset_at, b.budget_reset_at) ELSE k.budget_reset_at END IS NOT NULL
         )
         WHEN 'user' THEN EXISTS (
@@ -95,12 +99,13 @@ keys AS (
     SET spend = greatest(k.spend + m.current_usd, 0), total_spend = k.total_spend + m.usd,
         last_active = now() AT TIME ZONE 'UTC'
     FROM (
-        SELECT m.api_key, sum(m.cost) / 1e9::double precision AS usd,
-            (sum(m.cost) - coalesce(min(e.cost), 0)) / 1e9::double precision AS current_usd
-        FROM moves AS m LEFT JOIN ended AS e ON e.scope_kind = 'key' AND e.scope_id = m.api_key
-        GROUP BY m.api_key ORDER BY m.api_key
+        SELECT m.key, sum(m.cost) / 1e9::double precision AS usd,
+            (sum(m.cost) - coalesce(sum(e.cost), 0)) / 1e9::double precision AS current_usd
+        FROM (SELECT key, api_key, sum(cost) AS cost FROM moves GROUP BY key, api_key) AS m
+        LEFT JOIN ended AS e ON e.scope_kind = 'key' AND e.scope_id = m.api_key
+        GROUP BY m.key ORDER BY m.key
     ) AS m
-    WHERE k.token = m.api_key
+    WHERE k.token = m.key
 ),
 users AS (
     INSERT INTO "LiteLLM_UserTable" AS u (user_id, models, spend)
@@ -339,7 +344,7 @@ SELECT json_agg(json_build_array(window_id, cost))::text
 FROM (
     SELECT w.window_id, sum(s.cost) AS cost
     FROM (
-        SELECT 'key' AS kind, api_key AS id, windows, cost FROM moves
+        SELECT 'key' AS kind, key AS id, windows, cost FROM moves
         UNION ALL
         SELECT 'user', "user", windows, cost FROM moves WHERE "user" = owner
         UNION ALL

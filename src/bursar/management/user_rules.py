@@ -1,0 +1,91 @@
+"""Who may make, change and delete which users.
+
+Administrators of the gateway may do everything. Who administers organizations does so with users who are in those alone
+and administer nothing he does not; a user changes little of himself, none of it a limit.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from bursar.domain.authority import Standing
+from bursar.domain.errors import Forbidden
+from bursar.domain.key_bounds import bounding, bounds_of
+from bursar.domain.principals import Memberships
+from bursar.management.objects import require
+from bursar.ports import MembershipLookup, UserRow
+
+Columns = Mapping[str, object]
+
+_ADMINS = frozenset({"proxy_admin", "proxy_admin_viewer"})
+_OF_HIMSELF = frozenset({"user_alias", "password", "metadata"})
+_ADMINS_ONLY = frozenset({"password", "user_email", "sso_user_id", "spend"})
+"""What makes somebody else of a user, and what was spent."""
+
+
+class UserRules:
+    """Decides about users, for one caller at a time."""
+
+    def __init__(self, memberships: MembershipLookup) -> None:
+        self._memberships = memberships
+
+    def check_new(
+        self, standing: Standing, given: Columns, *, teams: Sequence[str], organizations: Sequence[str] | None
+    ) -> Sequence[str]:
+        """The organizations the new user is to be in. Raises Forbidden."""
+        _check_login(standing, given)
+        if standing.all:
+            return organizations or ()
+        administered = standing.memberships.administered_organizations
+        if given.get("user_role") in _ADMINS:
+            raise Forbidden("Only a proxy admin can create users with the role of an admin.", param="user_role")
+        if organizations is None and len(administered) == 1:
+            organizations = tuple(administered)
+        if not organizations or not administered.issuperset(organizations):
+            raise Forbidden("Name organizations that you administer.", param="organizations")
+        if not standing.memberships.teams_of_organizations.issuperset(teams):
+            raise Forbidden("Name teams of organizations that you administer.", param="teams")
+        if given.get("spend"):
+            raise Forbidden("Only a proxy admin may set spend.", param="spend")
+        return organizations
+
+    async def check_change(self, standing: Standing, user_id: str, row: UserRow | None, given: Columns) -> None:
+        """Raises Forbidden: who may not change a user does not learn whether he exists."""
+        if standing.all:
+            _check_login(standing, given)
+            return
+        if user_id == standing.caller.user_id:
+            if beyond := sorted(given.keys() - _OF_HIMSELF):
+                raise Forbidden(f"A user cannot change his own {beyond[0]}.", param=beyond[0])
+            _check_login(standing, given)
+            return
+        await self._check_theirs(standing, [user_id], [row])
+        if beyond := sorted(given.keys() & _ADMINS_ONLY):
+            raise Forbidden(f"Only a proxy admin can change a user's {beyond[0]}.", param=beyond[0])
+        if given.get("user_role") in _ADMINS:
+            raise Forbidden("Only a proxy admin can make somebody an admin.", param="user_role")
+
+    async def check_delete(self, standing: Standing, user_ids: Sequence[str], rows: Sequence[UserRow | None]) -> None:
+        """Raises Forbidden: one of them is out of reach."""
+        if not standing.all:
+            await self._check_theirs(standing, user_ids, rows)
+
+    async def _check_theirs(self, standing: Standing, user_ids: Sequence[str], rows: Sequence[UserRow | None]) -> None:
+        for user_id, row in zip(user_ids, rows, strict=True):
+            theirs = Memberships() if row is None else await self._memberships.find(user_id)
+            require(
+                row is not None and row["user_role"] not in _ADMINS and _within(standing.memberships, theirs),
+                f"You are not allowed to change the user {user_id}.",
+            )
+
+
+def _within(mine: Memberships, theirs: Memberships) -> bool:
+    administered = mine.administered_organizations
+    led = mine.administered_teams | mine.teams_of_organizations
+    return bool(theirs.organizations) and theirs.organizations <= administered and theirs.administered_teams <= led
+
+
+def _check_login(standing: Standing, given: Columns) -> None:
+    """A key that may not do everything its user may must not open the door to it. Raises Forbidden."""
+    opens = given.get("password") is not None or given.get("user_role") in _ADMINS
+    bound = bounds_of(standing.caller)
+    if opens and (bound.get("allowed_routes") if standing.all else bounding(bound)):
+        raise Forbidden("A key with limits of its own can set no password, and make nobody an admin.", param="password")

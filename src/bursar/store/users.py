@@ -1,0 +1,184 @@
+"""Internal users in PostgreSQL: implements `ports.UserAdministration`. Passwords never leave here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from bursar.domain.audit import Action, Actor, Change
+from bursar.domain.errors import Conflict, NotFound, StoreRefused
+from bursar.domain.ids import KeyHash
+from bursar.domain.preconditions import check_unchanged
+from bursar.ports import KeyRow, NewKey, UserFilter, UserPage, UserRow
+from bursar.store.audit_log import record
+from bursar.store.database import Database
+from bursar.store.keys import delete_keys, insert_key, refusals, row_of
+from bursar.store.limits import nano_of
+from bursar.store.named_sql import load_named_sql
+
+_SQL = {**load_named_sql("totals"), **load_named_sql("users")}
+_KEYS_MAX = 1_000
+"""Shown of one user."""
+
+
+class PostgresUsers:
+    """The table `LiteLLM_UserTable`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def insert(
+        self, user: UserRow, *, teams: Sequence[str], organizations: Sequence[str], key: NewKey | None, actor: Actor
+    ) -> tuple[UserRow, KeyRow | None]:
+        """See `ports.UserAdministration.insert`."""
+        user_id, email = str(user["user_id"]), user.get("user_email")
+        with refusals():
+            async with self._database.transaction() as connection:
+                await _check_known(connection, teams, organizations)
+                await _check_email(connection, email, user_id)
+                found = await connection.fetchrow(_SQL["insert"], _json(user))
+                if found is None:
+                    raise Conflict(f"User with id {user_id} already exists", param="user_id")
+                await connection.fetch(_SQL["join_teams"], user_id, email, list(teams))
+                await connection.execute(_SQL["join_organizations"], user_id, list(organizations))
+                row = _user(await connection.fetchrow(_SQL["find"], user_id))
+                await record(connection, _change(Action.CREATED, row, actor))
+                made = None
+                if key is not None and (made := await insert_key(connection, key, actor)) is None:
+                    raise StoreRefused(
+                        f"Key with alias '{key.key_alias}' already exists. "
+                        "Unique key aliases across all keys are required."
+                    )
+                await connection.execute(_SQL["tell"], user_id)  # keys can be older than the row of their owner
+        return row, made
+
+    async def find(self, user_id: str) -> UserRow | None:
+        """See `ports.UserAdministration.find`."""
+        if "\x00" in user_id:
+            return None
+        row = await self._database.read_row(_SQL["find"], user_id)
+        return None if row is None else _user(row)
+
+    async def find_by_email(self, email: str) -> UserRow | None:
+        """See `ports.UserAdministration.find_by_email`."""
+        if "\x00" in email:
+            return None
+        row = await self._database.read_row(_SQL["find_by_email"], email)
+        return None if row is None else _user(row)
+
+    async def all_ids(self, limit: int) -> list[str]:
+        """See `ports.UserAdministration.all_ids`."""
+        async with self._database.connection() as connection:
+            return [row["user_id"] for row in await connection.fetch(_SQL["all_ids"], limit)]
+
+    async def count(self) -> int:
+        """See `ports.UserAdministration.count`."""
+        async with self._database.connection() as connection:
+            return int(await connection.fetchval(_SQL["count"]))
+
+    async def belongings(self, user_id: str) -> tuple[list[KeyRow], list[UserRow]]:
+        """See `ports.UserAdministration.belongings`."""
+        async with self._database.connection() as connection:
+            keys = await connection.fetch(_SQL["keys"], user_id, _KEYS_MAX)
+            teams = await connection.fetch(_SQL["teams"], user_id)
+        return [row_of(row) for row in keys], [row_of(row) for row in teams]
+
+    async def page(self, wanted: UserFilter, *, limit: int, offset: int) -> UserPage:
+        """See `ports.UserAdministration.page`."""
+        organizations = None if wanted.organizations is None else list(wanted.organizations)
+        arguments = (organizations, _json(msgspec.structs.asdict(wanted)), wanted.sort_by, wanted.downwards)
+        with refusals():
+            async with self._database.connection() as connection:
+                rows = await connection.fetch(_SQL["list"], *arguments, limit, offset)
+                first = rows or (await connection.fetch(_SQL["list"], *arguments, 1, 0) if offset else ())
+        users = [{name: value for name, value in _user(row).items() if name != "total"} for row in rows]
+        return UserPage(total=first[0]["total"] if first else 0, users=users)
+
+    async def change(
+        self,
+        user_id: str,
+        edit: Callable[[UserRow], Mapping[str, object]],
+        *,
+        actor: Actor,
+        expected: datetime | None = None,
+        spend: bool = False,
+    ) -> UserRow | None:
+        """See `ports.UserAdministration.change`."""
+        with refusals():
+            async with self._database.transaction() as connection:
+                if spend:
+                    await connection.execute(_SQL["lock_totals"])
+                found = await connection.fetchrow(_SQL["lock"], user_id)
+                if found is None:
+                    return None
+                before = _user(found)
+                check_unchanged(expected, found["updated_at"])
+                changes = edit(before)
+                if "user_email" in changes:
+                    await _check_email(connection, changes["user_email"], user_id)
+                after = _user(await connection.fetchrow(_SQL["update"], user_id, _json(changes)))
+                if spend:
+                    spent = after["spend"]
+                    assert isinstance(spent, float)
+                    await connection.fetch(_SQL["set_windows"], user_id, nano_of(spent))
+                await record(connection, _change(Action.UPDATED, after, actor, before=before))
+                await connection.execute(_SQL["tell"], user_id)
+        return after
+
+    async def delete(self, user_ids: Sequence[str], *, actor: Actor) -> list[UserRow]:
+        """See `ports.UserAdministration.delete`."""
+        with refusals():
+            async with self._database.transaction() as connection:
+                known = {row["user_id"] for row in await connection.fetch(_SQL["lock_all"], list(user_ids))}
+                if missing := [user for user in user_ids if user not in known]:
+                    raise NotFound(f"User not found, passed user_id={missing[0]}")
+                tokens = [KeyHash(row["token"]) for row in await connection.fetch(_SQL["tokens"], list(user_ids))]
+                if tokens:
+                    await delete_keys(connection, tokens=tokens, actor=actor)
+                await connection.execute(_SQL["leave"], list(user_ids))
+                rows = [_user(row) for row in await connection.fetch(_SQL["delete"], list(user_ids))]
+                await record(connection, *(_change(Action.DELETED, row, actor) for row in rows))
+        return rows
+
+
+async def _check_known(connection: Any, teams: Sequence[str], organizations: Sequence[str]) -> None:  # noqa: ANN401
+    """Raises NotFound: there is no such team or organization."""
+    known = {row["team_id"] for row in await connection.fetch(_SQL["known_teams"], list(teams))}
+    if missing := [team for team in teams if team not in known]:
+        raise NotFound(f"Team not found, passed team_id={missing[0]}", param="teams")
+    found = await connection.fetch(_SQL["known_organizations"], list(organizations))
+    known = {row["organization_id"] for row in found}
+    if missing := [organization for organization in organizations if organization not in known]:
+        raise NotFound(f"Organization not found, passed organization_id={missing[0]}", param="organizations")
+
+
+async def _check_email(connection: Any, email: object, user_id: str) -> None:  # noqa: ANN401  # asyncpg
+    """Raises Conflict: somebody else has it."""
+    if email is None:
+        return
+    await connection.execute(_SQL["lock_emails"])
+    if await connection.fetchval(_SQL["email_taken"], email, user_id):
+        raise Conflict(f"User with email {email} already exists", param="user_email")
+
+
+def _change(action: Action, row: UserRow, actor: Actor, *, before: UserRow | None = None) -> Change:
+    gone = action is Action.DELETED
+    return Change(
+        action=action,
+        table_name="LiteLLM_UserTable",
+        object_id=str(row["user_id"]),
+        actor=actor,
+        before=row if gone else before,
+        after=None if gone else row,
+    )
+
+
+def _user(row: asyncpg.Record) -> UserRow:
+    """Without the password, whose hash is nobody's business either."""
+    return {name: value for name, value in row_of(row).items() if name != "password"}
+
+
+def _json(value: Mapping[str, object]) -> str:
+    return msgspec.json.encode(value).decode()
