@@ -677,6 +677,19 @@ CREATE TABLE "LiteLLM_ProxyModelTable" (
     CONSTRAINT "LiteLLM_ProxyModelTable_pkey" PRIMARY KEY (model_id)
 );
 
+CREATE TABLE "LiteLLM_CredentialsTable" (
+    credential_id text NOT NULL,
+    credential_name text NOT NULL,
+    credential_values jsonb NOT NULL,
+    credential_info jsonb,
+    created_at timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    created_by text NOT NULL,
+    updated_at timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    updated_by text NOT NULL,
+    CONSTRAINT "LiteLLM_CredentialsTable_pkey" PRIMARY KEY (credential_id)
+);
+CREATE UNIQUE INDEX "LiteLLM_CredentialsTable_credential_name_key" ON "LiteLLM_CredentialsTable" (credential_name);
+
 CREATE TABLE "LiteLLM_CronJob" (
     cronjob_id text NOT NULL,
     pod_id text NOT NULL,

@@ -59,7 +59,8 @@ async def test_looking_tells_what_is_there_and_changes_nothing(connection: Any) 
     assert counted["LiteLLM_SpendLogs"] == (154, 19_250_000_000)
     assert counted["LiteLLM_DailyTagSpend"] == (154, 38_500_000_000)
     assert counted["LiteLLM_AuditLog"] == (0, None)
-    assert "LiteLLM_ProxyModelTable" in {table.name for table in found.tables if not table.exact}
+    assert counted["LiteLLM_ProxyModelTable"] == (1, None)
+    assert "LiteLLM_CronJob" in {table.name for table in found.tables if not table.exact}
     assert (found.keys.total, found.keys.usable, found.keys.blocked, found.keys.expired) == (11, 9, 1, 1)
     kinds = {budgets.kind: (budgets.count, budgets.spend_nano_usd / 1e9) for budgets in found.budgets}
     alone = dict.fromkeys(("user", "team", "team_member", "organization", "end_user", "tag", "gateway"), (1, 7.5))

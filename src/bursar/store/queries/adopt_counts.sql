@@ -72,3 +72,9 @@ SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_BudgetTab
 
 -- name: LiteLLM_DeprecatedVerificationToken
 SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_DeprecatedVerificationToken"
+
+-- name: LiteLLM_ProxyModelTable
+SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_ProxyModelTable"
+
+-- name: LiteLLM_CredentialsTable
+SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_CredentialsTable"
