@@ -35,12 +35,15 @@ test: lint types $(VENV)/.dev  ## lint, types and all tests, on the default Pyth
 	$(BIN)/pytest -n 2 $(ARGS)
 	@$(MAKE) --no-print-directory test-newest
 
-# How processes die does not depend on the interpreter: three minutes of it are enough.
+# How processes die, and what a database does meanwhile, does not depend on the interpreter: once is enough.
+ONCE := $(addprefix --ignore tests/process/test_,crash_matrix.py outage.py lost_and_restored.py budgets.py recording.py \
+    kill.py orphans.py rate_limits.py adopting.py)
+
 test-newest:
 	@newest=$$(sh scripts/find-python.sh | tail -n 1); default=$$(sh scripts/find-python.sh | head -n 1); \
 	if [ "$$newest" = "$$default" ]; then echo "No newer Python than the default found: tested on that one alone."; \
 	else $(MAKE) --no-print-directory VENV=.venv-newest PYTHON=$$newest .venv-newest/.dev && \
-	     echo "Again on $$($$newest --version):" && .venv-newest/bin/pytest -n 2 -q --ignore tests/process/test_crash_matrix.py; fi
+	     echo "Again on $$($$newest --version):" && .venv-newest/bin/pytest -n 2 -q $(ONCE); fi
 
 lint: $(VENV)/.dev  ## ruff: rules and formatting
 	$(BIN)/ruff check .
