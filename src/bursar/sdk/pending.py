@@ -1,0 +1,122 @@
+"""Calls that were answered, and of which LiteLLM has not told yet.
+
+LiteLLM tells of asynchronous calls later, in the app's event loop: a program whose loop ends takes those events with
+it, and of a stream that nobody reads to its end it says nothing at all. Its hooks are called before the answer
+is handed to the app; what they see is remembered here until the event comes. What it never comes of is booked from
+what was seen: at the end of the program, when the call's own objects are gone, or when it is long overdue.
+"""
+
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+_OVERDUE_S = 300.0
+"""LiteLLM cancels what takes 20 s; before that it may wait behind 50,000 others."""
+
+
+@dataclass(slots=True)
+class Answered:
+    """A call, and what came of it so far."""
+
+    details: Mapping[str, object]
+    response: object
+    since_s: float
+    stream: bool = False
+
+
+@dataclass(slots=True)
+class _Choice:
+    message: object
+
+
+@dataclass(slots=True)
+class StreamSeen:
+    """The part of a stream that the app has read, in the form of a whole answer."""
+
+    id: str = ""
+    usage: object = None
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def choices(self) -> list[_Choice]:
+        """One, with all that was seen."""
+        return [_Choice(SimpleNamespace(content="".join(self.texts)))]
+
+    def see(self, chunk: object) -> None:
+        """One more chunk of LiteLLM's."""
+        self.id = self.id or str(getattr(chunk, "id", "") or "")
+        usage = getattr(chunk, "usage", None)
+        self.usage = usage if usage is not None else self.usage
+        for choice in getattr(chunk, "choices", None) or ():
+            delta = getattr(choice, "delta", None)
+            for name in ("content", "reasoning_content"):
+                if isinstance(text := getattr(delta, name, None), str):
+                    self.texts.append(text)
+
+
+class Pending:
+    """Such calls, known by the identity of LiteLLM's own record of them."""
+
+    def __init__(self, book: Callable[[Mapping[str, object], object], None]) -> None:
+        """`book` is called with the record and the response of calls whose event does not come."""
+        self._book = book
+        self._answered: dict[int, Answered] = {}
+
+    def answered(self, details: Mapping[str, object], response: object) -> None:
+        """The app is about to get `response`."""
+        self._answered[id(details)] = Answered(details, response, time.monotonic())
+
+    def watch(self, owner: object, details: Mapping[str, object]) -> None:
+        """A stream begins; once `owner`, LiteLLM's object of the call, is gone, nobody will read more of it."""
+        key = id(details)
+        weakref.finalize(owner, self._gone, key).atexit = False
+
+    def streamed(self, details: Mapping[str, object], chunk: object) -> None:
+        """The app is about to get one more chunk."""
+        found = self._answered.get(id(details))
+        if found is None:
+            # A copy: the record leads to its owner, which would never be gone.
+            facts = {name: value for name, value in details.items() if name in _FACTS}
+            found = self._answered[id(details)] = Answered(facts, StreamSeen(), time.monotonic(), stream=True)
+        if isinstance(found.response, StreamSeen):
+            found.response.see(chunk)
+            found.since_s = time.monotonic()
+
+    def told(self, details: Mapping[str, object]) -> None:
+        """The event has come."""
+        self._answered.pop(id(details), None)
+
+    def sweep(self, at_end: bool) -> None:
+        """Book what is overdue; at the end, everything."""
+        before = time.monotonic() - _OVERDUE_S
+        for key, found in list(self._answered.items()):
+            if at_end or (found.since_s < before and not found.stream):
+                self._give_up(key)
+
+    def _gone(self, key: int) -> None:
+        found = self._answered.get(key)
+        if found is not None and found.stream:
+            self._give_up(key)
+
+    def _give_up(self, key: int) -> None:
+        found = self._answered.pop(key, None)
+        if found is not None:
+            self._book(found.details, found.response)
+
+
+_FACTS = frozenset(
+    {
+        "call_type",
+        "completion_start_time",
+        "custom_llm_provider",
+        "litellm_call_id",
+        "litellm_params",
+        "messages",
+        "model",
+        "response_headers",
+        "start_time",
+        "user",
+    }
+)

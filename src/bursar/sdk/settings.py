@@ -1,0 +1,34 @@
+"""Where the SDK's books are. Read when the first call is told, not at import: apps set their environment late."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from bursar.config.database_url import DatabaseTarget, database_url_from_parts, parse_database_url
+from bursar.config.options import data_directory
+from bursar.domain.secrets import Secret
+
+JOURNALS = "sdk"
+"""Within the data directory: many processes at once, each with a journal of its own."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an app said; None: the environment says it."""
+
+    database_url: Secret | None = None
+    data_dir: Path | None = None
+
+    def journals(self) -> Path:
+        """Where journals are kept until the database has what is in them, and for a while after that."""
+        return data_directory(self.data_dir, os.environ) / JOURNALS
+
+    def database(self) -> DatabaseTarget | None:
+        """The database; None: nobody named one. Raises ConfigError: what is named cannot be understood."""
+        url = self.database_url
+        if url is not None:
+            return parse_database_url(url, source="database_url")
+        if said := os.environ.get("DATABASE_URL"):
+            return parse_database_url(Secret(said))
+        parts = database_url_from_parts(os.environ)
+        return None if parts is None else parse_database_url(parts, source="DATABASE_HOST and its companions")
