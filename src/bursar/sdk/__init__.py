@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bursar.sdk.install import Installation
 
 if TYPE_CHECKING:
-    from bursar.sdk.litellm_callback import NamedCallback, SpendCallback
+    from bursar.sdk.litellm_callback import NamedCallback, SpendCallback, Stream, WatchedStream
     from bursar.sdk.recorder import Health
 
 _installation = Installation()
@@ -37,6 +37,11 @@ async def aclose(timeout_s: float = 5.0) -> bool:
 def health() -> "Health":
     """How the books of the calls booked by name are."""
     return _installation.install().health()
+
+
+def watch(stream: "Stream") -> "WatchedStream[Stream]":
+    """An asynchronous stream of LiteLLM's, of which is booked what was read if it is left before its end."""
+    return _installation.install().watch(stream)
 
 
 def __getattr__(name: str) -> type["SpendCallback"]:

@@ -4,7 +4,9 @@ import importlib.metadata
 import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
@@ -17,6 +19,8 @@ from bursar.sdk.pending import Pending
 from bursar.sdk.prices import BookPrices
 from bursar.sdk.recorder import EXIT_S, Health, Recorder
 from bursar.sdk.settings import Settings
+
+Stream = TypeVar("Stream")
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +74,16 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
     def health(self) -> Health:
         """How the books of this process are."""
         return self._recorder.health()
+
+    def watch(self, stream: Stream) -> "WatchedStream[Stream]":
+        """`stream`, of which is booked what was read of it if it is left before its end: LiteLLM tells nothing then."""
+        owner = getattr(stream, "logging_obj", None)
+        details = getattr(owner, "model_call_details", None)
+        watched = WatchedStream(stream)
+        if isinstance(details, Mapping) and self._wanted(_ANSWERED):
+            watched.on_chunk = partial(self._pending.streamed, details)
+            self._pending.watch(watched, details)
+        return watched
 
     # LiteLLM's events, by its names
 
@@ -172,6 +186,29 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
             what(*arguments, **named)
         except Exception:  # see above
             log.exception("sdk.not_booked")
+
+
+class WatchedStream(Generic[Stream]):
+    """A stream of LiteLLM's that somebody watches. All that it can, this can."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream: Any = stream
+        self.on_chunk: Callable[[object], None] = _nobody
+
+    def __aiter__(self) -> "WatchedStream[Stream]":
+        return self
+
+    async def __anext__(self) -> Any:  # noqa: ANN401  # LiteLLM's chunk
+        chunk = await self._stream.__anext__()
+        self.on_chunk(chunk)
+        return chunk
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # LiteLLM's
+        return getattr(self._stream, name)
+
+
+def _nobody(_chunk: object) -> None:
+    """Nobody watches."""
 
 
 class NamedCallback(SpendCallback):

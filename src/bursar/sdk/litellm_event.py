@@ -49,7 +49,7 @@ def spend_of(
     metadata = _mapping(params.get("metadata")) or _mapping(params.get("litellm_metadata"))
     allowed = _mapping(told.get("metadata"))
     provider = _text(told.get("custom_llm_provider")) or _text(details.get("custom_llm_provider"))
-    model = _text(told.get("model")) or _text(details.get("model"))
+    model = (_text(told.get("model")) or _text(details.get("model"))).removeprefix(f"{provider}/")
     start_us = _time_us(told.get("startTime"), details.get("start_time"))
     end_us = max(_time_us(told.get("endTime"), details.get("end_time")) or start_us, start_us)
     told_id = _text(told.get("litellm_call_id")) or _text(details.get("litellm_call_id"))
@@ -116,13 +116,15 @@ def _charge(
         return Charge(cost=NanoUsd(0), evidence=Evidence.CACHE, usage=reading.usage, provider_usage=reading.raw)
     usage = reading.usage
     flags: tuple[str, ...] = tuple(sorted(reading.flags))
-    estimated = not usage.completion_tokens and bool(size := _answer_bytes(response))
+    cost = _stated_cost(details, response)
+    size = 0 if usage.completion_tokens else _answer_bytes(response)
+    estimated = not cost and (size > 0 or (reading.missing and bool(details.get("messages"))))
     if estimated:  # LiteLLM says 0 tokens and $0 of streams whose usage it did not ask for
         prompt = usage.prompt_tokens or _RATIOS.tokens("", _bytes_of(details.get("messages")))
-        usage = Usage(uncached_prompt_tokens=prompt, answer_tokens=_RATIOS.tokens("", size))
+        answer = _RATIOS.tokens("", size) if size else _RATIOS.usual_answer("")
+        usage = Usage(uncached_prompt_tokens=prompt, answer_tokens=answer)
         flags = (*flags, "usage_estimated")
     else:
-        cost = _stated_cost(details, response)
         if cost is not None:
             return Charge(
                 cost=cost,

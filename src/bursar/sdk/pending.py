@@ -69,20 +69,15 @@ class Pending:
         self._answered[id(details)] = Answered(details, response, time.monotonic())
 
     def watch(self, owner: object, details: Mapping[str, object]) -> None:
-        """A stream begins; once `owner`, LiteLLM's object of the call, is gone, nobody will read more of it."""
-        key = id(details)
-        weakref.finalize(owner, self._gone, key).atexit = False
+        """A stream is asked for; once `owner`, LiteLLM's object of the call, is gone, nobody will read more of it."""
+        self._answered[id(details)] = Answered(details, StreamSeen(), time.monotonic(), stream=True)
+        weakref.finalize(owner, self._gone, id(details)).atexit = False
 
     def streamed(self, details: Mapping[str, object], chunk: object) -> None:
-        """The app is about to get one more chunk."""
+        """The app gets one more chunk."""
         found = self._answered.get(id(details))
-        if found is None:
-            # A copy: the record leads to its owner, which would never be gone.
-            facts = {name: value for name, value in details.items() if name in _FACTS}
-            found = self._answered[id(details)] = Answered(facts, StreamSeen(), time.monotonic(), stream=True)
-        if isinstance(found.response, StreamSeen):
+        if found is not None and isinstance(found.response, StreamSeen):
             found.response.see(chunk)
-            found.since_s = time.monotonic()
 
     def told(self, details: Mapping[str, object]) -> None:
         """The event has come."""
@@ -102,21 +97,5 @@ class Pending:
 
     def _give_up(self, key: int) -> None:
         found = self._answered.pop(key, None)
-        if found is not None:
+        if found is not None and (not found.stream or found.details.get("completion_start_time") is not None):
             self._book(found.details, found.response)
-
-
-_FACTS = frozenset(
-    {
-        "call_type",
-        "completion_start_time",
-        "custom_llm_provider",
-        "litellm_call_id",
-        "litellm_params",
-        "messages",
-        "model",
-        "response_headers",
-        "start_time",
-        "user",
-    }
-)
