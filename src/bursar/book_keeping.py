@@ -2,21 +2,24 @@
 journals in, give up on processes that are gone. Part of the composition."""
 
 import asyncio
+import logging
 import os
 import platform
+import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 
-from bursar.domain.errors import StoreError, StoreTooSlow
+from bursar.domain.errors import BursarError, StoreError, StoreTooSlow
 from bursar.domain.ids import JournalId, uuid7
 from bursar.ledger.adoption import Adopter
 from bursar.ledger.group_commit import GroupCommit
 from bursar.ledger.journal import Journal
+from bursar.ledger.places import JournalLock, waiting_journals
 from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.main import Books
@@ -28,6 +31,8 @@ from bursar.store.database import Database, connect
 from bursar.store.instances import Instances, Loss, Unsettled
 from bursar.store.ledger import PostgresLedger
 from bursar.store.migrate import known_migrations, pending_migrations
+
+log = logging.getLogger(__name__)
 
 _ALIVE = timedelta(minutes=2)
 """Whoever was heard of since is not lost."""
@@ -120,18 +125,54 @@ def declare_lost(books: Books, instance: JournalId, *, force: bool) -> Loss:
     return asyncio.run(insist())
 
 
-def replay_journals(books: Books, journals: Path, progress: Callable[[int, int], None]) -> Replay:
-    """Carry into the database what waits in the journals under `journals`, and what was put by and the database lacks.
-    Those of processes that live are left to them.
+def replay_journals(books: Books, journals: Sequence[Path], progress: Callable[[int, int], None]) -> Replay:
+    """Carry into the database what waits in the journals under each of `journals`, and what was put by and the database
+    lacks. Those of processes that live are left to them.
 
     Raises BursarError: the database cannot be used, or no journal can be made there for what is found out.
     """
 
     async def run() -> Replay:
         async with _database(books) as database:
-            return await _replay(database, journals, progress)
+            replays = [await _replay(database, root, progress) for root in journals]
+        return Replay(found=sum(r.found for r in replays), carried=sum(r.carried for r in replays))
 
     return asyncio.run(run())
+
+
+def post_journals(books: Books, journals: Path, progress: Callable[[int, int], None], *, every_s: float) -> None:
+    """The same for `journals`, again and again, until told to end (SIGTERM or SIGINT). What cannot be posted at the
+    moment is posted later. Raises BursarError: the database cannot be used, at the beginning."""
+
+    async def run() -> None:
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        async with _database(books) as database:
+            while not stopping.is_set():
+                if any(lock_is_free(path) for path in waiting_journals(journals)):
+                    try:
+                        await _replay(database, journals, progress)
+                    except (BursarError, OSError) as error:
+                        log.warning("ledger.not_replayed reason=%s", error)
+                try:
+                    await asyncio.wait_for(stopping.wait(), every_s)
+                except TimeoutError:
+                    pass
+
+    asyncio.run(run())
+
+
+def lock_is_free(directory: Path) -> bool:
+    """Whether the process of the journal there has ended."""
+    try:
+        lock = JournalLock.attempt(directory)
+    except OSError:  # it was put by in the meantime, or is not ours to read
+        return False
+    if lock is None:
+        return False
+    lock.release()
+    return True
 
 
 async def _replay(database: Database, journals: Path, progress: Callable[[int, int], None]) -> Replay:

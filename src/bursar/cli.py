@@ -321,6 +321,7 @@ def ledger() -> None:
     \b
     bursar ledger verify             compare the books with themselves
     bursar ledger replay             carry journals into the database that wait for it
+    bursar ledger worker             do so for apps that book through the SDK, all the time
     bursar ledger instances          processes that have not ended in order
     bursar ledger declare-lost ID    give up on one whose disk is gone
     """
@@ -368,9 +369,10 @@ def ledger_verify(*, data_dir: Path | None, as_json: bool) -> None:
 def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
     """Carry into the database what waits in journals.
 
-    `bursar serve` does so by itself. This is for journals that it does not find: of a host whose gateway will not run
-    again, brought here; or of this one, without starting it. Journals that were put by are looked at as well, in case
-    the database was restored and lacks some of them. Nothing is booked twice, however often this is run.
+    `bursar serve` does so by itself, and every app that books through the SDK. This is for journals that they do not
+    find: of a host whose gateway will not run again, brought here; or of this one, without starting it. Journals that
+    were put by are looked at as well, in case the database was restored and lacks some of them. Nothing is booked
+    twice, however often this is run.
 
     Exits with 0 when everything is in the database, with 1 when some journals were left: they are in use, or damaged.
 
@@ -382,7 +384,7 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
 
     with _told(code=2):
         books = _running_books(data_dir)
-        places = journals or data_directory(data_dir, os.environ) / "journal"
+        places = [journals] if journals is not None else _journals(data_directory(data_dir, os.environ))
         with click.progressbar(length=1000, label="Carrying journals", file=sys.stderr) as bar:
 
             def progress(done: int, of: int) -> None:
@@ -393,6 +395,41 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
     if found.carried < found.found:
         click.echo("The others are in use by processes that live, or damaged: the messages above say which.", err=True)
         raise SystemExit(1)
+
+
+def _journals(data_dir: Path) -> list[Path]:
+    """Where the gateway's are, and those of apps that book through the SDK."""
+    from bursar.data_directory import SDK_JOURNALS
+
+    return [place for place in (data_dir / "journal", data_dir / SDK_JOURNALS) if place.is_dir()]
+
+
+@ledger.command("worker")
+@data_dir_option
+@click.option(
+    "--every", "every_s", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds between looks."
+)
+def ledger_worker(*, data_dir: Path | None, every_s: float) -> None:
+    """Post for apps that book through the SDK.
+
+    They post by themselves. This carries into the database what those leave that have ended before they could, were
+    killed, or have no DATABASE_URL of their own, as soon as they have ended. It runs until SIGTERM or Ctrl-C.
+
+    \b
+    DATABASE_URL=postgresql://… bursar ledger worker
+    """
+    from bursar.book_keeping import post_journals
+    from bursar.config.options import data_directory
+    from bursar.data_directory import SDK_JOURNALS
+    from bursar.telemetry.logs import configure_logs
+
+    configure_logs(level="INFO")
+    with _told(code=2):
+        books = _running_books(data_dir)
+        place = data_directory(data_dir, os.environ) / SDK_JOURNALS
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _say(f"Posting what apps leave in {place}.")
+        post_journals(books, place, lambda _done, _of: None, every_s=every_s)
 
 
 @ledger.command("instances")

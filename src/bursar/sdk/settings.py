@@ -6,10 +6,8 @@ from pathlib import Path
 
 from bursar.config.database_url import DatabaseTarget, database_url_from_parts, parse_database_url
 from bursar.config.options import data_directory
+from bursar.data_directory import SDK_JOURNALS
 from bursar.domain.secrets import Secret
-
-JOURNALS = "sdk"
-"""Within the data directory: many processes at once, each with a journal of its own."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Settings:
 
     def journals(self) -> Path:
         """Where journals are kept until the database has what is in them, and for a while after that."""
-        return data_directory(self.data_dir, os.environ) / JOURNALS
+        return data_directory(self.data_dir, os.environ) / SDK_JOURNALS
 
     def database(self) -> DatabaseTarget | None:
         """The database; None: nobody named one. Raises ConfigError: what is named cannot be understood."""

@@ -31,6 +31,7 @@ _LOOK_S = 5.0
 _KEEP_BYTES = 256 * 1024 * 1024
 _KEEP_S = 24 * 3600.0
 _RELEASE_S = 2.0
+_LAST_LOOK_S = 1.0
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -177,9 +178,8 @@ class Shipper:
         background.start(self._again("adopter", adopter.run), "adopter")
         background.start(self._again("tending", lambda: self._tend(reader)), "tending")
         try:
-            watching = background.start(self._stop_when_told(poster.stop), "stop")
+            background.start(self._stop_when_told(adopter.look, poster.stop), "stop")
             done = await self._persist(lambda: self._post(poster), stop_at_once=False)
-            watching.cancel()
             await background.cancel()
             if done and poster.epoch is not None and self.posted == self.journal.last_sequence:
                 async with asyncio.timeout(_RELEASE_S):
@@ -254,9 +254,16 @@ class Shipper:
             log.warning("sdk.not_posted reason=%s", self._complaint)
         return self._complaint
 
-    async def _stop_when_told(self, stop: Callable[[], None]) -> None:
+    async def _stop_when_told(self, look: Callable[[], Awaitable[int]], stop: Callable[[], None]) -> None:
+        """Children that were forked may have ended a moment ago: what they left is looked for once more."""
         await self._stopping.wait()
-        stop()
+        try:
+            async with asyncio.timeout(_LAST_LOOK_S):
+                await look()
+        except (BursarError, OSError) as error:  # TimeoutError is one: the next process goes on
+            log.info("sdk.not_adopted reason=%s", error)
+        finally:
+            stop()
 
     async def _again(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         while True:
