@@ -1,10 +1,13 @@
 """What LiteLLM's SDK tells, and what becomes of it: real LiteLLM, oldest and newest, and a real database."""
 
+import random
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.sdk.replaying import replay
 from tests.sdk.running import App
 
 SUCCESS, FAILURE = "success", "failure"
@@ -72,3 +75,45 @@ async def check_books(connection: Any, calls: int) -> None:
     assert (rows["count"], users["count"], days["count"]) == (calls, min(calls, 10), calls)
     assert users["sum"] == pytest.approx(rows["sum"], abs=1e-9)
     assert days["sum"] == pytest.approx(rows["sum"], abs=1e-9)
+
+
+async def test_lists_and_names(app: App, connection: Any) -> None:
+    app.run("lists")
+    rows = await connection.fetch('SELECT request_tags ->> 0 AS tag, call_type FROM "LiteLLM_SpendLogs"')
+    booked = Counter((row["tag"], row["call_type"]) for row in rows)
+    assert set(booked.values()) == {1}, booked
+    assert {tag for tag, _ in booked} == {
+        "by name",
+        "failures named",
+        "all names",
+        "callbacks overwritten",
+        "callbacks emptied",
+        "name in callbacks",
+        "name in callbacks, failed",
+        "the advanced recipe",
+        "the advanced recipe, and the name",
+    }
+    assert len(rows) == 2 * len({tag for tag, _ in booked}), "each once by completion and once by acompletion"
+    assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
+
+
+@pytest.mark.parametrize("database_is", ["there", "away"])
+async def test_kill_9_loses_no_call_whose_callback_had_returned(
+    newest_app: App, connection: Any, database_url: str, tmp_path: Path, database_is: str
+) -> None:
+    draw = random.Random(20_261_127)
+    told: list[str] = []
+    elsewhere = {"DATABASE_URL": "postgresql://u@127.0.0.1:1/nothing"} if database_is == "away" else {}
+    for _ in range(2):
+        with newest_app.start("-m", "tests.sdk.apps.until_killed", **elsewhere) as program:
+            assert program.stdout is not None
+            told += [program.stdout.readline().strip() for _ in range(draw.randrange(100, 1500))]
+            program.kill()
+            told += [line.strip() for line in program.stdout if line.endswith("\n")]
+    await replay(database_url, tmp_path / "sdk")
+    ids = Counter(row[0] for row in await connection.fetch('SELECT litellm_call_id FROM "LiteLLM_SpendLogs"'))
+    assert set(told) <= set(ids)
+    assert set(ids.values()) == {1}
+    assert len(told) > 200
+    spent = await connection.fetchval('SELECT spend FROM "LiteLLM_UserTable" WHERE user_id = $1', "alice")
+    assert spent == pytest.approx(0.000225 * len(ids))

@@ -1,6 +1,5 @@
 """The recorder in a process of its own and in forked ones, against a real database."""
 
-import asyncio
 import logging
 import os
 import threading
@@ -10,13 +9,10 @@ from typing import Any
 
 import pytest
 
-from bursar.book_keeping import replay_journals
-from bursar.config.database_url import parse_database_url
-from bursar.database_setup import database_options
 from bursar.domain.secrets import Secret
-from bursar.main import Books
 from bursar.sdk.recorder import Recorder
 from bursar.sdk.settings import Settings
+from tests.sdk.replaying import replay
 from tests.sdk.telling import charge, failed, spend
 
 NOWHERE = "postgresql://nobody:s3cret@127.0.0.1:1/nothing"
@@ -32,15 +28,6 @@ def recorder(database_url: str, tmp_path: Path) -> Iterator[Recorder]:
 def lost_from_sight(tmp_path: Path) -> Recorder:
     """One whose database does not answer."""
     return Recorder(Settings(database_url=Secret(NOWHERE), data_dir=tmp_path))
-
-
-async def replay(database_url: str, journals: Path) -> int:
-    """`bursar ledger replay`; how many journals were carried."""
-    target = parse_database_url(Secret(database_url))
-    books = Books(database_options(target), database_url)
-    replayed = await asyncio.to_thread(replay_journals, books, [journals], lambda _done, _of: None)
-    assert replayed.carried == replayed.found
-    return replayed.carried
 
 
 async def rows(connection: Any) -> int:
