@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 from bursar.sdk.install import Installation
 
 if TYPE_CHECKING:
-    from bursar.sdk.litellm_callback import NamedCallback, SpendCallback, Stream, WatchedStream
-    from bursar.sdk.recorder import Health
+    from bursar.sdk.ledger import Ledger as Ledger
+    from bursar.sdk.litellm_callback import NamedCallback, Stream, WatchedStream
+    from bursar.sdk.litellm_callback import SpendCallback as PrismaProxyLogger  # noqa: F401  # for those who check types
+    from bursar.sdk.litellm_callback import SpendCallback as SpendCallback
+    from bursar.sdk.recorder import Health as Health
 
 _installation = Installation()
 """LiteLLM is one module for the whole process, and so is what is registered with it."""
@@ -44,10 +47,15 @@ def watch(stream: "Stream") -> "WatchedStream[Stream]":
     return _installation.install().watch(stream)
 
 
-def __getattr__(name: str) -> type["SpendCallback"]:
-    """`SpendCallback`, and `PrismaProxyLogger`, its other name: made when asked for, since they need LiteLLM."""
+def __getattr__(name: str) -> type["SpendCallback"] | type["Ledger"]:
+    """`SpendCallback`, and `PrismaProxyLogger`, its other name: made when asked for, since they need LiteLLM; and
+    `Ledger`, which does not."""
     if name in ("SpendCallback", "PrismaProxyLogger"):
         from bursar.sdk.litellm_callback import SpendCallback
 
         return SpendCallback
+    if name == "Ledger":
+        from bursar.sdk.ledger import Ledger
+
+        return Ledger
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,7 @@
 """Calls that go through a Bursar gateway are on its books: the SDK leaves them to it."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 _MARK = "x-bursar-version"
@@ -47,6 +48,7 @@ def _is_marked(details: Mapping[str, object]) -> bool:
     return isinstance(relayed, Mapping) and (_RELAYED_MARK in relayed or _MARK in relayed)
 
 
+@lru_cache(maxsize=256)
 def _origin(url: str) -> str:
     """Scheme, host and port; "": it is no URL."""
     try:

@@ -6,10 +6,9 @@ Names and forms are those of reference/sdk-callback; what a release of LiteLLM l
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-
-import msgspec
+from functools import lru_cache
 
 from bursar.domain.accounting import Evidence, Failure
 from bursar.domain.errors import ConfigError
@@ -18,6 +17,7 @@ from bursar.domain.money import NanoUsd, nano_from_usd
 from bursar.domain.prices import Price, cost_of, covers
 from bursar.domain.storable import TEXT_MAX_CHARS, storable_list, storable_members, storable_text
 from bursar.domain.usage import Usage
+from bursar.sdk.reports import encoded_report
 from bursar.sdk.spend import Charge, Spend, Void
 from bursar.wire.openai_usage import UsageReading, usage_from
 
@@ -167,30 +167,10 @@ def _stated_cost(details: Mapping[str, object], response: object) -> NanoUsd | N
 
 
 def _usage(told: Mapping[str, object], response: object) -> UsageReading:
-    report = _mapping(_mapping(told.get("metadata")).get("usage_object")) or _members(getattr(response, "usage", None))
+    report: object = _mapping(told.get("metadata")).get("usage_object") or getattr(response, "usage", None)
     if not report:
-        names = ("prompt_tokens", "completion_tokens")
-        report = {name: told[name] for name in names if told.get(name)}
-    return usage_from(msgspec.json.encode(dict(_counts(report)))) if report else usage_from(None)
-
-
-def _counts(report: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """The members of a usage report that count something."""
-    for name, value in report.items():
-        if isinstance(value, int) and not isinstance(value, bool) and (value or name != "total_tokens"):
-            yield name, value
-        elif nested := dict(_counts(_members(value))):
-            yield name, nested
-
-
-def _members(value: object) -> Mapping[str, object]:
-    """Those of a mapping, or of one of LiteLLM's models."""
-    if value is None or isinstance(value, str | int | float | list):
-        return _NO_FACTS
-    if isinstance(value, Mapping):
-        return value
-    found = getattr(value, "__dict__", None)
-    return found if isinstance(found, dict) else _NO_FACTS
+        report = {name: told.get(name) for name in ("prompt_tokens", "completion_tokens") if told.get(name)}
+    return usage_from(encoded_report(report))
 
 
 def _answer_bytes(response: object) -> int:
@@ -236,19 +216,21 @@ def _unkeyed(text: str) -> str:
 
 def _own_members(metadata: Mapping[str, object]) -> dict[str, object]:
     """What the app put there, as far as it is JSON and no secret."""
-    return {
-        name: value
-        for name, value in metadata.items()
-        if name not in _OURS
+    return {name: value for name, value in metadata.items() if _is_own(name) and _is_json(value)}
+
+
+@lru_cache(maxsize=4096)
+def _is_own(name: str) -> bool:
+    return (
+        name not in _OURS
         and not name.startswith(("user_api_key", "_", "model_group", "attempted_", "original_model", "max_retries"))
         and not _SECRET.search(name)
-        and _is_json(value)
-    }
+    )
 
 
 def _is_json(value: object, depth: int = 8) -> bool:
     if isinstance(value, str):
-        return storable_text(value, len(value)) == value or "\x00" in value
+        return value.isascii() or storable_text(value, len(value)) == value.replace("\x00", "\ufffd")
     if value is None or isinstance(value, bool | float):
         return True
     if isinstance(value, int):
@@ -295,7 +277,7 @@ def _first(*values: object) -> str:
 
 
 def _text(value: object) -> str:
-    return storable_text(value) if isinstance(value, str) else ""
+    return storable_text(value) if value and isinstance(value, str) else ""
 
 
 def _long_text(value: object) -> str:

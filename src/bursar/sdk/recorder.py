@@ -20,7 +20,7 @@ from bursar.domain.ids import CallId, JournalId, uuid7
 from bursar.ledger.journal import Journal
 from bursar.sdk.settings import Settings
 from bursar.sdk.shipper import Shipper
-from bursar.sdk.spend import Spend, record_of
+from bursar.sdk.spend import Spend, id_of, record_of
 
 log = logging.getLogger(__name__)
 
@@ -83,13 +83,19 @@ class Recorder:
 
     def book(self, spend: Spend) -> None:
         """Put an attempt on record, once, however often it is told. When this returns, kill -9 does not lose it."""
-        call, payload = record_of(spend)
+        call = id_of(spend)
+        payload = record_of(spend, call)
         with self._lock:
             if call in self._known:
                 return
             self._known[call] = None
             if len(self._known) > _KNOWN_MAX:
                 self._known.popitem(last=False)
+            self._append(payload)
+
+    def record(self, payload: bytes) -> None:
+        """Put entries on record that nobody tells twice."""
+        with self._lock:
             self._append(payload)
 
     def swept_by(self, sweep: Callable[[bool], None]) -> None:
@@ -213,7 +219,7 @@ class Recorder:
             self._target = self._settings.database()
             if self._target is None:
                 raise ConfigError("DATABASE_URL is not set")
-            self._shipper = Shipper(journal, self._target, record=self._record, look=self._look)
+            self._shipper = Shipper(journal, self._target, record=self.record, look=self._look)
         except (BursarError, RuntimeError) as error:  # the latter: no threads start at the end of a program
             self._complain(f"{error}. Calls are kept in {journal.directory}; `bursar ledger replay` posts them.")
         return journal
@@ -225,10 +231,6 @@ class Recorder:
             log.warning("sdk.not_posting reason=%s", reason)
 
     # In the shipper's thread
-
-    def _record(self, payload: bytes) -> None:
-        with self._lock:
-            self._append(payload)
 
     def _look(self) -> None:
         with self._lock:

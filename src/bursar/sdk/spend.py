@@ -6,7 +6,8 @@ fallback that answered share LiteLLM's call id; hence the outcome, the model and
 them is a call of one attempt here, as the app sees it.
 """
 
-from uuid import UUID, uuid5
+import hashlib
+from uuid import UUID
 
 import msgspec
 
@@ -19,9 +20,11 @@ from bursar.domain.accounting import (
     Evidence,
     Failure,
     KeyNames,
+    OpenBody,
     SettleBody,
     encode_entries,
     ended,
+    opened,
     settled,
     voided,
 )
@@ -29,7 +32,7 @@ from bursar.domain.ids import AttemptId, CallId, DeploymentId, attempt_id, call_
 from bursar.domain.money import NanoUsd
 from bursar.domain.usage import Usage
 
-_NAMESPACE = UUID("6f1d1b0c-6f0d-5b53-9a56-3c6f4c1a9b1e")
+_NAMESPACE = UUID("6f1d1b0c-6f0d-5b53-9a56-3c6f4c1a9b1e").bytes
 _HASH_BITS = (1 << 66) - 1
 
 
@@ -85,15 +88,46 @@ def derived_id(told_id: str, *, failed: bool, model: str, start_us: int) -> Call
     """The id of a call that was told so: time-ordered, as the gateway's are, with a UUIDv5's hash in the place of what
     is random there."""
     outcome = "failure" if failed else "success"
-    told = uuid5(_NAMESPACE, f"{told_id}\0{outcome}\0{model}\0{start_us}")
-    return call_id(start_us // 1000, told.int & _HASH_BITS)
+    name = f"{told_id}\0{outcome}\0{model}\0{start_us}"
+    told = hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).digest()
+    return call_id(start_us // 1000, int.from_bytes(told[:16], "big") & _HASH_BITS)
 
 
-def record_of(spend: Spend) -> tuple[CallId, bytes]:
-    """The journal record of `spend`, and the id by which it is known."""
-    call = derived_id(spend.told_id, failed=spend.failure is not None, model=spend.model, start_us=spend.start_us)
+def id_of(spend: Spend) -> CallId:
+    """The id by which the books know `spend`."""
+    return derived_id(spend.told_id, failed=spend.failure is not None, model=spend.model, start_us=spend.start_us)
+
+
+def record_of(spend: Spend, call: CallId) -> bytes:
+    """The journal record of `spend`."""
     attempt = attempt_id(call, 1)
-    return call, encode_entries([_end(spend, call, attempt), _call(spend, call, attempt)])
+    return encode_entries([_end(spend, call, attempt), _call(spend, call, attempt)])
+
+
+def promise_of(spend: Spend, call: CallId) -> bytes:
+    """The journal record that `spend` is about to be asked for: if its process dies, what it promises is booked."""
+    charge = spend.outcome
+    body = OpenBody(
+        provider=spend.provider,
+        model=spend.model,
+        price_version=charge.price_version if isinstance(charge, Charge) else None,
+        estimate_nano_usd=charge.cost if isinstance(charge, Charge) else NanoUsd(0),
+        estimate_prompt_tokens=charge.usage.prompt_tokens if isinstance(charge, Charge) else 0,
+        api_key=spend.api_key,
+        start_us=spend.start_us,
+        model_group=spend.model_group,
+        call_type=spend.call_type,
+        user=spend.user,
+        team_id=spend.team_id,
+        organization_id=spend.organization_id,
+        end_user=spend.end_user,
+        session_id=spend.session_id,
+        litellm_call_id=spend.told_id,
+        request_tags=spend.request_tags,
+        metadata=spend.metadata,
+        key_names=_names(spend),
+    )
+    return encode_entries([opened(attempt_id=attempt_id(call, 1), call_id=call, at_us=spend.start_us, body=body)])
 
 
 def _end(spend: Spend, call: CallId, attempt: AttemptId) -> Entry:

@@ -8,7 +8,7 @@ from typing import Any
 import litellm
 from litellm.caching.caching import Cache
 
-from bursar.sdk.litellm_callback import SpendCallback
+from bursar.sdk import SpendCallback
 
 MESSAGES = [{"role": "user", "content": "How many beans make five?"}]
 ANSWER = "Two in each hand and one in the mouth."

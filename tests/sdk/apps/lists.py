@@ -8,7 +8,7 @@ import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
 import bursar.sdk
-from bursar.sdk.litellm_callback import SpendCallback
+from bursar.sdk import SpendCallback
 
 litellm_lists: Any = litellm
 MESSAGES = [{"role": "user", "content": "Hello"}]

@@ -6,7 +6,7 @@ from typing import Any
 
 import litellm
 
-from bursar.sdk.litellm_callback import SpendCallback
+from bursar.sdk import SpendCallback
 
 
 class Telling(SpendCallback):
