@@ -13,9 +13,10 @@ from bursar.sdk.install import Installation
 if TYPE_CHECKING:
     from bursar.sdk.ledger import Ledger as Ledger
     from bursar.sdk.litellm_callback import NamedCallback, Stream, WatchedStream
-    from bursar.sdk.litellm_callback import SpendCallback as PrismaProxyLogger  # noqa: F401  # for those who check types
     from bursar.sdk.litellm_callback import SpendCallback as SpendCallback
     from bursar.sdk.recorder import Health as Health
+
+    PrismaProxyLogger = SpendCallback
 
 _installation = Installation()
 """LiteLLM is one module for the whole process, and so is what is registered with it."""
