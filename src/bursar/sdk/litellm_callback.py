@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
-from bursar.domain.prices import Price
 from bursar.domain.secrets import Secret
 from bursar.sdk.gateways import Gateways
 from bursar.sdk.litellm_event import is_silenced, spend_of
@@ -171,14 +170,11 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
     def _book(self, details: Mapping[str, object], response: object, *, failed: bool) -> None:
         if self._gateways.serve(details) or is_silenced(details):
             return
-        spend = spend_of(details, response, failed=failed, price_of=self._price_of, version=self._version)
+        spend = spend_of(details, response, failed=failed, price_of=self._prices.find, version=self._version)
         self._recorder.book(spend)
 
     def _book_untold(self, details: Mapping[str, object], response: object) -> None:
         self._unharmed(self._book, details, response, failed=False)
-
-    def _price_of(self, provider: str, model: str, at_s: float) -> Price | None:
-        return self._prices.find(provider, model, at_s)
 
     def _unharmed(self, what: Callable[..., object], *arguments: object, **named: object) -> None:
         """Whatever goes wrong here, the app's call goes on."""

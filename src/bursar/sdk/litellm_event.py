@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 
-from bursar.domain.accounting import Evidence, Failure
+from bursar.domain.accounting import Evidence
 from bursar.domain.errors import ConfigError
 from bursar.domain.estimates import TokenRatios
 from bursar.domain.money import NanoUsd, nano_from_usd
+from bursar.domain.outcomes import Outcome
 from bursar.domain.prices import Price, cost_of, covers
 from bursar.domain.storable import TEXT_MAX_CHARS, storable_list, storable_members, storable_text
 from bursar.domain.usage import Usage
+from bursar.sdk.litellm_failure import failure_of, outcome_of_failure, status_of
 from bursar.sdk.reports import encoded_report
 from bursar.sdk.spend import Charge, Spend, Void
 from bursar.wire.openai_usage import UsageReading, usage_from
@@ -26,7 +28,6 @@ PriceOf = Callable[[str, str, float], Price | None]
 
 _METADATA_MAX_BYTES = 16_384
 _TAGS_MAX_BYTES = 16_384
-_MESSAGE_MAX = 2_000
 _HASH = re.compile(r"[0-9a-f]{64}")
 _OURS = frozenset({"tags", "hidden_params", "previous_models", "model_info", "caching_groups", "deployment", "headers"})
 """Of the metadata: what stands elsewhere, and what LiteLLM's router keeps there for itself."""
@@ -62,11 +63,16 @@ def spend_of(
     tags, more = storable_list(_tags(told, metadata), max_bytes=_TAGS_MAX_BYTES)
     if more:
         dropped.append(f"{more} tags")
+    failure = None
+    outcome: Charge | Void
     if failed:
-        failure = _failure(told, details, provider)
-        outcome: Charge | Void = Void(status=int(failure.error_code) if failure.error_code.isdecimal() else None)
+        error = details.get("exception")
+        failure = failure_of(told, error, provider)
+        if outcome_of_failure(failure, error, provider) is Outcome.VOID:
+            outcome = Void(status=status_of(failure))
+        else:
+            outcome = _input_charge(details, price_of(provider, model, start_us / 1e6))
     else:
-        failure = None
         outcome = _charge(
             told, details, response, price_of=lambda: price_of(provider, model, start_us / 1e6), version=version
         )
@@ -153,6 +159,21 @@ def _charge(
     )
 
 
+def _input_charge(details: Mapping[str, object], price: Price | None) -> Charge:
+    """Of an attempt that may have been billed: its input. Nobody knows of an output."""
+    usage = Usage(uncached_prompt_tokens=_RATIOS.tokens("", _bytes_of(details.get("messages") or details.get("input"))))
+    if price is None:
+        flags = ("usage_estimated", "price_unknown")
+        return Charge(cost=NanoUsd(0), evidence=Evidence.UNPRICED, usage=usage, flags=flags)
+    return Charge(
+        cost=cost_of(usage, price),
+        evidence=Evidence.ESTIMATED,
+        usage=usage,
+        price_version=price.version,
+        flags=("usage_estimated",),
+    )
+
+
 def _stated_cost(details: Mapping[str, object], response: object) -> NanoUsd | None:
     """LiteLLM's own, to the nearest nano-dollar. None: it knows no price."""
     cost = details.get("response_cost")
@@ -192,26 +213,6 @@ def _bytes_of(value: object) -> int:
     if isinstance(value, Mapping):
         return sum(map(_bytes_of, value.values()))
     return sum(map(_bytes_of, value)) if isinstance(value, list | tuple) else 0
-
-
-def _failure(told: Mapping[str, object], details: Mapping[str, object], provider: str) -> Failure:
-    told_error = _mapping(told.get("error_information"))
-    error = details.get("exception")
-    message = told_error.get("error_message") or told.get("error_str") or str(error or "")
-    return Failure(
-        error_class=_text(told_error.get("error_class")) or type(error).__name__,
-        error_code=_text(told_error.get("error_code")) or _text(str(getattr(error, "status_code", "") or "")),
-        error_message=_unkeyed(_long_text(message)),
-        llm_provider=_text(told_error.get("llm_provider")) or provider,
-    )
-
-
-_KEYS = re.compile(r"\b(sk|pk|rk|gsk|xai|AIza|AKIA)[-_]?[A-Za-z0-9_\-]{12,}|(?<=[Bb]earer )\S+")
-
-
-def _unkeyed(text: str) -> str:
-    """Providers repeat a wrong key in what they complain of."""
-    return _KEYS.sub("•••", text)
 
 
 def _own_members(metadata: Mapping[str, object]) -> dict[str, object]:
@@ -278,10 +279,6 @@ def _first(*values: object) -> str:
 
 def _text(value: object) -> str:
     return storable_text(value) if value and isinstance(value, str) else ""
-
-
-def _long_text(value: object) -> str:
-    return storable_text(value, _MESSAGE_MAX) if isinstance(value, str) else ""
 
 
 def _list(value: object) -> list[object]:
