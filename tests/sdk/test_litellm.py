@@ -40,7 +40,8 @@ async def test_every_kind_of_call_is_booked_once(app: App, connection: Any) -> N
     )
     booked = {kind: dict(Counter(row["status"] for row in rows if row["kind"] == kind)) for kind in EVERY_KIND}
     assert booked == EVERY_KIND
-    assert {row["kind"] for row in rows} - set(EVERY_KIND) <= {"abandoned"}, "the silenced call is not booked"
+    of_itself = {row["kind"] for row in rows} - set(EVERY_KIND)
+    assert of_itself == ({"abandoned"} if "newest" in str(app.python) else set()), "the silenced call is not booked"
     by_kind = {row["kind"]: row for row in rows if row["status"] == SUCCESS}
     assert by_kind["completion"]["spend"] == 0.000225
     assert by_kind["completion"]["model"] == by_kind["cached"]["model"] == "openai/gpt-4o"
