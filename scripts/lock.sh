@@ -14,6 +14,6 @@ rm -f requirements/.build.in
 # Before 1.81 its own worker may hang at the end of a program, on Python 3.11. It reads its cache only where three of its
 # proxy's dependencies are installed.
 for version in "oldest litellm==1.81.0" "newest litellm"; do
-    printf "%s\nasyncpg\nmsgspec\npyyaml\nfastapi\norjson\nsoundfile\n" "${version#* }" |
+    printf "%s\nasyncpg\nmsgspec\npyyaml\nfastapi\norjson\nsoundfile\nredis\n" "${version#* }" |
         compile - -c requirements/run.txt -o "requirements/litellm-${version%% *}.txt"
 done

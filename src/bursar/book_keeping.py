@@ -2,10 +2,8 @@
 journals in, give up on processes that are gone. Part of the composition."""
 
 import asyncio
-import logging
 import os
 import platform
-import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,12 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-from bursar.domain.errors import BursarError, StoreError, StoreTooSlow
+from bursar.domain.errors import StoreError, StoreTooSlow
 from bursar.domain.ids import JournalId, uuid7
 from bursar.ledger.adoption import Adopter
 from bursar.ledger.group_commit import GroupCommit
 from bursar.ledger.journal import Journal
-from bursar.ledger.places import JournalLock, waiting_journals
 from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.main import Books
@@ -31,8 +28,6 @@ from bursar.store.database import Database, connect
 from bursar.store.instances import Instances, Loss, Unsettled
 from bursar.store.ledger import PostgresLedger
 from bursar.store.migrate import known_migrations, pending_migrations
-
-log = logging.getLogger(__name__)
 
 _ALIVE = timedelta(minutes=2)
 """Whoever was heard of since is not lost."""
@@ -138,41 +133,6 @@ def replay_journals(books: Books, journals: Sequence[Path], progress: Callable[[
         return Replay(found=sum(r.found for r in replays), carried=sum(r.carried for r in replays))
 
     return asyncio.run(run())
-
-
-def post_journals(books: Books, journals: Path, progress: Callable[[int, int], None], *, every_s: float) -> None:
-    """The same for `journals`, again and again, until told to end (SIGTERM or SIGINT). What cannot be posted at the
-    moment is posted later. Raises BursarError: the database cannot be used, at the beginning."""
-
-    async def run() -> None:
-        stopping = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        async with _database(books) as database:
-            while not stopping.is_set():
-                if any(lock_is_free(path) for path in waiting_journals(journals)):
-                    try:
-                        await _replay(database, journals, progress)
-                    except (BursarError, OSError) as error:
-                        log.warning("ledger.not_replayed reason=%s", error)
-                try:
-                    await asyncio.wait_for(stopping.wait(), every_s)
-                except TimeoutError:
-                    pass
-
-    asyncio.run(run())
-
-
-def lock_is_free(directory: Path) -> bool:
-    """Whether the process of the journal there has ended."""
-    try:
-        lock = JournalLock.attempt(directory)
-    except OSError:  # it was put by in the meantime, or is not ours to read
-        return False
-    if lock is None:
-        return False
-    lock.release()
-    return True
 
 
 async def _replay(database: Database, journals: Path, progress: Callable[[int, int], None]) -> Replay:

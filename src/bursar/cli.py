@@ -406,30 +406,41 @@ def _journals(data_dir: Path) -> list[Path]:
 
 @ledger.command("worker")
 @data_dir_option
-@click.option(
-    "--every", "every_s", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds between looks."
-)
-def ledger_worker(*, data_dir: Path | None, every_s: float) -> None:
+@click.option("--redis-url", envvar="REDIS_URL", help="Also post what apps put into Redis. [default: $REDIS_URL]")
+def ledger_worker(*, data_dir: Path | None, redis_url: str | None) -> None:
     """Post for apps that book through the SDK.
 
-    They post by themselves. This carries into the database what those leave that have ended before they could, were
-    killed, or have no DATABASE_URL of their own, as soon as they have ended. It runs until SIGTERM or Ctrl-C.
+    They post by themselves. This carries into the database what those leave on this host that have ended before they
+    could, were killed, or have no DATABASE_URL of their own; and what apps of any host put into Redis
+    (use_redis_buffer). It runs until SIGTERM or Ctrl-C.
 
     \b
-    DATABASE_URL=postgresql://… bursar ledger worker
+    DATABASE_URL=postgresql://… REDIS_URL=redis://… bursar ledger worker
     """
-    from bursar.book_keeping import post_journals
+    import signal
+
     from bursar.config.options import data_directory
-    from bursar.data_directory import SDK_JOURNALS
+    from bursar.domain.secrets import Secret
+    from bursar.sdk.recorder import Recorder
+    from bursar.sdk.settings import Settings
     from bursar.telemetry.logs import configure_logs
 
-    configure_logs(level="INFO")
+    configure_logs(level="WARNING")
+    told_to_end = {signal.SIGTERM, signal.SIGINT}
     with _told(code=2):
-        books = _running_books(data_dir)
-        place = data_directory(data_dir, os.environ) / SDK_JOURNALS
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _say(f"Posting what apps leave in {place}.")
-        post_journals(books, place, lambda _done, _of: None, every_s=every_s)
+        place = data_directory(data_dir, os.environ)
+        settings = Settings(
+            database_url=Secret(_running_books(data_dir).url),
+            data_dir=place,
+            redis_url=Secret(redis_url) if redis_url else None,
+            uses_redis=lambda: bool(redis_url),
+        )
+    signal.pthread_sigmask(signal.SIG_BLOCK, told_to_end)
+    recorder = Recorder(settings)
+    recorder.start()
+    _say(f"Posting what apps leave in {settings.journals()}" + (", and in Redis." if redis_url else "."))
+    signal.sigwait(told_to_end)
+    sys.exit(0 if recorder.close(30.0) else 1)
 
 
 @ledger.command("instances")

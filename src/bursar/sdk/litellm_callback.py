@@ -23,7 +23,8 @@ Stream = TypeVar("Stream")
 
 log = logging.getLogger(__name__)
 
-NAMES = frozenset({"bursar", "prisma_proxy", "queue_proxy"})
+_QUEUE = "queue_proxy"
+NAMES = frozenset({"bursar", "prisma_proxy", _QUEUE})
 """In LiteLLM's lists they switch on the callback that `bursar.sdk` registers."""
 _FAILED, _ANSWERED = "failure_callback", "success_callback"
 
@@ -40,13 +41,18 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         *,
         data_dir: str | os.PathLike[str] | None = None,
         gateway_urls: tuple[str, ...] = (),
+        redis_url: str | None = None,
+        use_redis_buffer: bool = False,
     ) -> None:
         """`database_url`: else DATABASE_URL, when the first call is told; `data_dir`: else BURSAR_DATA_DIR or the
-        user's; `gateway_urls`: Bursar gateways, which book the calls that go through them (else BURSAR_GATEWAY_URL)."""
+        user's; `gateway_urls`: Bursar gateways, which book the calls that go through them (else BURSAR_GATEWAY_URL);
+        `use_redis_buffer`: post through Redis, that of `redis_url`, else REDIS_URL."""
         super().__init__()
         settings = Settings(
             database_url=None if database_url is None else Secret(database_url),
             data_dir=None if data_dir is None else Path(data_dir),
+            redis_url=None if redis_url is None else Secret(redis_url),
+            uses_redis=lambda: use_redis_buffer or self._queues(),
         )
         self._recorder = Recorder(settings)
         self._gateways = Gateways(gateway_urls or os.environ.get("BURSAR_GATEWAY_URL", "").split())
@@ -141,6 +147,10 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
 
     # How
 
+    def _queues(self) -> bool:
+        """Whether the app's lists ask for Redis."""
+        return False
+
     def _wanted(self, _list: str) -> bool:
         """Whether calls that end in events of `_list` are to be booked."""
         return True
@@ -210,6 +220,10 @@ def _nobody(_chunk: object) -> None:
 class NamedCallback(SpendCallback):
     """The one that `bursar.sdk` registers. It books what the app's lists name it for: `success_callback` successes,
     `failure_callback` failures, `callbacks` both. They are read at each event, since apps set them late."""
+
+    def _queues(self) -> bool:
+        """`queue_proxy` is among them when the first call is told."""
+        return any(_QUEUE in getattr(litellm, name, ()) for name in (_ANSWERED, _FAILED, "callbacks"))
 
     def _wanted(self, list_name: str) -> bool:
         return any(_names(getattr(litellm, name, ())) for name in (list_name, "callbacks"))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from bursar.config.database_url import DatabaseTarget
 from bursar.domain.errors import BursarError, ConfigError, JournalError
 from bursar.domain.ids import CallId, JournalId, uuid7
+from bursar.domain.secrets import Secret
 from bursar.ledger.journal import Journal
 from bursar.sdk.settings import Settings
 from bursar.sdk.shipper import Shipper
@@ -219,10 +220,18 @@ class Recorder:
             self._target = self._settings.database()
             if self._target is None:
                 raise ConfigError("DATABASE_URL is not set")
-            self._shipper = Shipper(journal, self._target, record=self.record, look=self._look)
+            redis = self._redis()
+            self._shipper = Shipper(journal, self._target, redis=redis, record=self.record, look=self._look)
         except (BursarError, RuntimeError) as error:  # the latter: no threads start at the end of a program
             self._complain(f"{error}. Calls are kept in {journal.directory}; `bursar ledger replay` posts them.")
         return journal
+
+    def _redis(self) -> Secret | None:
+        try:
+            return self._settings.redis()
+        except ConfigError as error:
+            log.warning("sdk.no_redis reason=%s", error)
+            return None
 
     def _complain(self, reason: str) -> None:
         self._error = reason

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING
 
 from bursar.config.database_url import DatabaseTarget
 from bursar.domain.errors import BursarError, JournalTaken, StoreError
+from bursar.domain.secrets import Secret
 from bursar.ledger.journal import Journal
 from bursar.ledger.reader import JournalReader
 from bursar.tasks import TaskOwner
 
 if TYPE_CHECKING:
     from bursar.ledger.poster import Poster
+    from bursar.sdk.redis_buffer import RedisBuffer
     from bursar.store.database import DatabaseOptions
+    from bursar.store.ledger import PostgresLedger
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +60,16 @@ class Shipper:
         journal: Journal,
         target: DatabaseTarget,
         *,
+        redis: Secret | None,
         record: Callable[[bytes], None],
         look: Callable[[], None],
     ) -> None:
-        """`record` writes into `journal`; `look` is called every few seconds. The thread starts at once."""
+        """`redis`: what is posted goes through it, and is read there; `record` writes into `journal`; `look` is called
+        every few seconds. The thread starts at once."""
         self.journal = journal
         self._complaint = ""
         self._target = target
+        self._redis = redis
         self._record = record
         self._look = look
         self._loop = _Loop()
@@ -157,7 +163,9 @@ class Shipper:
         database = Database(options)
         ledger, budgets = PostgresLedger(database), PostgresBudgets(database)
         reader = JournalReader(self.journal.directory, self.journal.id)
-        poster = Poster(ledger, reader, journal_id=self.journal.id, host=platform.node())
+        buffer = self._buffer(ledger)
+        store = ledger if buffer is None else buffer.ledger
+        poster = Poster(store, reader, journal_id=self.journal.id, host=platform.node())
         self._poster = poster
 
         async def record(payload: bytes) -> None:
@@ -177,11 +185,14 @@ class Shipper:
         background = TaskOwner("sdk")
         background.start(self._again("adopter", adopter.run), "adopter")
         background.start(self._again("tending", lambda: self._tend(reader)), "tending")
+        if buffer is not None:
+            background.start(self._again("redis", buffer.reader.run), "redis")
         try:
             background.start(self._stop_when_told(adopter.look, poster.stop), "stop")
             done = await self._persist(lambda: self._post(poster), stop_at_once=False)
             await background.cancel()
-            if done and poster.epoch is not None and self.posted == self.journal.last_sequence:
+            done = done and self.posted == self.journal.last_sequence
+            if done and poster.epoch is not None:
                 async with asyncio.timeout(_RELEASE_S):
                     await budgets.release(self.journal.id, poster.epoch, self.posted)
             return done
@@ -190,7 +201,22 @@ class Shipper:
             return False
         finally:
             reader.close()
+            if buffer is not None:
+                await buffer.close()
             await database.close()
+
+    def _buffer(self, ledger: "PostgresLedger") -> "RedisBuffer | None":
+        if self._redis is None:
+            return None
+        try:
+            from bursar.sdk.redis_buffer import RedisBuffer
+
+            return RedisBuffer(self._redis, ledger, journal_id=self.journal.id, host=platform.node(), keep=self._record)
+        except ImportError:
+            log.warning("sdk.no_redis reason=redis is not installed: pip install 'bursar[redis]'")
+        except ValueError as error:
+            log.warning("sdk.no_redis reason=REDIS_URL: %s", error)
+        return None
 
     async def _prepare(self, options: "DatabaseOptions") -> None:
         """Bring the database up to date, if the role may. Raises StoreError."""
