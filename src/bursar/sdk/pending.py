@@ -8,12 +8,25 @@ what was seen: at the end of the program, when the call's own objects are gone, 
 
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from types import SimpleNamespace
 
 _OVERDUE_S = 300.0
 """LiteLLM cancels what takes 20 s; before that it may wait behind 50,000 others."""
+
+
+class Sweep(Enum):
+    """Which calls are booked though their event has not come."""
+
+    OVERDUE = 1
+    """Those that have waited for too long, and streams that nobody reads any more."""
+    ANSWERED = 2
+    """All but streams that may still be read."""
+    ALL = 3
+    """The program ends: nothing comes any more."""
 
 
 @dataclass(slots=True)
@@ -63,6 +76,8 @@ class Pending:
         """`book` is called with the record and the response of calls whose event does not come."""
         self._book = book
         self._answered: dict[int, Answered] = {}
+        self._left: deque[Answered] = deque()
+        """Streams that nobody reads any more."""
 
     def answered(self, details: Mapping[str, object], response: object) -> None:
         """The app is about to get `response`."""
@@ -83,19 +98,24 @@ class Pending:
         """The event has come."""
         self._answered.pop(id(details), None)
 
-    def sweep(self, at_end: bool) -> None:
-        """Book what is overdue; at the end, everything."""
-        before = time.monotonic() - _OVERDUE_S
+    def sweep(self, what: Sweep) -> None:
+        """Book calls whose event has not come."""
+        while self._left:
+            self._book_untold(self._left.popleft())
+        overdue_s = time.monotonic() - _OVERDUE_S
         for key, found in list(self._answered.items()):
-            if at_end or (found.since_s < before and not found.stream):
-                self._give_up(key)
+            waits_in_vain = what is Sweep.ANSWERED or found.since_s < overdue_s
+            due = what is Sweep.ALL or (not found.stream and waits_in_vain)
+            if due and self._answered.pop(key, None) is not None:
+                self._book_untold(found)
 
     def _gone(self, key: int) -> None:
+        """Called by the garbage collector, in the middle of anything: it may hold the recorder's lock."""
         found = self._answered.get(key)
         if found is not None and found.stream:
-            self._give_up(key)
+            del self._answered[key]
+            self._left.append(found)
 
-    def _give_up(self, key: int) -> None:
-        found = self._answered.pop(key, None)
-        if found is not None and (not found.stream or found.details.get("completion_start_time") is not None):
+    def _book_untold(self, found: Answered) -> None:
+        if not found.stream or found.details.get("completion_start_time") is not None:
             self._book(found.details, found.response)

@@ -19,6 +19,7 @@ from bursar.domain.errors import BursarError, ConfigError, JournalError
 from bursar.domain.ids import CallId, JournalId, uuid7
 from bursar.domain.secrets import Secret
 from bursar.ledger.journal import Journal
+from bursar.sdk.pending import Sweep
 from bursar.sdk.settings import Settings
 from bursar.sdk.shipper import Shipper
 from bursar.sdk.spend import Spend, id_of, record_of
@@ -59,7 +60,7 @@ class Recorder:
         self._settings = settings
         self._lock = threading.Lock()
         self._known: OrderedDict[CallId, None] = OrderedDict()
-        self._sweepers: list[Callable[[bool], None]] = []
+        self._sweepers: list[Callable[[Sweep], None]] = []
         self._journal: Journal | None = None
         self._shipper: Shipper | None = None
         self._target: DatabaseTarget | None = None
@@ -75,7 +76,7 @@ class Recorder:
         self._error = ""
         self._warned = False
         self._hook_forks()
-        atexit.register(self.close)
+        atexit.register(self._end)
 
     def start(self) -> None:
         """Make the journal and the thread now, not with the first call."""
@@ -99,8 +100,8 @@ class Recorder:
         with self._lock:
             self._append(payload)
 
-    def swept_by(self, sweep: Callable[[bool], None]) -> None:
-        """Have `sweep` called every few seconds, and at the end, with True: it books what it has waited for in vain."""
+    def swept_by(self, sweep: Callable[[Sweep], None]) -> None:
+        """Have `sweep` called every few seconds, and at the end: it books what it has waited for in vain."""
         self._sweepers.append(sweep)
 
     def flush(self, timeout_s: float = EXIT_S) -> bool:
@@ -116,8 +117,7 @@ class Recorder:
     def close(self, timeout_s: float = EXIT_S) -> bool:
         """Post what is there, and let go of the journal; whether the database has everything. A later call begins a new
         one."""
-        for sweep in self._sweepers:
-            _unharmed(sweep, True)
+        self._sweep(Sweep.ANSWERED)
         with self._lock:
             self._drain_memory()
             journal, shipper = self._journal, self._shipper
@@ -244,8 +244,19 @@ class Recorder:
     def _look(self) -> None:
         with self._lock:
             self._drain_memory()
+        self._sweep(Sweep.OVERDUE)
+
+    def _end(self) -> None:
+        """The program ends."""
+        self._sweep(Sweep.ALL)
+        self.close()
+
+    def _sweep(self, what: Sweep) -> None:
         for sweep in self._sweepers:
-            _unharmed(sweep, False)
+            try:
+                sweep(what)
+            except Exception:  # the app's own objects are looked at: they may fail in any way
+                log.exception("sdk.sweep_failed")
 
     # Forks
 
@@ -274,10 +285,3 @@ class Recorder:
         self._waiting.clear()
         self._marks.clear()
         self._posted_before = self._lost = 0
-
-
-def _unharmed(sweep: Callable[[bool], None], at_end: bool) -> None:
-    try:
-        sweep(at_end)
-    except Exception:  # the app's own objects are looked at: they may fail in any way
-        log.exception("sdk.sweep_failed")
