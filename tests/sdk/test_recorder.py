@@ -12,6 +12,8 @@ import pytest
 from bursar.domain.secrets import Secret
 from bursar.sdk.recorder import Recorder
 from bursar.sdk.settings import Settings
+from bursar.store.audit import audit
+from bursar.store.database import Database
 from tests.sdk.replaying import replay
 from tests.sdk.telling import charge, failed, spend
 
@@ -161,7 +163,7 @@ async def test_after_the_end_recording_begins_anew(recorder: Recorder, connectio
 
 
 async def test_it_counts_in_the_budgets_of_the_gateway_and_may_pass_them(
-    recorder: Recorder, connection: Any, caplog: pytest.LogCaptureFixture
+    recorder: Recorder, connection: Any, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     for kind, scope in (("user", "alice"), ("team", "blue"), ("end_user", "bob"), ("tag", "beans")):
         await connection.execute(
@@ -178,5 +180,6 @@ async def test_it_counts_in_the_budgets_of_the_gateway_and_may_pass_them(
     assert {tuple(row) for row in windows} == {
         (kind, 2_000_000, 2_000_000) for kind in ("user", "team", "end_user", "tag")
     }
+    assert (await audit(database, lambda _done, _of, _name: None)).closes
     passed = [record.getMessage() for record in caplog.records if "budget.limit_passed" in record.getMessage()]
     assert len(passed) == 4
