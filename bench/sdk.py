@@ -21,6 +21,7 @@ from bursar.sdk.prices import BookPrices
 from bursar.sdk.recorder import Recorder
 from bursar.sdk.settings import Settings
 from bursar.store.embedded import EmbeddedPostgres
+from bursar.telemetry.logs import configure_logs
 
 CALLER_MAX_US = 40.0
 POSTED_MIN = 3000.0
@@ -82,6 +83,7 @@ class Caller:
 
 def main() -> int:
     """Run; the exit code."""
+    configure_logs(level="ERROR")
     with tempfile.TemporaryDirectory(prefix="bench-sdk-") as place:
         directory = Path(place)
         directory.chmod(0o711)

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _AGAIN_FIRST_S = 0.5
 _AGAIN_MAX_S = 30.0
+_NOTIFY_S = 0.05
 _SWEEP_S = 60.0
 _LOOK_S = 5.0
 _KEEP_BYTES = 256 * 1024 * 1024
@@ -101,10 +102,13 @@ class Shipper:
         return self._complaint
 
     def notify(self) -> None:
-        """There is something new in the journal. From any thread, at little cost while the poster is at work."""
+        """There is something new in the journal. From any thread.
+
+        Our thread is woken now and then only: each time the app's threads wait for it to give up the interpreter.
+        """
         if not self._notified and not self._ended:
             self._notified = True
-            self._call(self._tell_poster)
+            self._call(lambda: self._loop.call_later(_NOTIFY_S, self._tell_poster))
 
     def wait(self, sequence: int, timeout_s: float) -> bool:
         """Wait until the database has the journal up to `sequence`; whether it has."""
