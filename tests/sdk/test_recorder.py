@@ -2,11 +2,14 @@
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from bursar.domain.secrets import Secret
@@ -14,6 +17,7 @@ from bursar.sdk.recorder import Recorder
 from bursar.sdk.settings import Settings
 from bursar.store.audit import audit
 from bursar.store.database import Database
+from bursar.store.migrate import migrate
 from tests.sdk.replaying import replay
 from tests.sdk.telling import charge, failed, spend
 
@@ -125,8 +129,6 @@ def test_a_disk_that_takes_nothing_harms_nobody(database_url: str, tmp_path: Pat
 
 
 async def test_an_empty_database_is_made_ready(empty_database: str, tmp_path: Path) -> None:
-    import asyncpg
-
     recorder = Recorder(Settings(database_url=Secret(empty_database), data_dir=tmp_path))
     recorder.book(spend("a"))
     assert recorder.flush(30)
@@ -134,6 +136,35 @@ async def test_an_empty_database_is_made_ready(empty_database: str, tmp_path: Pa
     connection = await asyncpg.connect(empty_database)
     assert await rows(connection) == 1
     await connection.close()
+
+
+async def test_a_role_that_may_make_no_tables_is_told_what_to_do(empty_database: str, tmp_path: Path) -> None:
+    admin = await asyncpg.connect(empty_database)
+    role = f"weak_{uuid4().hex}"
+    await admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'weak'")
+    url = re.sub("//[^@]*@", f"//{role}:weak@", empty_database)
+    recorder = Recorder(Settings(database_url=Secret(url), data_dir=tmp_path))
+    recorder.book(spend("a"))
+    assert not recorder.flush(3)
+    assert "bursar db migrate" in recorder.health().last_error
+    assert recorder.health().queued == 1
+    assert not recorder.close(5)
+    await migrate(admin, lambda _: None)
+    assert await replay(empty_database, tmp_path / "sdk") == 1
+    assert await rows(admin) == 1
+    await admin.execute(f"DROP ROLE {role}")
+    await admin.close()
+
+
+async def test_the_database_of_a_proxy_is_left_alone(empty_database: str, tmp_path: Path) -> None:
+    admin = await asyncpg.connect(empty_database)
+    await admin.execute('CREATE TABLE "LiteLLM_VerificationToken" (token text)')
+    recorder = Recorder(Settings(database_url=Secret(empty_database), data_dir=tmp_path))
+    recorder.book(spend("a"))
+    assert not recorder.flush(2)
+    assert "bursar db adopt" in recorder.health().last_error
+    recorder.close(5)
+    await admin.close()
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

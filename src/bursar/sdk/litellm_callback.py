@@ -1,5 +1,6 @@
 """The callback for apps that call providers through the `litellm` SDK. The only module that imports it."""
 
+import asyncio
 import importlib.metadata
 import logging
 import os
@@ -72,8 +73,6 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
     async def aclose(self, timeout_s: float = EXIT_S) -> bool:
         """Book what is still to be told, post everything, and let go; whether the database has it. Calls after that
         begin anew."""
-        import asyncio
-
         return await asyncio.to_thread(self._recorder.close, timeout_s)
 
     def health(self) -> Health:
