@@ -118,3 +118,26 @@ async def test_kill_9_loses_no_call_whose_callback_had_returned(
     assert len(told) > 200
     spent = await connection.fetchval('SELECT spend FROM "LiteLLM_UserTable" WHERE user_id = $1', "alice")
     assert spent == pytest.approx(0.000225 * len(ids))
+
+
+BEFORE_LITELLM = """
+import sys
+import bursar.sdk
+assert "litellm" not in sys.modules, "an app that does not need it does not wait for it"
+import litellm
+litellm.callbacks = ["bursar"]
+litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}], mock_response="Hi", user="alice")
+"""
+UNGUARDED = """
+import litellm
+import bursar.sdk
+assert type(litellm).__name__ != "GuardedModule"
+litellm.success_callback = ["bursar"]
+litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}], mock_response="Hi", user="alice")
+"""
+
+
+@pytest.mark.parametrize(("code", "guard"), [(BEFORE_LITELLM, ""), (UNGUARDED, "off")])
+async def test_it_may_be_imported_first_and_need_not_guard(app: App, connection: Any, code: str, guard: str) -> None:
+    app.run_code(code, BURSAR_SDK_GUARD_LISTS=guard)
+    assert await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs" WHERE "user" = $1', "alice") == 1
