@@ -169,7 +169,12 @@ class Shipper:
         reader = JournalReader(self.journal.directory, self.journal.id)
         buffer = self._buffer(ledger)
         store = ledger if buffer is None else buffer.ledger
-        poster = Poster(store, reader, journal_id=self.journal.id, host=platform.node())
+        went_back = asyncio.Event()
+
+        async def remember() -> None:
+            went_back.set()
+
+        poster = Poster(store, reader, journal_id=self.journal.id, host=platform.node(), went_back=remember)
         self._poster = poster
 
         async def record(payload: bytes) -> None:
@@ -184,7 +189,7 @@ class Shipper:
             host=platform.node(),
             keep_bytes=_KEEP_BYTES,
             keep_s=_KEEP_S,
-            went_back=asyncio.Event(),
+            went_back=went_back,
         )
         background = TaskOwner("sdk")
         background.start(self._again("adopter", adopter.run), "adopter")
