@@ -75,4 +75,4 @@ lock: $(VENV)/.base  ## resolve the dependencies anew
 	sh scripts/lock.sh $(BIN)/uv
 
 clean:  ## remove what the commands above made (the data in .bursar stays)
-	rm -rf .venv .venv-newest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-newest .venv-litellm-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -10,3 +10,10 @@ printf "hatchling\neditables\n" > requirements/.build.in
 compile pyproject.toml requirements/.build.in -o requirements/run.txt
 compile pyproject.toml requirements/.build.in --group dev -c requirements/run.txt -o requirements/dev.txt
 rm -f requirements/.build.in
+# What the SDK's tests run on, each in an environment of its own: the oldest LiteLLM that is supported, and the newest.
+# Before 1.81 its own worker may hang at the end of a program, on Python 3.11. It reads its cache only where three of its
+# proxy's dependencies are installed.
+for version in "oldest litellm==1.81.0" "newest litellm"; do
+    printf "%s\nasyncpg\nmsgspec\npyyaml\nfastapi\norjson\nsoundfile\nredis\n" "${version#* }" |
+        compile - -c requirements/run.txt -o "requirements/litellm-${version%% *}.txt"
+done

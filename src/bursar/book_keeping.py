@@ -5,7 +5,7 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -120,16 +120,17 @@ def declare_lost(books: Books, instance: JournalId, *, force: bool) -> Loss:
     return asyncio.run(insist())
 
 
-def replay_journals(books: Books, journals: Path, progress: Callable[[int, int], None]) -> Replay:
-    """Carry into the database what waits in the journals under `journals`, and what was put by and the database lacks.
-    Those of processes that live are left to them.
+def replay_journals(books: Books, journals: Sequence[Path], progress: Callable[[int, int], None]) -> Replay:
+    """Carry into the database what waits in the journals under each of `journals`, and what was put by and the database
+    lacks. Those of processes that live are left to them.
 
     Raises BursarError: the database cannot be used, or no journal can be made there for what is found out.
     """
 
     async def run() -> Replay:
         async with _database(books) as database:
-            return await _replay(database, journals, progress)
+            replays = [await _replay(database, root, progress) for root in journals]
+        return Replay(found=sum(r.found for r in replays), carried=sum(r.carried for r in replays))
 
     return asyncio.run(run())
 

@@ -321,6 +321,7 @@ def ledger() -> None:
     \b
     bursar ledger verify             compare the books with themselves
     bursar ledger replay             carry journals into the database that wait for it
+    bursar ledger worker             do so for apps that book through the SDK, all the time
     bursar ledger instances          processes that have not ended in order
     bursar ledger declare-lost ID    give up on one whose disk is gone
     """
@@ -368,9 +369,10 @@ def ledger_verify(*, data_dir: Path | None, as_json: bool) -> None:
 def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
     """Carry into the database what waits in journals.
 
-    `bursar serve` does so by itself. This is for journals that it does not find: of a host whose gateway will not run
-    again, brought here; or of this one, without starting it. Journals that were put by are looked at as well, in case
-    the database was restored and lacks some of them. Nothing is booked twice, however often this is run.
+    `bursar serve` does so by itself, and every app that books through the SDK. This is for journals that they do not
+    find: of a host whose gateway will not run again, brought here; or of this one, without starting it. Journals that
+    were put by are looked at as well, in case the database was restored and lacks some of them. Nothing is booked
+    twice, however often this is run.
 
     Exits with 0 when everything is in the database, with 1 when some journals were left: they are in use, or damaged.
 
@@ -382,7 +384,7 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
 
     with _told(code=2):
         books = _running_books(data_dir)
-        places = journals or data_directory(data_dir, os.environ) / "journal"
+        places = [journals] if journals is not None else _journals(data_directory(data_dir, os.environ))
         with click.progressbar(length=1000, label="Carrying journals", file=sys.stderr) as bar:
 
             def progress(done: int, of: int) -> None:
@@ -393,6 +395,52 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
     if found.carried < found.found:
         click.echo("The others are in use by processes that live, or damaged: the messages above say which.", err=True)
         raise SystemExit(1)
+
+
+def _journals(data_dir: Path) -> list[Path]:
+    """Where the gateway's are, and those of apps that book through the SDK."""
+    from bursar.data_directory import SDK_JOURNALS
+
+    return [place for place in (data_dir / "journal", data_dir / SDK_JOURNALS) if place.is_dir()]
+
+
+@ledger.command("worker")
+@data_dir_option
+@click.option("--redis-url", envvar="REDIS_URL", help="Also post what apps put into Redis. [default: $REDIS_URL]")
+def ledger_worker(*, data_dir: Path | None, redis_url: str | None) -> None:
+    """Post for apps that book through the SDK.
+
+    They post by themselves. This carries into the database what those leave on this host that have ended before they
+    could, were killed, or have no DATABASE_URL of their own; and what apps of any host put into Redis
+    (use_redis_buffer). It runs until SIGTERM or Ctrl-C.
+
+    \b
+    DATABASE_URL=postgresql://… REDIS_URL=redis://… bursar ledger worker
+    """
+    import signal
+
+    from bursar.config.options import data_directory
+    from bursar.domain.secrets import Secret
+    from bursar.sdk.recorder import Recorder
+    from bursar.sdk.settings import Settings
+    from bursar.telemetry.logs import configure_logs
+
+    configure_logs(level="WARNING")
+    told_to_end = {signal.SIGTERM, signal.SIGINT}
+    with _told(code=2):
+        place = data_directory(data_dir, os.environ)
+        settings = Settings(
+            database_url=Secret(_running_books(data_dir).url),
+            data_dir=place,
+            redis_url=Secret(redis_url) if redis_url else None,
+            uses_redis=lambda: bool(redis_url),
+        )
+    signal.pthread_sigmask(signal.SIG_BLOCK, told_to_end)
+    recorder = Recorder(settings)
+    recorder.start()
+    _say(f"Posting what apps leave in {settings.journals()}" + (", and in Redis." if redis_url else "."))
+    signal.sigwait(told_to_end)
+    sys.exit(0 if recorder.close(30.0) else 1)
 
 
 @ledger.command("instances")

@@ -4,6 +4,7 @@ lock      held by the running `serve`, with its process id
 keys/     generated secrets
 pg/       the embedded database
 journal/  one directory for each life of a worker (ledger.places)
+sdk/      the same for apps that book through the SDK, many at once and beside a running `serve`
 """
 
 import errno
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bursar.domain.errors import ConfigError
+
+SDK_JOURNALS = "sdk"
 
 
 class DataDirectory:

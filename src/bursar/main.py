@@ -29,6 +29,7 @@ from bursar.config.load import LoadedConfig, load_config
 from bursar.config.options import Flags, ServerOptions, refuse_open_door, resolve_options
 from bursar.config.schema import DeploymentConfig
 from bursar.data_directory import DataDirectory
+from bursar.database_setup import database_options
 from bursar.domain.errors import BursarError, ConfigError, StoreError
 from bursar.domain.money import usd_text
 from bursar.domain.secrets import Secret
@@ -38,7 +39,7 @@ from bursar.oracle.serving import serve_oracle
 from bursar.prices import load_book
 from bursar.server.supervisor import Supervisor, WorkerFailed
 from bursar.store.binaries import find_binaries
-from bursar.store.database import DEFAULT_CONNECT_TIMEOUT_S, DEFAULT_POOL_MAX, DatabaseOptions, connect
+from bursar.store.database import DatabaseOptions, connect
 from bursar.store.embedded import DATABASE, EmbeddedPostgres
 from bursar.store.migrate import known_migrations, migrate, pending_migrations
 from bursar.store.named_sql import load_named_sql
@@ -171,33 +172,8 @@ def _stores(options: ServerOptions, embedded: EmbeddedPostgres | None) -> _Store
         store = DatabaseOptions({"dsn": embedded.url()})
         return _Stores(store, store)
     assert options.database is not None
-    pooled = _database_options(options.database)
-    return _Stores(pooled, pooled if options.direct_database is None else _database_options(options.direct_database))
-
-
-def _database_options(target: DatabaseTarget) -> DatabaseOptions:
-    address: dict[str, object] = {"host": target.host, "port": target.port, "database": target.database}
-    if target.user is not None:
-        address["user"] = target.user
-    if target.password is not None:
-        address["password"] = target.password.reveal()
-    if target.sslmode is not None:
-        address["ssl"] = _database_tls(target)
-    return DatabaseOptions(
-        address,
-        schema=target.schema,
-        pool_max=target.pool_max or DEFAULT_POOL_MAX,
-        behind_pgbouncer=target.pgbouncer,
-        connect_timeout_s=target.connect_timeout_s or DEFAULT_CONNECT_TIMEOUT_S,
-    )
-
-
-def _database_tls(target: DatabaseTarget) -> object:
-    if target.sslrootcert is None or target.sslmode not in ("verify-ca", "verify-full"):
-        return target.sslmode
-    context = ssl.create_default_context(cafile=target.sslrootcert)
-    context.check_hostname = target.sslmode == "verify-full"
-    return context
+    pooled = database_options(options.database)
+    return _Stores(pooled, pooled if options.direct_database is None else database_options(options.direct_database))
 
 
 async def _prepare_database(options: DatabaseOptions, say: Say, *, embedded: EmbeddedPostgres | None = None) -> None:
@@ -381,7 +357,7 @@ def find_books(environ: Mapping[str, str], data_dir: Path) -> Books:
     loaded = load_config(None, environ)
     options = resolve_options(Flags(data_dir=data_dir), loaded.environ, loaded.config)
     if options.database is not None:
-        return Books(_database_options(options.direct_database or options.database), _url_of(options.database))
+        return Books(database_options(options.direct_database or options.database), _url_of(options.database))
     if not (data_dir / "pg" / "PG_VERSION").exists():
         raise StoreError(f"there is no embedded database in {data_dir}. Start `bursar serve` once, or name --data-dir.")
     url = EmbeddedPostgres(data_dir).url(DATABASE)
@@ -397,7 +373,7 @@ def configured_books(environ: Mapping[str, str]) -> Books:
             "there is no DATABASE_URL. Set it to that of the LiteLLM proxy, or to general_settings.database_url of its "
             "config.yaml. The embedded database is Bursar's own: there is nothing to adopt in it."
         )
-    return Books(_database_options(options.direct_database or options.database), _url_of(options.database))
+    return Books(database_options(options.direct_database or options.database), _url_of(options.database))
 
 
 def running_books(environ: Mapping[str, str], data_dir: Path) -> Books:

@@ -29,6 +29,8 @@ class Evidence(StrEnum):
     """The provider did not say; counted from what passed through, at a stated rate."""
     LOST = "lost"
     """Its process was declared lost with its journal: booked at what it held, until the truth comes after all."""
+    CACHE = "cache"
+    """Answered from a cache: nothing was asked of a provider."""
     FREE = "free"
     """Priced at zero by the operator."""
     UNPRICED = "unpriced"

@@ -76,6 +76,7 @@ class Adopter:
         self._adopted = adopted
         self._unsure = True
         """The database may have gone back: while nobody was here, at first."""
+        self._looking = asyncio.Lock()
         self._told: set[Path] = set()
         """Journals that could not be adopted, of which we have said so: they are tried again, in silence."""
 
@@ -93,7 +94,14 @@ class Adopter:
                 pass
 
     async def look(self, progress: Callable[[int, int], None] = lambda _done, _all: None) -> int:
-        """Adopt what there is; how many journals were left as they are, since they are in use or could not be read."""
+        """Adopt what there is; how many journals were left as they are, since they are in use or could not be read.
+
+        Who looks while somebody else does waits for that first: what is half adopted is not left, nor in use.
+        """
+        async with self._looking:
+            return await self._look(progress)
+
+    async def _look(self, progress: Callable[[int, int], None]) -> int:
         if self._went_back.is_set():
             self._went_back.clear()
             self._unsure = True

@@ -40,6 +40,15 @@ WITH moves AS MATERIALIZED (
             WHEN 'amoderation' THEN '/moderations'
             WHEN 'arerank' THEN '/rerank'
             WHEN 'aresponses' THEN '/responses'
+            WHEN 'completion' THEN '/chat/completions'
+            WHEN 'text_completion' THEN '/completions'
+            WHEN 'embedding' THEN '/embeddings'
+            WHEN 'image_generation' THEN '/image/generations'
+            WHEN 'speech' THEN '/audio/speech'
+            WHEN 'transcription' THEN '/audio/transcriptions'
+            WHEN 'moderation' THEN '/moderations'
+            WHEN 'rerank' THEN '/rerank'
+            WHEN 'responses' THEN '/responses'
             ELSE ''
         END AS endpoint
     FROM json_to_recordset($1::json) AS m (

@@ -1,0 +1,59 @@
+"""Calls that go through a Bursar gateway are on its books: the SDK leaves them to it."""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+_MARK = "x-bursar-version"
+_RELAYED_MARK = f"llm_provider-{_MARK}"
+"""As LiteLLM hands an upstream's header on."""
+
+
+class Gateways:
+    """Which calls those are: by the URL where it is known, else by the mark that every answer of a gateway bears."""
+
+    def __init__(self, urls: Iterable[str] = ()) -> None:
+        self._known = {origin for url in urls if (origin := _origin(url))}
+
+    def serve(self, details: Mapping[str, object]) -> bool:
+        """Whether the call of LiteLLM's `details` went through one. An answer with the mark makes its URL known: a call
+        that fails without an answer is recognised by that from then on."""
+        origin = _origin(_api_base(details))
+        if origin in self._known:
+            return True
+        if not _is_marked(details):
+            return False
+        if origin:
+            self._known.add(origin)
+        return True
+
+
+def _api_base(details: Mapping[str, object]) -> str:
+    params = details.get("litellm_params")
+    told = details.get("standard_logging_object")
+    for place in (params, told, details):
+        base = place.get("api_base") if isinstance(place, Mapping) else None
+        if base:
+            return str(base)
+    return ""
+
+
+def _is_marked(details: Mapping[str, object]) -> bool:
+    headers = details.get("response_headers")
+    if isinstance(headers, Mapping) and _MARK in headers:
+        return True
+    told = details.get("standard_logging_object")
+    hidden = told.get("hidden_params") if isinstance(told, Mapping) else None
+    relayed = hidden.get("additional_headers") if isinstance(hidden, Mapping) else None
+    return isinstance(relayed, Mapping) and (_RELAYED_MARK in relayed or _MARK in relayed)
+
+
+@lru_cache(maxsize=256)
+def _origin(url: str) -> str:
+    """Scheme, host and port; "": it is no URL."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.hostname}:{port}" if parts.hostname else ""

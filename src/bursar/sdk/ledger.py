@@ -1,0 +1,209 @@
+"""The books for apps that call providers with whatever client they like.
+
+    ledger = Ledger()
+    with ledger.call(provider="openai", model="gpt-4o", user="alice") as call:
+        answer = client.chat.completions.create(...)
+        call.usage(answer.usage)
+
+A call is on record before its body runs: one whose process dies in the middle is booked at what it promised.
+"""
+
+import logging
+import os
+import random
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from bursar.domain.accounting import Evidence, Failure
+from bursar.domain.errors import ConfigError
+from bursar.domain.ids import call_id
+from bursar.domain.money import NanoUsd, nano_from_usd
+from bursar.domain.prices import cost_of, covers
+from bursar.domain.secrets import Secret
+from bursar.domain.storable import storable_list, storable_members, storable_text
+from bursar.domain.usage import Usage
+from bursar.sdk.prices import BookPrices
+from bursar.sdk.recorder import EXIT_S, Health, Recorder
+from bursar.sdk.reports import encoded_report
+from bursar.sdk.settings import Settings
+from bursar.sdk.spend import Charge, Spend, promise_of, record_of
+from bursar.wire.openai_usage import MISSING, UsageReading, usage_from
+
+log = logging.getLogger(__name__)
+
+_METADATA_MAX_BYTES = 16_384
+_MESSAGE_MAX = 2_000
+
+
+class Ledger:
+    """The books of this process. Any thread may use it; nothing of it raises into a call."""
+
+    def __init__(self, database_url: str | None = None, *, data_dir: str | os.PathLike[str] | None = None) -> None:
+        """`database_url`: else DATABASE_URL, when the first call begins; `data_dir`: else BURSAR_DATA_DIR or the
+        user's."""
+        settings = Settings(
+            database_url=None if database_url is None else Secret(database_url),
+            data_dir=None if data_dir is None else Path(data_dir),
+        )
+        self._recorder = Recorder(settings)
+        self._prices = BookPrices()
+        self._random = random.SystemRandom()
+
+    def call(
+        self,
+        *,
+        model: str,
+        provider: str = "",
+        call_type: str = "completion",
+        user: str = "",
+        team: str = "",
+        organization: str = "",
+        end_user: str = "",
+        tags: Iterable[str] = (),
+        session_id: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        promised_usd: float = 0.0,
+    ) -> "LedgerCall":
+        """A call that begins where it is entered. `provider` and `model` by the names of the price book; `call_type` by
+        LiteLLM's; `promised_usd`: what is booked if nobody ever learns what it cost."""
+        kept, dropped = storable_members(metadata or {}, max_bytes=_METADATA_MAX_BYTES)
+        kept_tags, more = storable_list(tags, max_bytes=_METADATA_MAX_BYTES)
+        if more:
+            dropped.append(f"{more} tags")
+        spend = Spend(
+            told_id="",
+            request_id="",
+            call_type=call_type,
+            provider=storable_text(provider),
+            model=storable_text(model),
+            model_group=storable_text(model),
+            start_us=0,
+            end_us=0,
+            outcome=Charge(cost=_nano(promised_usd), evidence=Evidence.ESTIMATED, price_version="promised"),
+            user=storable_text(user),
+            team_id=storable_text(team),
+            organization_id=storable_text(organization),
+            end_user=storable_text(end_user),
+            session_id=None if session_id is None else storable_text(session_id),
+            request_tags=kept_tags,
+            metadata=kept,
+            metadata_dropped=dropped,
+        )
+        return LedgerCall(spend, self._recorder, self._prices, self._random.getrandbits(66))
+
+    def flush(self, timeout_s: float = EXIT_S) -> bool:
+        """Wait until the database has all calls that have ended; whether it has."""
+        return self._recorder.flush(timeout_s)
+
+    def close(self, timeout_s: float = EXIT_S) -> bool:
+        """Post everything and let go; whether the database has it. The end of the program does so too."""
+        return self._recorder.close(timeout_s)
+
+    def health(self) -> Health:
+        """How the books of this process are."""
+        return self._recorder.health()
+
+
+class LedgerCall:
+    """One call. What it is told counts when it ends: the last `usage`, or the exception that ended it."""
+
+    def __init__(self, spend: Spend, recorder: Recorder, prices: BookPrices, random_bits: int) -> None:
+        self._spend = spend
+        self._recorder = recorder
+        self._prices = prices
+        self._random_bits = random_bits
+        self._reading: UsageReading = MISSING
+        self._cost: NanoUsd | None = None
+        self._request_id = ""
+        self._first_token_us: int | None = None
+
+    def usage(self, report: object = None, *, cost_usd: float | None = None, **counts: int) -> None:
+        """What the call used: a provider's usage object, or `prompt_tokens=…, completion_tokens=…` and what else those
+        have. `cost_usd`: what it cost, if that is known better than by the price book."""
+        try:
+            self._reading = usage_from(encoded_report(counts or report))
+            self._cost = None if cost_usd is None else _nano(cost_usd)
+        except Exception:  # the report is anybody's object: the call goes on, flagged
+            log.exception("sdk.usage_not_read")
+
+    def answered(self, request_id: str) -> None:
+        """The provider's id of its answer."""
+        self._request_id = storable_text(request_id)
+
+    def first_token(self) -> None:
+        """The answer begins."""
+        self._first_token_us = time.time_ns() // 1000
+
+    def __enter__(self) -> "LedgerCall":
+        start_us = time.time_ns() // 1000
+        self._id = call_id(start_us // 1000, self._random_bits)
+        self._spend = msgspec.structs.replace(self._spend, told_id=self._id, start_us=start_us, end_us=start_us)
+        self._recorder.record(promise_of(self._spend, self._id))
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        ended = msgspec.structs.replace(
+            self._spend,
+            request_id=self._request_id or self._id,
+            end_us=max(time.time_ns() // 1000, self._spend.start_us),
+            first_token_us=self._first_token_us,
+            outcome=self._charge(),
+            failure=None if error is None else _failure(error, self._spend.provider),
+        )
+        self._recorder.record(record_of(ended, self._id))
+
+    def _charge(self) -> Charge:
+        reading = self._reading
+        flags: tuple[str, ...] = tuple(sorted(reading.flags))
+        cost = reading.stated_cost if self._cost is None else self._cost
+        if cost is not None:
+            return Charge(
+                cost=cost,
+                evidence=Evidence.PROVIDER if cost else Evidence.FREE,
+                usage=reading.usage,
+                price_version="stated",
+                provider_usage=reading.raw,
+                flags=flags,
+            )
+        if reading.missing:
+            promised = self._spend.outcome
+            assert isinstance(promised, Charge)
+            return msgspec.structs.replace(promised, flags=(*flags, "usage_estimated"))
+        return self._priced(reading.usage, reading.raw, flags)
+
+    def _priced(self, usage: Usage, raw: bytes, flags: tuple[str, ...]) -> Charge:
+        spend = self._spend
+        price = self._prices.find(spend.provider, spend.model, spend.start_us / 1e6)
+        known = price is not None and covers(price, usage)
+        return Charge(
+            cost=NanoUsd(0) if price is None else cost_of(usage, price),
+            evidence=Evidence.UNPRICED if price is None else Evidence.PROVIDER,
+            usage=usage,
+            price_version=None if price is None else price.version,
+            provider_usage=raw,
+            flags=flags if known else (*flags, "price_unknown"),
+        )
+
+
+def _failure(error: BaseException, provider: str) -> Failure:
+    status = getattr(error, "status_code", "")
+    return Failure(
+        type(error).__name__,
+        storable_text(str(status or "500")),
+        storable_text(str(error), _MESSAGE_MAX),
+        provider,
+    )
+
+
+def _nano(usd: float) -> NanoUsd:
+    try:
+        return max(nano_from_usd(usd), NanoUsd(0))
+    except ConfigError as error:
+        log.warning("sdk.cost_not_read reason=%s", error)
+        return NanoUsd(0)

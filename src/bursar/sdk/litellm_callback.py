@@ -1,0 +1,241 @@
+"""The callback for apps that call providers through the `litellm` SDK. The only module that imports it."""
+
+import asyncio
+import importlib.metadata
+import logging
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import litellm
+from litellm.integrations.custom_logger import CustomLogger
+
+from bursar.domain.secrets import Secret
+from bursar.sdk.gateways import Gateways
+from bursar.sdk.litellm_event import is_silenced, spend_of
+from bursar.sdk.pending import Pending
+from bursar.sdk.prices import BookPrices
+from bursar.sdk.recorder import EXIT_S, Health, Recorder
+from bursar.sdk.settings import Settings
+
+Stream = TypeVar("Stream")
+
+log = logging.getLogger(__name__)
+
+_QUEUE = "queue_proxy"
+NAMES = frozenset({"bursar", "prisma_proxy", _QUEUE})
+"""In LiteLLM's lists they switch on the callback that `bursar.sdk` registers."""
+_FAILED, _ANSWERED = "failure_callback", "success_callback"
+
+
+class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not always there when types are checked
+    """Books what calls through LiteLLM's SDK cost. Register it in `litellm.callbacks`.
+
+    Its methods never raise, wait for no network, and take microseconds: a call is on disk when they return.
+    """
+
+    def __init__(
+        self,
+        database_url: str | None = None,
+        *,
+        data_dir: str | os.PathLike[str] | None = None,
+        gateway_urls: tuple[str, ...] = (),
+        redis_url: str | None = None,
+        use_redis_buffer: bool = False,
+    ) -> None:
+        """`database_url`: else DATABASE_URL, when the first call is told; `data_dir`: else BURSAR_DATA_DIR or the
+        user's; `gateway_urls`: Bursar gateways, which book the calls that go through them (else BURSAR_GATEWAY_URL);
+        `use_redis_buffer`: post through Redis, that of `redis_url`, else REDIS_URL."""
+        super().__init__()
+        settings = Settings(
+            database_url=None if database_url is None else Secret(database_url),
+            data_dir=None if data_dir is None else Path(data_dir),
+            redis_url=None if redis_url is None else Secret(redis_url),
+            uses_redis=lambda: use_redis_buffer or self._queues(),
+        )
+        self._recorder = Recorder(settings)
+        self._gateways = Gateways(gateway_urls or os.environ.get("BURSAR_GATEWAY_URL", "").split())
+        self._prices = BookPrices()
+        self._version = _version()
+        self._pending = Pending(self._book_untold)
+        self._recorder.swept_by(self._pending.sweep)
+        self.destination = f"bursar-{id(self)}"
+        """LiteLLM takes two callbacks of a class for one when what they show is equal."""
+
+    # What the app may ask
+
+    def flush(self, timeout_s: float = EXIT_S) -> bool:
+        """Wait until the database has all calls told before; whether it has."""
+        return self._recorder.flush(timeout_s)
+
+    async def aclose(self, timeout_s: float = EXIT_S) -> bool:
+        """Book what is still to be told, post everything, and let go; whether the database has it. Calls after that
+        begin anew."""
+        return await asyncio.to_thread(self._recorder.close, timeout_s)
+
+    def health(self) -> Health:
+        """How the books of this process are."""
+        return self._recorder.health()
+
+    def watch(self, stream: Stream) -> "WatchedStream[Stream]":
+        """`stream`, of which is booked what was read of it if it is left before its end: LiteLLM tells nothing then."""
+        owner = getattr(stream, "logging_obj", None)
+        details = getattr(owner, "model_call_details", None)
+        watched = WatchedStream(stream)
+        if isinstance(details, Mapping) and self._wanted(_ANSWERED):
+            watched.on_chunk = partial(self._pending.streamed, details)
+            self._pending.watch(watched, details)
+        return watched
+
+    # LiteLLM's events, by its names
+
+    def log_success_event(self, kwargs: object, response_obj: object, start_time: object, end_time: object) -> None:  # noqa: ARG002  # LiteLLM passes them by name
+        """A synchronous call was answered."""
+        self._tell(kwargs, response_obj, failed=False)
+
+    def log_failure_event(self, kwargs: object, response_obj: object, start_time: object, end_time: object) -> None:  # noqa: ARG002
+        """An attempt of a synchronous call failed."""
+        self._tell(kwargs, response_obj, failed=True)
+
+    async def async_log_success_event(
+        self,
+        kwargs: object,
+        response_obj: object,
+        start_time: object,  # noqa: ARG002
+        end_time: object,  # noqa: ARG002
+    ) -> None:
+        """An asynchronous call was answered."""
+        self._tell(kwargs, response_obj, failed=False)
+
+    async def async_log_failure_event(
+        self,
+        kwargs: object,
+        response_obj: object,
+        start_time: object,  # noqa: ARG002
+        end_time: object,  # noqa: ARG002
+    ) -> None:
+        """An attempt of an asynchronous call failed."""
+        self._tell(kwargs, response_obj, failed=True)
+
+    # LiteLLM's hooks, in the app's way: see `pending`
+
+    async def async_pre_call_deployment_hook(self, kwargs: object, call_type: object) -> None:  # noqa: ARG002
+        """An asynchronous call begins."""
+        self._unharmed(self._begin, kwargs)
+
+    async def async_post_call_success_deployment_hook(
+        self,
+        request_data: object,
+        response: object,
+        call_type: object,  # noqa: ARG002
+    ) -> None:
+        """The app is about to get the answer."""
+        self._unharmed(self._remember, request_data, response)
+
+    async def async_post_call_streaming_deployment_hook(
+        self,
+        request_data: object,
+        response_chunk: object,
+        call_type: object,  # noqa: ARG002
+    ) -> None:
+        """The app is about to get a chunk."""
+        if isinstance(request_data, Mapping) and self._wanted(_ANSWERED):
+            self._unharmed(self._pending.streamed, request_data, response_chunk)
+
+    # How
+
+    def _queues(self) -> bool:
+        """Whether the app's lists ask for Redis."""
+        return False
+
+    def _wanted(self, _list: str) -> bool:
+        """Whether calls that end in events of `_list` are to be booked."""
+        return True
+
+    def _begin(self, kwargs: object) -> None:
+        owner = kwargs.get("litellm_logging_obj") if isinstance(kwargs, Mapping) else None
+        details = getattr(owner, "model_call_details", None)
+        if not isinstance(kwargs, Mapping) or not isinstance(details, Mapping) or not self._wanted(_ANSWERED):
+            return
+        self._recorder.start()
+        if kwargs.get("stream"):
+            self._pending.watch(owner, details)
+
+    def _remember(self, request_data: object, response: object) -> None:
+        owner = request_data.get("litellm_logging_obj") if isinstance(request_data, Mapping) else None
+        details = getattr(owner, "model_call_details", None)
+        if isinstance(details, Mapping) and self._wanted(_ANSWERED):
+            self._pending.answered(details, response)
+
+    def _tell(self, details: object, response: object, *, failed: bool) -> None:
+        if not isinstance(details, Mapping):
+            return
+        self._pending.told(details)
+        if self._wanted(_FAILED if failed else _ANSWERED):
+            self._unharmed(self._book, details, response, failed=failed)
+
+    def _book(self, details: Mapping[str, object], response: object, *, failed: bool) -> None:
+        if self._gateways.serve(details) or is_silenced(details):
+            return
+        spend = spend_of(details, response, failed=failed, price_of=self._prices.find, version=self._version)
+        self._recorder.book(spend)
+
+    def _book_untold(self, details: Mapping[str, object], response: object) -> None:
+        self._unharmed(self._book, details, response, failed=False)
+
+    def _unharmed(self, what: Callable[..., object], *arguments: object, **named: object) -> None:
+        """Whatever goes wrong here, the app's call goes on."""
+        try:
+            what(*arguments, **named)
+        except Exception:  # see above
+            log.exception("sdk.not_booked")
+
+
+class WatchedStream(Generic[Stream]):
+    """A stream of LiteLLM's that somebody watches. All that it can, this can."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream: Any = stream
+        self.on_chunk: Callable[[object], None] = _nobody
+
+    def __aiter__(self) -> "WatchedStream[Stream]":
+        return self
+
+    async def __anext__(self) -> Any:  # noqa: ANN401  # LiteLLM's chunk
+        chunk = await self._stream.__anext__()
+        self.on_chunk(chunk)
+        return chunk
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # LiteLLM's
+        return getattr(self._stream, name)
+
+
+def _nobody(_chunk: object) -> None:
+    """Nobody watches."""
+
+
+class NamedCallback(SpendCallback):
+    """The one that `bursar.sdk` registers. It books what the app's lists name it for: `success_callback` successes,
+    `failure_callback` failures, `callbacks` both. They are read at each event, since apps set them late."""
+
+    def _queues(self) -> bool:
+        """`queue_proxy` is among them when the first call is told."""
+        return any(_QUEUE in getattr(litellm, name, ()) for name in (_ANSWERED, _FAILED, "callbacks"))
+
+    def _wanted(self, list_name: str) -> bool:
+        return any(_names(getattr(litellm, name, ())) for name in (list_name, "callbacks"))
+
+
+def _names(callbacks: object) -> bool:
+    return isinstance(callbacks, list) and any(isinstance(one, str) and one in NAMES for one in callbacks)
+
+
+def _version() -> str:
+    for name in ("litellm", "litellm-core"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    return "unknown"

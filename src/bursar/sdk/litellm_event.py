@@ -1,0 +1,289 @@
+"""LiteLLM's record of a call, read: what its callbacks are given, as one `Spend`.
+
+`kwargs` is live and full of secrets (the provider's key, headers): named values are copied out of it, nothing else is.
+Names and forms are those of reference/sdk-callback; what a release of LiteLLM leaves out is left empty.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+
+from bursar.domain.accounting import Evidence
+from bursar.domain.errors import ConfigError
+from bursar.domain.estimates import TokenRatios
+from bursar.domain.money import NanoUsd, nano_from_usd
+from bursar.domain.outcomes import Outcome
+from bursar.domain.prices import Price, cost_of, covers
+from bursar.domain.storable import TEXT_MAX_CHARS, storable_list, storable_members, storable_text
+from bursar.domain.usage import Usage
+from bursar.sdk.litellm_failure import failure_of, outcome_of_failure, status_of
+from bursar.sdk.reports import encoded_report
+from bursar.sdk.spend import Charge, Spend, Void
+from bursar.wire.openai_usage import UsageReading, usage_from
+
+PriceOf = Callable[[str, str, float], Price | None]
+"""The book's price of a provider's model at a time, in seconds since 1970."""
+
+_METADATA_MAX_BYTES = 16_384
+_TAGS_MAX_BYTES = 16_384
+_HASH = re.compile(r"[0-9a-f]{64}")
+_OURS = frozenset({"tags", "hidden_params", "previous_models", "model_info", "caching_groups", "deployment", "headers"})
+"""Of the metadata: what stands elsewhere, and what LiteLLM's router keeps there for itself."""
+_SECRET = re.compile(
+    r"api_?key|authorization|secret|password|credential|bearer|auth_?token|access_?token", re.IGNORECASE
+)
+_NO_FACTS: Mapping[str, object] = {}
+_RATIOS = TokenRatios()
+
+
+def spend_of(
+    details: Mapping[str, object], response: object, *, failed: bool, price_of: PriceOf, version: str
+) -> Spend:
+    """What `details`, LiteLLM's `kwargs`, and its response tell. `version`: LiteLLM's, which priced it.
+
+    Raises whatever the app's objects raise.
+    """
+    told = _mapping(details.get("standard_logging_object"))
+    params = _mapping(details.get("litellm_params"))
+    metadata = _mapping(params.get("metadata")) or _mapping(params.get("litellm_metadata"))
+    allowed = _mapping(told.get("metadata"))
+    provider = _text(told.get("custom_llm_provider")) or _text(details.get("custom_llm_provider"))
+    model = (_text(told.get("model")) or _text(details.get("model"))).removeprefix(f"{provider}/")
+    start_us = _time_us(told.get("startTime"), details.get("start_time"))
+    end_us = max(_time_us(told.get("endTime"), details.get("end_time")) or start_us, start_us)
+    told_id = _text(told.get("litellm_call_id")) or _text(details.get("litellm_call_id"))
+    hit = told.get("cache_hit", details.get("cache_hit"))
+    cached = hit is True
+    request_id = _text(told.get("id")) or _text(getattr(response, "id", None)) or told_id
+    user = _text(allowed.get("user_api_key_user_id")) or _text(metadata.get("user_api_key_user_id"))
+    user = user or _text(details.get("user"))
+    kept, dropped = storable_members(_own_members(metadata), max_bytes=_METADATA_MAX_BYTES)
+    tags, more = storable_list(_tags(told, metadata), max_bytes=_TAGS_MAX_BYTES)
+    if more:
+        dropped.append(f"{more} tags")
+    failure = None
+    outcome: Charge | Void
+    if failed:
+        error = details.get("exception")
+        failure = failure_of(told, error, provider)
+        if outcome_of_failure(failure, error, provider) is Outcome.VOID:
+            outcome = Void(status=status_of(failure))
+        else:
+            outcome = _input_charge(details, price_of(provider, model, start_us / 1e6))
+    else:
+        outcome = _charge(
+            told, details, response, price_of=lambda: price_of(provider, model, start_us / 1e6), version=version
+        )
+    first_us = _time_us(told.get("completionStartTime"), details.get("completion_start_time"))
+    return Spend(
+        told_id=told_id,
+        request_id=f"{request_id}_cache_hit{end_us}"[:TEXT_MAX_CHARS] if cached else request_id,
+        call_type=_text(told.get("call_type")) or _text(details.get("call_type")),
+        provider=provider,
+        model=model,
+        model_group=_text(told.get("model_group")) or _text(metadata.get("model_group")) or model,
+        model_id=_text(told.get("model_id")),
+        api_base=_without_query(_text(told.get("api_base")) or _text(params.get("api_base"))),
+        start_us=start_us,
+        end_us=end_us,
+        first_token_us=first_us if start_us <= first_us <= end_us else None,
+        outcome=outcome,
+        failure=failure,
+        api_key=_key_hash(metadata.get("user_api_key") or allowed.get("user_api_key_hash")),
+        user=user,
+        team_id=_first(allowed.get("user_api_key_team_id"), allowed.get("team_id"), metadata.get("team_id")),
+        organization_id=_first(allowed.get("user_api_key_org_id"), metadata.get("organization_id")),
+        end_user=_first(told.get("end_user"), details.get("user")),
+        session_id=_text(metadata.get("session_id")) or None,
+        request_tags=tags,
+        cache_hit=str(hit) if isinstance(hit, bool) else "None",
+        metadata=kept,
+        metadata_dropped=dropped,
+    )
+
+
+def is_silenced(details: Mapping[str, object]) -> bool:
+    """The call asked for no callbacks (`no-log`)."""
+    return _mapping(details.get("litellm_params")).get("no-log") is True
+
+
+def _charge(
+    told: Mapping[str, object],
+    details: Mapping[str, object],
+    response: object,
+    *,
+    price_of: Callable[[], Price | None],
+    version: str,
+) -> Charge:
+    reading = _usage(told, response)
+    if told.get("cache_hit", details.get("cache_hit")) is True:
+        return Charge(cost=NanoUsd(0), evidence=Evidence.CACHE, usage=reading.usage, provider_usage=reading.raw)
+    usage = reading.usage
+    flags: tuple[str, ...] = tuple(sorted(reading.flags))
+    cost = _stated_cost(details, response)
+    size = 0 if usage.completion_tokens else _answer_bytes(response)
+    estimated = not cost and (size > 0 or (reading.missing and bool(details.get("messages"))))
+    if estimated:  # LiteLLM says 0 tokens and $0 of streams whose usage it did not ask for
+        prompt = usage.prompt_tokens or _RATIOS.tokens("", _bytes_of(details.get("messages")))
+        answer = _RATIOS.tokens("", size) if size else _RATIOS.usual_answer("")
+        usage = Usage(uncached_prompt_tokens=prompt, answer_tokens=answer)
+        flags = (*flags, "usage_estimated")
+    else:
+        if cost is not None:
+            return Charge(
+                cost=cost,
+                evidence=Evidence.PROVIDER if cost else Evidence.FREE,
+                usage=usage,
+                price_version=f"litellm {version}",
+                provider_usage=reading.raw,
+                flags=flags,
+            )
+    price = price_of()
+    if price is None:
+        return Charge(
+            cost=NanoUsd(0),
+            evidence=Evidence.UNPRICED,
+            usage=usage,
+            provider_usage=reading.raw,
+            flags=(*flags, "price_unknown"),
+        )
+    return Charge(
+        cost=cost_of(usage, price),
+        evidence=Evidence.ESTIMATED if estimated else Evidence.PROVIDER,
+        usage=usage,
+        price_version=price.version,
+        provider_usage=reading.raw,
+        flags=flags if covers(price, usage) else (*flags, "price_unknown"),
+    )
+
+
+def _input_charge(details: Mapping[str, object], price: Price | None) -> Charge:
+    """Of an attempt that may have been billed: its input. Nobody knows of an output."""
+    usage = Usage(uncached_prompt_tokens=_RATIOS.tokens("", _bytes_of(details.get("messages") or details.get("input"))))
+    if price is None:
+        flags = ("usage_estimated", "price_unknown")
+        return Charge(cost=NanoUsd(0), evidence=Evidence.UNPRICED, usage=usage, flags=flags)
+    return Charge(
+        cost=cost_of(usage, price),
+        evidence=Evidence.ESTIMATED,
+        usage=usage,
+        price_version=price.version,
+        flags=("usage_estimated",),
+    )
+
+
+def _stated_cost(details: Mapping[str, object], response: object) -> NanoUsd | None:
+    """LiteLLM's own, to the nearest nano-dollar. None: it knows no price."""
+    cost = details.get("response_cost")
+    if cost is None and "standard_logging_object" not in details:  # the event has not come: it stands in the response
+        cost = _mapping(getattr(response, "_hidden_params", None)).get("response_cost")
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or cost < 0:
+        return None
+    try:
+        return nano_from_usd(cost)
+    except ConfigError:  # not a number, or beyond all bounds
+        return None
+
+
+def _usage(told: Mapping[str, object], response: object) -> UsageReading:
+    report: object = _mapping(told.get("metadata")).get("usage_object") or getattr(response, "usage", None)
+    if not report:
+        report = {name: told.get(name) for name in ("prompt_tokens", "completion_tokens") if told.get(name)}
+    return usage_from(encoded_report(report))
+
+
+def _answer_bytes(response: object) -> int:
+    """Of generated text."""
+    size = 0
+    for choice in _list(getattr(response, "choices", None)):
+        message = getattr(choice, "message", None)
+        size += _bytes_of(getattr(message, "content", None)) + _bytes_of(getattr(message, "reasoning_content", None))
+        for call in _list(getattr(message, "tool_calls", None)):
+            size += _bytes_of(getattr(getattr(call, "function", None), "arguments", None))
+        size += _bytes_of(getattr(choice, "text", None))
+    return size
+
+
+def _bytes_of(value: object) -> int:
+    """Of all text within."""
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "replace"))
+    if isinstance(value, Mapping):
+        return sum(map(_bytes_of, value.values()))
+    return sum(map(_bytes_of, value)) if isinstance(value, list | tuple) else 0
+
+
+def _own_members(metadata: Mapping[str, object]) -> dict[str, object]:
+    """What the app put there, as far as it is JSON and no secret."""
+    return {name: value for name, value in metadata.items() if _is_own(name) and _is_json(value)}
+
+
+@lru_cache(maxsize=4096)
+def _is_own(name: str) -> bool:
+    return (
+        name not in _OURS
+        and not name.startswith(("user_api_key", "_", "model_group", "attempted_", "original_model", "max_retries"))
+        and not _SECRET.search(name)
+    )
+
+
+def _is_json(value: object, depth: int = 8) -> bool:
+    if isinstance(value, str):
+        return value.isascii() or storable_text(value, len(value)) == value.replace("\x00", "\ufffd")
+    if value is None or isinstance(value, bool | float):
+        return True
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 64
+    if depth == 0:
+        return False
+    if isinstance(value, list | tuple):
+        return all(_is_json(item, depth - 1) for item in value)
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and not _SECRET.search(name) and _is_json(item, depth - 1) for name, item in value.items()
+    )
+
+
+def _tags(told: Mapping[str, object], metadata: Mapping[str, object]) -> list[str]:
+    tags = _list(told.get("request_tags")) or _list(metadata.get("tags"))
+    return [tag for tag in tags if isinstance(tag, str) and tag]
+
+
+def _key_hash(key: object) -> str:
+    if not isinstance(key, str):
+        return ""
+    if key.startswith("sk-"):
+        return hashlib.sha256(key.encode()).hexdigest()
+    return key if _HASH.fullmatch(key) else ""
+
+
+def _time_us(epoch_s: object, moment: object) -> int:
+    """Microseconds since 1970; LiteLLM's `datetime` is local time without a zone. 0: neither is there."""
+    if isinstance(epoch_s, int | float) and epoch_s > 0:
+        return round(epoch_s * 1e6)
+    return round(moment.timestamp() * 1e6) if isinstance(moment, datetime) else 0
+
+
+def _without_query(url: str) -> str:
+    """Some put keys there, or a user before the host."""
+    url = url.partition("?")[0]
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else url
+
+
+def _first(*values: object) -> str:
+    return next((text for value in values if (text := _text(value))), "")
+
+
+def _text(value: object) -> str:
+    return storable_text(value) if value and isinstance(value, str) else ""
+
+
+def _list(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else _NO_FACTS

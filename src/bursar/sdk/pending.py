@@ -1,0 +1,121 @@
+"""Calls that were answered, and of which LiteLLM has not told yet.
+
+LiteLLM tells of asynchronous calls later, in the app's event loop: a program whose loop ends takes those events with
+it, and of a stream that nobody reads to its end it says nothing at all. Its hooks are called before the answer
+is handed to the app; what they see is remembered here until the event comes. What it never comes of is booked from
+what was seen: at the end of the program, when the call's own objects are gone, or when it is long overdue.
+"""
+
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import SimpleNamespace
+
+_OVERDUE_S = 300.0
+"""LiteLLM cancels what takes 20 s; before that it may wait behind 50,000 others."""
+
+
+class Sweep(Enum):
+    """Which calls are booked though their event has not come."""
+
+    OVERDUE = 1
+    """Those that have waited for too long, and streams that nobody reads any more."""
+    ANSWERED = 2
+    """All but streams that may still be read."""
+    ALL = 3
+    """The program ends: nothing comes any more."""
+
+
+@dataclass(slots=True)
+class Answered:
+    """A call, and what came of it so far."""
+
+    details: Mapping[str, object]
+    response: object
+    since_s: float
+    stream: bool = False
+
+
+@dataclass(slots=True)
+class _Choice:
+    message: object
+
+
+@dataclass(slots=True)
+class StreamSeen:
+    """The part of a stream that the app has read, in the form of a whole answer."""
+
+    id: str = ""
+    usage: object = None
+    texts: list[str] = field(default_factory=list)
+
+    @property
+    def choices(self) -> list[_Choice]:
+        """One, with all that was seen."""
+        return [_Choice(SimpleNamespace(content="".join(self.texts)))]
+
+    def see(self, chunk: object) -> None:
+        """One more chunk of LiteLLM's."""
+        self.id = self.id or str(getattr(chunk, "id", "") or "")
+        usage = getattr(chunk, "usage", None)
+        self.usage = usage if usage is not None else self.usage
+        for choice in getattr(chunk, "choices", None) or ():
+            delta = getattr(choice, "delta", None)
+            for name in ("content", "reasoning_content"):
+                if isinstance(text := getattr(delta, name, None), str):
+                    self.texts.append(text)
+
+
+class Pending:
+    """Such calls, known by the identity of LiteLLM's own record of them."""
+
+    def __init__(self, book: Callable[[Mapping[str, object], object], None]) -> None:
+        """`book` is called with the record and the response of calls whose event does not come."""
+        self._book = book
+        self._answered: dict[int, Answered] = {}
+        self._left: deque[Answered] = deque()
+        """Streams that nobody reads any more."""
+
+    def answered(self, details: Mapping[str, object], response: object) -> None:
+        """The app is about to get `response`."""
+        self._answered[id(details)] = Answered(details, response, time.monotonic())
+
+    def watch(self, owner: object, details: Mapping[str, object]) -> None:
+        """A stream is asked for; once `owner`, LiteLLM's object of the call, is gone, nobody will read more of it."""
+        self._answered[id(details)] = Answered(details, StreamSeen(), time.monotonic(), stream=True)
+        weakref.finalize(owner, self._gone, id(details)).atexit = False
+
+    def streamed(self, details: Mapping[str, object], chunk: object) -> None:
+        """The app gets one more chunk."""
+        found = self._answered.get(id(details))
+        if found is not None and isinstance(found.response, StreamSeen):
+            found.response.see(chunk)
+
+    def told(self, details: Mapping[str, object]) -> None:
+        """The event has come."""
+        self._answered.pop(id(details), None)
+
+    def sweep(self, what: Sweep) -> None:
+        """Book calls whose event has not come."""
+        while self._left:
+            self._book_untold(self._left.popleft())
+        overdue_s = time.monotonic() - _OVERDUE_S
+        for key, found in list(self._answered.items()):
+            waits_in_vain = what is Sweep.ANSWERED or found.since_s < overdue_s
+            due = what is Sweep.ALL or (not found.stream and waits_in_vain)
+            if due and self._answered.pop(key, None) is not None:
+                self._book_untold(found)
+
+    def _gone(self, key: int) -> None:
+        """Called by the garbage collector, in the middle of anything: it may hold the recorder's lock."""
+        found = self._answered.get(key)
+        if found is not None and found.stream:
+            del self._answered[key]
+            self._left.append(found)
+
+    def _book_untold(self, found: Answered) -> None:
+        if not found.stream or found.details.get("completion_start_time") is not None:
+            self._book(found.details, found.response)

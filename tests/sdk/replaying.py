@@ -1,0 +1,19 @@
+"""Carrying what apps have left into the books."""
+
+import asyncio
+from pathlib import Path
+
+from bursar.book_keeping import replay_journals
+from bursar.config.database_url import parse_database_url
+from bursar.database_setup import database_options
+from bursar.domain.secrets import Secret
+from bursar.main import Books
+
+
+async def replay(database_url: str, journals: Path) -> int:
+    """`bursar ledger replay`; how many journals were carried."""
+    target = parse_database_url(Secret(database_url))
+    books = Books(database_options(target), database_url)
+    replayed = await asyncio.to_thread(replay_journals, books, [journals], lambda _done, _of: None)
+    assert replayed.carried == replayed.found
+    return replayed.carried

@@ -1,0 +1,143 @@
+"""What LiteLLM's SDK tells, and what becomes of it: real LiteLLM, oldest and newest, and a real database."""
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sdk.replaying import replay
+from tests.sdk.running import App
+
+SUCCESS, FAILURE = "success", "failure"
+EVERY_KIND = {
+    "completion": {SUCCESS: 1},
+    "completion, streamed": {SUCCESS: 1},
+    "completion, failed": {FAILURE: 1},
+    "completion, in a loop": {SUCCESS: 1},
+    "unpriced": {SUCCESS: 1},
+    "embedding": {SUCCESS: 1},
+    "text_completion": {SUCCESS: 1},
+    "asked": {SUCCESS: 1},
+    "cached": {SUCCESS: 1},
+    "acompletion": {SUCCESS: 1},
+    "acompletion, streamed": {SUCCESS: 1},
+    "acompletion, failed": {FAILURE: 1},
+    "aembedding": {SUCCESS: 1},
+    "fallback": {FAILURE: 1, SUCCESS: 1},
+    "router": {FAILURE: 3},
+    "abandoned, watched": {SUCCESS: 1},
+    "acompletion, the last": {SUCCESS: 1},
+}
+
+
+async def test_every_kind_of_call_is_booked_once(app: App, connection: Any) -> None:
+    app.run("every_kind")
+    rows = await connection.fetch(
+        """SELECT request_tags ->> 0 AS kind, status, call_type, model, spend, prompt_tokens, completion_tokens,
+            cache_hit, metadata #>> '{bursar,evidence}' AS evidence FROM "LiteLLM_SpendLogs" """
+    )
+    booked = {kind: dict(Counter(row["status"] for row in rows if row["kind"] == kind)) for kind in EVERY_KIND}
+    assert booked == EVERY_KIND
+    of_itself = {row["kind"] for row in rows} - set(EVERY_KIND)
+    assert of_itself == ({"abandoned"} if "newest" in str(app.python) else set()), "the silenced call is not booked"
+    by_kind = {row["kind"]: row for row in rows if row["status"] == SUCCESS}
+    assert by_kind["completion"]["spend"] == 0.000225
+    assert by_kind["completion"]["model"] == by_kind["cached"]["model"] == "openai/gpt-4o"
+    assert (by_kind["unpriced"]["spend"], by_kind["unpriced"]["evidence"]) == (0.0, "unpriced")
+    assert (by_kind["cached"]["spend"], by_kind["cached"]["evidence"]) == (0.0, "cache")
+    assert by_kind["fallback"]["model"] == "openai/gpt-4o-mini"
+    assert by_kind["abandoned, watched"]["evidence"] == "estimated"
+    assert by_kind["abandoned, watched"]["spend"] > 0
+    assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
+    assert await connection.fetchval("SELECT count(*) FROM bursar.instances WHERE ended_at IS NULL") == 0
+
+
+@pytest.mark.parametrize("calls", [5, 1000])
+async def test_a_program_that_returns_at_once_loses_nothing(app: App, connection: Any, calls: int) -> None:
+    app.run("at_once", str(calls))
+    await check_books(connection, calls)
+
+
+async def test_a_program_that_returns_at_once_loses_no_streams(newest_app: App, connection: Any) -> None:
+    newest_app.run("at_once", "300", "stream")
+    await check_books(connection, 300)
+
+
+async def check_books(connection: Any, calls: int) -> None:
+    """So many successful calls are in the rows, the users' and the days' totals, and what they cost adds up."""
+    rows = await connection.fetchrow('SELECT count(*), sum(spend) FROM "LiteLLM_SpendLogs" WHERE status = $1', SUCCESS)
+    users = await connection.fetchrow('SELECT count(*), sum(spend) FROM "LiteLLM_UserTable"')
+    days = await connection.fetchrow(
+        'SELECT sum(api_requests) AS count, sum(spend) FROM "LiteLLM_DailyUserSpend" WHERE endpoint = $1',
+        "/chat/completions",
+    )
+    assert (rows["count"], users["count"], days["count"]) == (calls, min(calls, 10), calls)
+    assert users["sum"] == pytest.approx(rows["sum"], abs=1e-9)
+    assert days["sum"] == pytest.approx(rows["sum"], abs=1e-9)
+
+
+async def test_lists_and_names(app: App, connection: Any) -> None:
+    app.run("lists")
+    rows = await connection.fetch('SELECT request_tags ->> 0 AS tag, call_type FROM "LiteLLM_SpendLogs"')
+    booked = Counter((row["tag"], row["call_type"]) for row in rows)
+    assert set(booked.values()) == {1}, booked
+    assert {tag for tag, _ in booked} == {
+        "by name",
+        "failures named",
+        "all names",
+        "callbacks overwritten",
+        "callbacks emptied",
+        "name in callbacks",
+        "name in callbacks, failed",
+        "the advanced recipe",
+        "the advanced recipe, and the name",
+    }
+    assert len(rows) == 2 * len({tag for tag, _ in booked}), "each once by completion and once by acompletion"
+    assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
+
+
+@pytest.mark.parametrize("database_is", ["there", "away"])
+async def test_kill_9_loses_no_call_whose_callback_had_returned(
+    newest_app: App, connection: Any, database_url: str, tmp_path: Path, database_is: str
+) -> None:
+    draw = random.Random(20_261_127)
+    told: list[str] = []
+    elsewhere = {"DATABASE_URL": "postgresql://u@127.0.0.1:1/nothing"} if database_is == "away" else {}
+    for _ in range(2):
+        with newest_app.start("-m", "tests.sdk.apps.until_killed", **elsewhere) as program:
+            assert program.stdout is not None
+            told += [program.stdout.readline().strip() for _ in range(draw.randrange(100, 1500))]
+            program.kill()
+            told += [line.strip() for line in program.stdout if line.endswith("\n")]
+    await replay(database_url, tmp_path / "sdk")
+    ids = Counter(row[0] for row in await connection.fetch('SELECT litellm_call_id FROM "LiteLLM_SpendLogs"'))
+    assert set(told) <= set(ids)
+    assert set(ids.values()) == {1}
+    assert len(told) > 200
+    spent = await connection.fetchval('SELECT spend FROM "LiteLLM_UserTable" WHERE user_id = $1', "alice")
+    assert spent == pytest.approx(0.000225 * len(ids))
+
+
+BEFORE_LITELLM = """
+import sys
+import bursar.sdk
+assert "litellm" not in sys.modules, "an app that does not need it does not wait for it"
+import litellm
+litellm.callbacks = ["bursar"]
+litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}], mock_response="Hi", user="alice")
+"""
+UNGUARDED = """
+import litellm
+import bursar.sdk
+assert type(litellm).__name__ != "GuardedModule"
+litellm.success_callback = ["bursar"]
+litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}], mock_response="Hi", user="alice")
+"""
+
+
+@pytest.mark.parametrize(("code", "guard"), [(BEFORE_LITELLM, ""), (UNGUARDED, "off")])
+async def test_it_may_be_imported_first_and_need_not_guard(app: App, connection: Any, code: str, guard: str) -> None:
+    app.run_code(code, BURSAR_SDK_GUARD_LISTS=guard)
+    assert await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs" WHERE "user" = $1', "alice") == 1

@@ -1,0 +1,147 @@
+"""What is read of LiteLLM's record of a call, and what is not."""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from bursar.domain.accounting import Evidence
+from bursar.sdk.gateways import Gateways
+from bursar.sdk.litellm_event import spend_of
+from bursar.sdk.prices import BookPrices
+from bursar.sdk.spend import Charge, Spend, Void, id_of, record_of
+
+SECRET = "sk-a-secret-of-the-provider-0123456789"
+MESSAGES = [{"role": "user", "content": "x" * 300}]
+
+
+def details(**changes: object) -> dict[str, object]:
+    told = {
+        "id": "chatcmpl-1",
+        "litellm_call_id": "call-1",
+        "call_type": "acompletion",
+        "model": "gpt-4o",
+        "custom_llm_provider": "openai",
+        "startTime": 1_790_000_000.25,
+        "endTime": 1_790_000_001.5,
+        "metadata": {"usage_object": {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}},
+    }
+    facts = {
+        "standard_logging_object": told,
+        "response_cost": 0.000225,
+        "api_key": SECRET,
+        "messages": MESSAGES,
+        "litellm_params": {"api_key": SECRET, "metadata": {}},
+    }
+    return facts | changes
+
+
+def told_of(facts: Mapping[str, object]) -> dict[str, object]:
+    told = facts["standard_logging_object"]
+    assert isinstance(told, dict)
+    return told
+
+
+def read(facts: Mapping[str, object], *, failed: bool = False, response: object = None) -> Spend:
+    return spend_of(facts, response, failed=failed, price_of=BookPrices().find, version="1.0")
+
+
+def failed_with(error_class: str, code: str, error: BaseException) -> Spend:
+    facts = details(exception=error)
+    told_of(facts)["error_information"] = {
+        "error_class": error_class,
+        "error_code": code,
+        "error_message": f"Incorrect API key: {SECRET}",
+    }
+    return read(facts, failed=True)
+
+
+def test_no_secret_is_kept() -> None:
+    metadata = {
+        "user_api_key": SECRET,
+        "headers": {"authorization": SECRET},
+        "nested": {"my_api_key": SECRET},
+        "Authorization": SECRET,
+        "kept": "yes",
+    }
+    facts = details(
+        litellm_params={"api_key": SECRET, "metadata": metadata, "api_base": f"https://u:{SECRET}@h/v1?key={SECRET}"}
+    )
+    spend = read(facts)
+    record = record_of(spend, id_of(spend)) + record_of(
+        failed := failed_with("AuthenticationError", "401", ValueError()), id_of(failed)
+    )
+    assert SECRET.encode() not in record
+    assert spend.metadata == {"kept": msgspec.Raw(b'"yes"')}
+    assert spend.api_base == "https://h/v1"
+    assert len(spend.api_key) == 64, "the hash of the virtual key"
+
+
+@pytest.mark.parametrize(
+    "value", [object(), {1: 2}, "\ud800", 1 << 70, [[[[[[[[[[1]]]]]]]]]], {"a": object()}, float("nan"), "\x00"]
+)
+def test_metadata_that_is_no_json_is_left_out(value: object) -> None:
+    spend = read(details(litellm_params={"metadata": {"odd": value, "kept": 1}}, user="\ud800\x00", messages=value))
+    assert spend.metadata["kept"] == msgspec.Raw(b"1")
+    assert b"\\u0000" not in record_of(spend, id_of(spend))
+
+
+@pytest.mark.parametrize("cost", [None, "much", float("nan"), float("inf"), -1.0, 1e30, True])
+def test_a_cost_that_is_none_is_looked_up(cost: object) -> None:
+    outcome = read(details(response_cost=cost)).outcome
+    assert isinstance(outcome, Charge)
+    assert (outcome.cost, outcome.evidence) == (225_000, Evidence.PROVIDER)
+    assert outcome.price_version is not None
+    assert not outcome.price_version.startswith("litellm")
+
+
+def test_an_answer_without_usage_is_estimated() -> None:
+    facts = details(response_cost=0.0)
+    told_of(facts)["metadata"] = {}
+    answer = SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content="y" * 300))])
+    outcome = read(facts, response=answer).outcome
+    assert isinstance(outcome, Charge)
+    assert outcome.evidence is Evidence.ESTIMATED
+    assert "usage_estimated" in outcome.flags
+    assert outcome.usage.completion_tokens == 100
+    assert outcome.usage.prompt_tokens > 100
+
+
+@pytest.mark.parametrize(
+    ("error_class", "code", "error", "void"),
+    [
+        ("RateLimitError", "429", ValueError(), True),
+        ("InternalServerError", "500", ValueError(), True),
+        ("Timeout", "408", ValueError(), False),
+        ("APIConnectionError", "500", ConnectionResetError(), False),
+        ("APIConnectionError", "500", ConnectionRefusedError(), True),
+        ("BadGatewayError", "502", ValueError(), False),
+    ],
+)
+def test_a_failure_is_void_only_with_proof(error_class: str, code: str, error: Exception, void: bool) -> None:
+    outcome = failed_with(error_class, code, error).outcome
+    assert isinstance(outcome, Void) == void
+    if isinstance(outcome, Charge):
+        assert outcome.evidence is Evidence.ESTIMATED
+        assert outcome.cost > 0
+
+
+def test_the_same_attempt_has_the_same_id_and_no_other() -> None:
+    first = id_of(read(details()))
+    assert first == id_of(read(details(response_cost=None, user="somebody")))
+    assert first != id_of(failed_with("RateLimitError", "429", ValueError()))
+    other = details()
+    told_of(other)["startTime"] = 1_790_000_000.250_001
+    assert first != id_of(read(other))
+    assert first.endswith("00"), "its attempts count up from it"
+
+
+def test_a_gateway_is_known_by_its_url_or_by_its_mark() -> None:
+    here = {"litellm_params": {"api_base": "https://gate.example:443/v1"}}
+    assert Gateways(["https://gate.example"]).serve(here)
+    gateways = Gateways()
+    assert not gateways.serve(here)
+    assert gateways.serve(here | {"response_headers": {"x-bursar-version": "1"}})
+    assert gateways.serve(here), "from then on"
+    assert not gateways.serve({"litellm_params": {"api_base": "https://other.example/v1"}})

@@ -1,0 +1,74 @@
+"""What is remembered of calls whose event has not come."""
+
+import gc
+from collections.abc import Mapping
+from types import SimpleNamespace
+
+from bursar.sdk.pending import Pending, StreamSeen, Sweep
+
+
+class Owner:
+    """Stands for LiteLLM's object of a call: what matters is that it can be gone."""
+
+
+def pending() -> tuple[Pending, list[tuple[Mapping[str, object], object]]]:
+    booked: list[tuple[Mapping[str, object], object]] = []
+    return Pending(lambda details, response: booked.append((details, response))), booked
+
+
+def chunk(text: str) -> SimpleNamespace:
+    return SimpleNamespace(id="chatcmpl-1", choices=[SimpleNamespace(delta=SimpleNamespace(content=text))])
+
+
+def test_an_answer_waits_for_its_event() -> None:
+    calls, booked = pending()
+    told, untold = {"model": "a"}, {"model": "b"}
+    for details in (told, untold):
+        calls.answered(details, "the answer")
+    calls.told(told)
+    calls.sweep(Sweep.OVERDUE)
+    assert booked == []
+    calls.sweep(Sweep.ANSWERED)
+    calls.sweep(Sweep.ALL)
+    assert booked == [(untold, "the answer")]
+
+
+def test_a_stream_that_is_left_is_booked_with_what_was_seen() -> None:
+    calls, booked = pending()
+    owner = Owner()
+    details = {"model": "a", "completion_start_time": 1}
+    calls.watch(owner, details)
+    calls.streamed(details, chunk("How many "))
+    calls.streamed(details, chunk("beans"))
+    calls.sweep(Sweep.ANSWERED)
+    assert booked == [], "it may still be read"
+    del owner
+    gc.collect()
+    calls.sweep(Sweep.OVERDUE)
+    [(found, response)] = booked
+    assert found is details
+    assert isinstance(response, StreamSeen)
+    assert response.id == "chatcmpl-1"
+    assert str(response.choices[0].message) == "namespace(content='How many beans')"
+
+
+def test_a_stream_that_was_told_or_never_began_is_not() -> None:
+    calls, booked = pending()
+    owners = [Owner(), Owner()]
+    told, never = {"completion_start_time": 1}, {"completion_start_time": None}
+    calls.watch(owners[0], told)
+    calls.watch(owners[1], never)
+    calls.told(told)
+    owners.clear()
+    gc.collect()
+    calls.sweep(Sweep.ALL)
+    assert booked == []
+
+
+def test_a_stream_that_is_read_when_the_program_ends_is_booked() -> None:
+    calls, booked = pending()
+    owner = Owner()
+    calls.watch(owner, {"completion_start_time": 1})
+    calls.sweep(Sweep.ALL)
+    assert len(booked) == 1
+    del owner

@@ -1,0 +1,216 @@
+"""The recorder in a process of its own and in forked ones, against a real database."""
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from bursar.domain.secrets import Secret
+from bursar.sdk.recorder import Recorder
+from bursar.sdk.settings import Settings
+from bursar.store.audit import audit
+from bursar.store.database import Database
+from bursar.store.migrate import migrate
+from tests.sdk.replaying import replay
+from tests.sdk.telling import charge, failed, spend
+
+NOWHERE = "postgresql://nobody:s3cret@127.0.0.1:1/nothing"
+
+
+@pytest.fixture
+def recorder(database_url: str, tmp_path: Path) -> Iterator[Recorder]:
+    recorder = Recorder(Settings(database_url=Secret(database_url), data_dir=tmp_path))
+    yield recorder
+    recorder.close()
+
+
+def lost_from_sight(tmp_path: Path) -> Recorder:
+    """One whose database does not answer."""
+    return Recorder(Settings(database_url=Secret(NOWHERE), data_dir=tmp_path))
+
+
+async def rows(connection: Any) -> int:
+    found: int = await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs"')
+    return found
+
+
+async def test_any_thread_may_record(recorder: Recorder, connection: Any) -> None:
+    def some(thread: int) -> None:
+        for number in range(50):
+            recorder.book(spend(f"{thread}-{number}"))
+
+    threads = [threading.Thread(target=some, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert recorder.flush(20)
+    assert await rows(connection) == 400
+    health = recorder.health()
+    assert (health.connected, health.queued, health.posted, health.oldest_s) == (True, 0, 400, None)
+    spent = await connection.fetchval('SELECT spend FROM "LiteLLM_UserTable" WHERE user_id = $1', "alice")
+    assert spent == pytest.approx(0.4)
+
+
+async def test_what_is_told_twice_is_booked_once_also_by_two_processes(
+    recorder: Recorder, connection: Any, database_url: str, tmp_path: Path
+) -> None:
+    other = Recorder(Settings(database_url=Secret(database_url), data_dir=tmp_path))
+    for one in (recorder, recorder, other):
+        one.book(spend("a"))
+        one.book(failed("a", model="gpt-4o-mini"))
+        one.book(failed("a", model="gpt-4o-mini", start_us=spend("a").start_us + 1))
+    assert recorder.flush(20)
+    assert other.close(20)
+    assert await rows(connection) == 3, "an answer, and two failures that share its id"
+    assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
+    assert await connection.fetchval('SELECT sum(spend) FROM "LiteLLM_SpendLogs"') == pytest.approx(0.001)
+
+
+async def test_while_the_database_is_away_calls_wait_on_disk(
+    connection: Any, database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = lost_from_sight(tmp_path)
+    for number in range(20):
+        recorder.book(spend(str(number)))
+    assert not recorder.flush(0.5)
+    health = recorder.health()
+    assert (health.connected, health.queued, health.posted, health.lost) == (False, 20, 0, 0)
+    assert "does not answer" in health.last_error
+    assert health.oldest_s is not None
+    assert not recorder.close(5)
+    assert await replay(database_url, tmp_path / "sdk") == 1
+    assert await rows(connection) == 20
+    assert "s3cret" not in caplog.text + health.last_error
+
+
+async def test_without_a_database_there_is_one_warning_and_all_is_kept(
+    connection: Any, database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder(Settings(data_dir=tmp_path))
+    for number in range(3):
+        recorder.book(spend(str(number)))
+    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.name for record in told] == ["bursar.sdk.recorder"]
+    assert "DATABASE_URL is not set" in recorder.health().last_error
+    assert "bursar ledger replay" in recorder.health().last_error
+    recorder.close()
+    assert await replay(database_url, tmp_path / "sdk") == 1
+    assert await rows(connection) == 3
+
+
+@pytest.mark.parametrize("url", ["mysql://u:p@h/d", "postgresql://h", "postgresql://u:p@h/d?nonsense=1"])
+def test_a_url_that_is_none_harms_nobody(tmp_path: Path, url: str) -> None:
+    recorder = Recorder(Settings(database_url=Secret(url), data_dir=tmp_path))
+    recorder.book(spend("a"))
+    assert "database_url" in recorder.health().last_error
+    assert recorder.health().queued == 1
+    recorder.close()
+
+
+def test_a_disk_that_takes_nothing_harms_nobody(database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "sdk").write_text("in the way")
+    recorder = Recorder(Settings(database_url=Secret(database_url), data_dir=tmp_path))
+    recorder.book(spend("a"))
+    health = recorder.health()
+    assert (health.queued, health.in_memory, health.lost) == (1, 1, 0)
+    assert "no journal" in health.last_error
+    (tmp_path / "sdk").unlink()
+    assert recorder.flush(20), "what waited in memory is written when the disk is well"
+    assert recorder.health().posted == 1
+    recorder.close()
+
+
+async def test_an_empty_database_is_made_ready(empty_database: str, tmp_path: Path) -> None:
+    recorder = Recorder(Settings(database_url=Secret(empty_database), data_dir=tmp_path))
+    recorder.book(spend("a"))
+    assert recorder.flush(30)
+    assert recorder.close()
+    connection = await asyncpg.connect(empty_database)
+    assert await rows(connection) == 1
+    await connection.close()
+
+
+async def test_a_role_that_may_make_no_tables_is_told_what_to_do(empty_database: str, tmp_path: Path) -> None:
+    admin = await asyncpg.connect(empty_database)
+    role = f"weak_{uuid4().hex}"
+    await admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'weak'")
+    url = re.sub("//[^@]*@", f"//{role}:weak@", empty_database)
+    recorder = Recorder(Settings(database_url=Secret(url), data_dir=tmp_path))
+    recorder.book(spend("a"))
+    assert not recorder.flush(3)
+    assert "bursar db migrate" in recorder.health().last_error
+    assert recorder.health().queued == 1
+    assert not recorder.close(5)
+    await migrate(admin, lambda _: None)
+    assert await replay(empty_database, tmp_path / "sdk") == 1
+    assert await rows(admin) == 1
+    await admin.execute(f"DROP ROLE {role}")
+    await admin.close()
+
+
+async def test_the_database_of_a_proxy_is_left_alone(empty_database: str, tmp_path: Path) -> None:
+    admin = await asyncpg.connect(empty_database)
+    await admin.execute('CREATE TABLE "LiteLLM_VerificationToken" (token text)')
+    recorder = Recorder(Settings(database_url=Secret(empty_database), data_dir=tmp_path))
+    recorder.book(spend("a"))
+    assert not recorder.flush(2)
+    assert "bursar db adopt" in recorder.health().last_error
+    recorder.close(5)
+    await admin.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+async def test_forked_processes_have_journals_of_their_own(recorder: Recorder, connection: Any) -> None:
+    recorder.book(spend("parent"))
+    children = []
+    for number in range(3):
+        child = os.fork()
+        if child == 0:
+            recorder.book(spend(f"child-{number}"))
+            os._exit(0)  # as multiprocessing ends its children: nothing is flushed
+        children.append(child)
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
+    recorder.book(spend("parent, later"))
+    assert recorder.close(20), "which looks for what its children left"
+    assert await rows(connection) == 5
+
+
+async def test_after_the_end_recording_begins_anew(recorder: Recorder, connection: Any) -> None:
+    recorder.book(spend("a"))
+    assert recorder.close(20)
+    recorder.book(spend("b"))
+    assert recorder.close(20)
+    assert await rows(connection) == 2
+    assert await connection.fetchval("SELECT count(*) FROM bursar.instances WHERE ended_at IS NULL") == 0
+
+
+async def test_it_counts_in_the_budgets_of_the_gateway_and_may_pass_them(
+    recorder: Recorder, connection: Any, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    for kind, scope in (("user", "alice"), ("team", "blue"), ("end_user", "bob"), ("tag", "beans")):
+        await connection.execute(
+            """INSERT INTO bursar.windows (window_id, scope_kind, scope_id, limit_nano_usd, leased_nano_usd,
+                spent_nano_usd) VALUES (gen_random_uuid(), $1, $2, 1500000, 0, 0)""",
+            kind,
+            scope,
+        )
+    for number in range(2):
+        told = spend(str(number), team_id="blue", end_user="bob", request_tags=["beans"], outcome=charge(1_000_000))
+        recorder.book(told)
+        assert recorder.flush(20)
+    windows = await connection.fetch("SELECT scope_kind, spent_nano_usd, forced_nano_usd FROM bursar.windows")
+    assert {tuple(row) for row in windows} == {
+        (kind, 2_000_000, 2_000_000) for kind in ("user", "team", "end_user", "tag")
+    }
+    assert (await audit(database, lambda _done, _of, _name: None)).closes
+    passed = [record.getMessage() for record in caplog.records if "budget.limit_passed" in record.getMessage()]
+    assert len(passed) == 4

@@ -1,0 +1,144 @@
+"""Through Redis: a real one, killed and started again, and instances that die."""
+
+import asyncio
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from bursar.domain.secrets import Secret
+from bursar.sdk.recorder import Recorder
+from bursar.sdk.settings import Settings
+from tests.sdk.redis_server import RedisServer
+from tests.sdk.replaying import replay
+from tests.sdk.running import App
+from tests.sdk.telling import spend
+
+STREAM = "bursar:batches"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    directory = tmp_path / "redis"
+    directory.mkdir()
+    server = RedisServer(directory)
+    server.start()
+    yield server
+    server.kill()
+
+
+def instance(database_url: str, tmp_path: Path, redis_url: str | None) -> Recorder:
+    return Recorder(
+        Settings(
+            database_url=Secret(database_url),
+            data_dir=tmp_path,
+            redis_url=None if redis_url is None else Secret(redis_url),
+            uses_redis=lambda: True,
+        )
+    )
+
+
+async def ids(connection: Any) -> Counter[str]:
+    return Counter(row[0] for row in await connection.fetch('SELECT litellm_call_id FROM "LiteLLM_SpendLogs"'))
+
+
+async def test_instances_post_for_each_other_once(
+    database_url: str, connection: Any, tmp_path: Path, server: RedisServer
+) -> None:
+    instances = [instance(database_url, tmp_path, server.url) for _ in range(3)]
+    for number in range(300):
+        instances[number % 3].book(spend(str(number)))
+        if number % 100 == 99:
+            assert all(one.flush(20) for one in instances)
+    with redis.Redis.from_url(server.url) as client:
+        assert client.xinfo_stream(STREAM)["entries-added"] >= 3, "they went through it"
+        assert client.xlen(STREAM) == 0, "and all were acknowledged"
+    for one in instances:
+        assert await asyncio.to_thread(one.close, 20)
+    assert await ids(connection) == Counter(str(number) for number in range(300))
+    assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
+    assert await connection.fetchval("SELECT count(*) FROM bursar.instances WHERE ended_at IS NULL") == 0
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "http://no.redis", None])
+async def test_without_redis_batches_go_straight(
+    database_url: str, connection: Any, tmp_path: Path, url: str | None
+) -> None:
+    recorder = instance(database_url, tmp_path, url)
+    recorder.book(spend("a"))
+    assert recorder.flush(20)
+    assert recorder.close(20)
+    assert await ids(connection) == Counter(["a"])
+
+
+async def test_what_nobody_understands_is_passed_over(
+    database_url: str, connection: Any, tmp_path: Path, server: RedisServer
+) -> None:
+    with redis.Redis.from_url(server.url) as client:
+        client.xadd(STREAM, {"nonsense": "1"})
+        client.xadd(STREAM, {"journal": "x", "epoch": "y", "after": "0", "upto": "1", "entries": "[]"})
+    recorder = instance(database_url, tmp_path, server.url)
+    recorder.book(spend("a"))
+    assert recorder.flush(20)
+    assert recorder.close(20)
+    assert await ids(connection) == Counter(["a"])
+
+
+async def test_kill_9_of_instances_and_of_redis_loses_nothing_and_doubles_nothing(
+    database_url: str, connection: Any, tmp_path: Path, server: RedisServer
+) -> None:
+    app = App(
+        Path(sys.executable),
+        {"DATABASE_URL": database_url, "BURSAR_DATA_DIR": str(tmp_path), "REDIS_URL": server.url},
+    )
+    draw = random.Random(20_261_127)
+    told: list[str] = []
+    for life in range(2):
+        programs = [app.start("-m", "tests.sdk.apps.instance", f"{life}-{number}") for number in range(3)]
+        await asyncio.sleep(2.0 + draw.random())
+        server.kill()
+        programs[0].kill()
+        server.start()
+        await asyncio.sleep(1.5 * draw.random())
+        for program in programs:
+            program.kill()
+            told += [line.strip() for line in program.communicate()[0].splitlines(keepends=True) if line[-1] == "\n"]
+    last = instance(database_url, tmp_path, server.url)
+    last.book(spend("the last"))
+    assert await asyncio.to_thread(last.flush, 20)
+    await asyncio.to_thread(last.close, 20)
+    await replay(database_url, tmp_path / "sdk")
+    booked = await ids(connection)
+    assert set(told) <= set(booked)
+    assert set(booked.values()) == {1}
+    assert len(told) > 1000
+    assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
+    spent = await connection.fetchval('SELECT spend FROM "LiteLLM_UserTable" WHERE user_id = $1', "alice")
+    assert spent == pytest.approx(0.001 * len(booked))
+
+
+async def test_the_worker_posts_what_apps_leave_and_what_is_in_redis(
+    database_url: str, connection: Any, tmp_path: Path, server: RedisServer
+) -> None:
+    left = Recorder(Settings(data_dir=tmp_path))
+    left.book(spend("left"))
+    left.close()
+    app = App(Path(sys.executable), {"DATABASE_URL": database_url, "BURSAR_DATA_DIR": str(tmp_path)})
+    command = ("-c", "from bursar.cli import main; main()", "ledger", "worker", "--redis-url", server.url)
+    with app.start(*command) as worker:
+        for _ in range(200):
+            if await ids(connection):
+                break
+            await asyncio.sleep(0.05)
+        with redis.Redis.from_url(server.url) as client:
+            assert [group["name"] for group in client.xinfo_groups(STREAM)] == [b"posters"]
+        worker.terminate()
+        output, errors = worker.communicate(timeout=20)
+    assert worker.returncode == 0, errors
+    assert output == f"Posting what apps leave in {tmp_path / 'sdk'}, and in Redis.\n"
+    assert await ids(connection) == Counter(["left"])
