@@ -44,6 +44,24 @@ class Replay(msgspec.Struct, frozen=True):
     """In the database to their end, and put by."""
 
 
+@asynccontextmanager
+async def open_database(books: Books) -> AsyncIterator[Database]:
+    """A database that this release can work on. Raises StoreError: it lacks migrations, or cannot be reached."""
+    connection = await connect(books.options)
+    try:
+        if missing := await pending_migrations(connection, known_migrations()):
+            raise StoreError(
+                f"the database lacks {len(missing)} migrations: apply them first (`bursar db migrate`, or a start)"
+            )
+    finally:
+        await connection.close()
+    database = Database(books.options)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
 def adopt_books(books: Books, progress: Progress, *, apply: bool, again: bool, helpers: bool) -> Adoption:
     """Look at a LiteLLM proxy's database, and take it over if `apply`; `again` and `helpers` as in `store.adopt.adopt`.
 
@@ -67,7 +85,7 @@ def verify_books(books: Books, progress: Progress) -> Audit:
     """Compare the books with themselves. Raises StoreError."""
 
     async def run() -> Audit:
-        async with _database(books) as database:
+        async with open_database(books) as database:
             return await audit(database, progress)
 
     return asyncio.run(run())
@@ -77,7 +95,7 @@ def unsettled_instances(books: Books) -> list[Unsettled]:
     """Processes that have not ended in order. Raises StoreError."""
 
     async def run() -> list[Unsettled]:
-        async with _database(books) as database:
+        async with open_database(books) as database:
             return await Instances(database).unsettled()
 
     return asyncio.run(run())
@@ -90,7 +108,7 @@ def declare_lost(books: Books, instance: JournalId, *, force: bool) -> Loss:
     """
 
     async def run() -> Loss:
-        async with _database(books) as database:
+        async with open_database(books) as database:
             instances = Instances(database)
             found = await instances.unsettled(instance)
             if not found:
@@ -128,7 +146,7 @@ def replay_journals(books: Books, journals: Path, progress: Callable[[int, int],
     """
 
     async def run() -> Replay:
-        async with _database(books) as database:
+        async with open_database(books) as database:
             return await _replay(database, journals, progress)
 
     return asyncio.run(run())
@@ -173,21 +191,3 @@ async def _replay(database: Database, journals: Path, progress: Callable[[int, i
         reader.close()
         own.release(done=done)
     return Replay(found=found, carried=found - left)
-
-
-@asynccontextmanager
-async def _database(books: Books) -> AsyncIterator[Database]:
-    """A database that this release can work on. Raises StoreError: it lacks migrations, or cannot be reached."""
-    connection = await connect(books.options)
-    try:
-        if missing := await pending_migrations(connection, known_migrations()):
-            raise StoreError(
-                f"the database lacks {len(missing)} migrations: apply them first (`bursar db migrate`, or a start)"
-            )
-    finally:
-        await connection.close()
-    database = Database(books.options)
-    try:
-        yield database
-    finally:
-        await database.close()
