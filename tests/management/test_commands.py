@@ -3,10 +3,12 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+import shlex
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -67,7 +69,7 @@ async def test_the_life_of_a_key(run: Run, gateway: Gateway, books: Books) -> No
     assert (await gateway.chat(key=key)).status == 200
 
     [titles, row] = lines_of(await run("keys", "list"))
-    assert titles == ["alias", "key", "user", "team", "spend USD", "of USD", "each", "expires (UTC)", "hash"]
+    assert titles == ["alias", "key", "user", "team", "spend USD", "of USD", "each", "expires (UTC)", "state", "hash"]
     assert row[:2] == ["ci-bot", f"sk-...{key[-4:]}"]
     assert row[-3:-1] == ["10.00", "30d"]
     [listed] = (await told(run, "keys", "list"))["keys"]
@@ -303,3 +305,46 @@ async def test_a_database_that_is_not_ready(run: Run, empty_database: str) -> No
     assert away.startswith("Error: ")
     nowhere = await refused(run, "keys", "list", DATABASE_URL=None)
     assert "there is no embedded database" in nowhere
+
+
+GROUPS = ("keys", "teams", "users", "budgets", "models")
+PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """All that this page is about."""
+    for name in GROUPS:
+        group = main.commands[name]
+        assert isinstance(group, click.Group)
+        yield from ((name, command) for command in group.commands)
+
+
+def examples(text: str) -> Iterator[list[str]]:
+    """The words of each command in a text, without what the shell keeps for itself."""
+    for line in re.findall(rf"bursar ((?:{'|'.join(GROUPS)}) [a-z][^\n|<>)]*)", text):
+        yield shlex.split(line)
+
+
+def check(group: str, name: str, *words: str) -> None:
+    """Such a command can be typed."""
+    command = main.commands[group]
+    assert isinstance(command, click.Group)
+    with click.Context(command.commands[name]) as context:
+        command.commands[name].parse_args(context, [*words])
+
+
+def test_the_page_shows_every_command() -> None:
+    shown = list(examples("".join(re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))))
+    assert {(group, name) for group, name, *_ in shown} == set(commands())
+    for words in shown:
+        check(*words)
+
+
+@pytest.mark.parametrize(("group", "name"), list(commands()))
+def test_examples_can_be_typed(group: str, name: str) -> None:
+    owner = main.commands[group]
+    assert isinstance(owner, click.Group)
+    found = list(examples(owner.commands[name].help or ""))
+    assert found
+    for words in found:
+        check(*words)

@@ -38,12 +38,12 @@ class Desk:
             click.echo(shown(msgspec.json.decode(answer, type=kind)))
 
     def tell_made(self, answer: bytes, name: str, *, quiet: bool) -> None:
-        """Print a new row, or only what its column `name` holds."""
+        """Print a new row, its column `name` first; or that alone."""
         row = msgspec.json.decode(answer, type=dict[str, object])
         if quiet:
             click.echo(str(row[name]))
             return
-        self.tell_row(answer)
+        self.tell(answer, dict[str, object], lambda row: description({name: row[name], **row}))
         if row.get("key") and not self.as_json:
             click.echo("The key is shown this once: what is kept is its hash.", err=True)
 

@@ -158,12 +158,15 @@ def keys_update(
 @_key
 @administers()
 def keys_block(desk: Desk, *, key: str) -> None:
-    """Have a key refused, on every gateway within a second.
+    """Have a key refused.
+
+    On every gateway, within a second.
 
     \b
     bursar keys block ci-bot
     """
-    desk.tell_row(desk.api.post("/key/block", {"key": key_hash(desk.api, key)}))
+    token = key_hash(desk.api, key)
+    desk.tell_done(desk.api.post("/key/block", {"key": token}), f"Blocked the key {token}.")
 
 
 @keys.command("unblock")
@@ -175,7 +178,8 @@ def keys_unblock(desk: Desk, *, key: str) -> None:
     \b
     bursar keys unblock ci-bot
     """
-    desk.tell_row(desk.api.post("/key/unblock", {"key": key_hash(desk.api, key)}))
+    token = key_hash(desk.api, key)
+    desk.tell_done(desk.api.post("/key/unblock", {"key": token}), f"Unblocked the key {token}.")
 
 
 @keys.command("regenerate")

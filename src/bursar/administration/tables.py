@@ -68,9 +68,9 @@ def words(title: str, name: str) -> Column:
     return Column(title, lambda row: listed(row.get(name)))
 
 
-def flag(title: str, name: str) -> Column:
-    """Its title where it is so, else nothing."""
-    return Column("", lambda row: title if row.get(name) is True else "")
+def state(word: str, name: str) -> Column:
+    """`word` where it is so, else nothing."""
+    return Column("state", lambda row: word if row.get(name) is True else "")
 
 
 def size_of(title: str, name: str) -> Column:
@@ -120,7 +120,7 @@ KEY_COLUMNS = (
     dollars("of USD", "max_budget"),
     titled("each", "budget_duration"),
     moment("expires (UTC)", "expires"),
-    flag("blocked", "blocked"),
+    state("blocked", "blocked"),
     titled("hash", "token"),
 )
 TEAM_COLUMNS = (
@@ -131,7 +131,7 @@ TEAM_COLUMNS = (
     dollars("spend USD", "spend"),
     dollars("of USD", "max_budget"),
     titled("each", "budget_duration"),
-    flag("blocked", "blocked"),
+    state("blocked", "blocked"),
     words("models", "models"),
 )
 USER_COLUMNS = (
@@ -222,13 +222,13 @@ def listed(value: object) -> str:
     return ", ".join(plain(one) for one in value) if isinstance(value, list) else ""
 
 
-_AMOUNTS = ("spend", "max_budget", "soft_budget")
+_AMOUNTS = ("spend", "total_spend", "max_budget", "soft_budget")
 
 
 def _said(name: str, value: object) -> str:
     if name in _AMOUNTS:
         return f"{usd(value)} USD"
-    if isinstance(value, str) and name.endswith(("_at", "expires")):
+    if isinstance(value, str) and name.endswith(("_at", "_active", "expires")):
         return f"{short_time(value)} UTC"
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return listed(value)

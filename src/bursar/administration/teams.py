@@ -134,8 +134,9 @@ def teams_add_member(desk: Desk, *, team: str, user: str, role: str, **terms: ob
     from bursar.management.team_members import AddMembers
 
     body = fields_of(terms, (), (), AddMembers)
-    body |= {"team_id": team_id(desk.api, team), "member": {"role": role, **_member(user)}}
-    desk.tell_row(desk.api.post("/team/member_add", body))
+    found = team_id(desk.api, team)
+    body |= {"team_id": found, "member": {"role": role, **_member(user)}}
+    desk.tell_done(desk.api.post("/team/member_add", body), f"{user} is in the team {found}.")
 
 
 @teams.command("remove-member")
@@ -151,7 +152,8 @@ def teams_remove_member(desk: Desk, *, team: str, user: str, yes: bool) -> None:
     """
     found = team_id(desk.api, team)
     ask_first(f"Take {user} out of the team {found}, and delete his keys of it?", yes=yes)
-    desk.tell_row(desk.api.post("/team/member_delete", {"team_id": found, **_member(user)}))
+    answer = desk.api.post("/team/member_delete", {"team_id": found, **_member(user)})
+    desk.tell_done(answer, f"{user} is not in the team {found} any more.")
 
 
 def _member(user: str) -> dict[str, object]:
@@ -162,12 +164,15 @@ def _member(user: str) -> dict[str, object]:
 @_team_argument
 @administers()
 def teams_block(desk: Desk, *, team: str) -> None:
-    """Have all keys of a team refused, on every gateway within a second.
+    """Have a team's keys refused.
+
+    On every gateway, within a second.
 
     \b
     bursar teams block research
     """
-    desk.tell_row(desk.api.post("/team/block", {"team_id": team_id(desk.api, team)}))
+    found = team_id(desk.api, team)
+    desk.tell_done(desk.api.post("/team/block", {"team_id": found}), f"Blocked the team {found}.")
 
 
 @teams.command("unblock")
@@ -179,7 +184,8 @@ def teams_unblock(desk: Desk, *, team: str) -> None:
     \b
     bursar teams unblock research
     """
-    desk.tell_row(desk.api.post("/team/unblock", {"team_id": team_id(desk.api, team)}))
+    found = team_id(desk.api, team)
+    desk.tell_done(desk.api.post("/team/unblock", {"team_id": found}), f"Unblocked the team {found}.")
 
 
 @teams.command("delete")
