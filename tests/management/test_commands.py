@@ -143,6 +143,11 @@ async def test_the_life_of_a_team(run: Run, gateway: Gateway) -> None:
     await soon(lambda: gateway.chat(key=key), 401)
     await run("teams", "unblock", team)
     await soon(lambda: gateway.chat(key=key), 200)
+    await run("users", "create", "--id", "eve@elsewhere")
+    await run("teams", "add-member", team, "eve@elsewhere")
+    assert "eve@elsewhere" in (await run("teams", "show", team)).stdout
+    await run("teams", "remove-member", team, "eve@elsewhere", "--yes")
+    assert (await told(run, "users", "list"))["total"] == 3
     await run("teams", "remove-member", team, "bob", "--yes")
     assert "bob" not in (await run("teams", "show", team)).stdout
 

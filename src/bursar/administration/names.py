@@ -87,15 +87,14 @@ def team_id(api: Administration, name: str) -> str:
 
 def user_id(api: Administration, name: str) -> str:
     """By his id or e-mail address. Raises NotOne."""
-    try:
-        api.get("/v2/user/info", user_id=name)
-    except Refused as refused:
-        if refused.status != _NOT_FOUND:
-            raise
-    else:
-        return name
-    found = [row["user_id"] for row in _users_called(api, name) if plain(row["user_email"]).lower() == name.lower()]
-    return _one("user", name, [str(one) for one in found])
+    return _one("user", name, _users_named(api, name))
+
+
+def member(api: Administration, name: str) -> dict[str, object]:
+    """The same for a team's roster, which may know of somebody whom the table of users does not. Raises NotOne."""
+    if found := _users_named(api, name):
+        return {"user_id": _one("user", name, found)}
+    return {"user_email" if "@" in name else "user_id": name}
 
 
 def model_id(api: Administration, name: str) -> str:
@@ -113,6 +112,18 @@ def _one(kind: str, name: str, found: Sequence[str]) -> str:
     if not found:
         raise NotOne(f"there is no {kind} {name!r}. `bursar {kind}s list` shows those that there are.")
     raise NotOne(f"{name!r} is the name of {len(found)} {kind}s. Take the id of the one you mean: {', '.join(found)}")
+
+
+def _users_named(api: Administration, name: str) -> list[str]:
+    try:
+        api.get("/v2/user/info", user_id=name)
+    except Refused as refused:
+        if refused.status != _NOT_FOUND:
+            raise
+    else:
+        return [name]
+    called = _users_called(api, name)
+    return [str(row["user_id"]) for row in called if plain(row["user_email"]).lower() == name.lower()]
 
 
 def _info(row: Row) -> Row:

@@ -21,7 +21,7 @@ from bursar.administration.desk import (
     user_option,
     yes_option,
 )
-from bursar.administration.names import Teams, team_id
+from bursar.administration.names import Teams, member, team_id
 from bursar.administration.tables import TEAM_COLUMNS, team_description
 from bursar.command_line import CONTEXT
 
@@ -135,7 +135,7 @@ def teams_add_member(desk: Desk, *, team: str, user: str, role: str, **terms: ob
 
     body = fields_of(terms, (), (), AddMembers)
     found = team_id(desk.api, team)
-    body |= {"team_id": found, "member": {"role": role, **_member(user)}}
+    body |= {"team_id": found, "member": {"role": role, **member(desk.api, user)}}
     desk.tell_done(desk.api.post("/team/member_add", body), f"{user} is in the team {found}.")
 
 
@@ -152,12 +152,8 @@ def teams_remove_member(desk: Desk, *, team: str, user: str, yes: bool) -> None:
     """
     found = team_id(desk.api, team)
     ask_first(f"Take {user} out of the team {found}, and delete his keys of it?", yes=yes)
-    answer = desk.api.post("/team/member_delete", {"team_id": found, **_member(user)})
+    answer = desk.api.post("/team/member_delete", {"team_id": found, **member(desk.api, user)})
     desk.tell_done(answer, f"{user} is not in the team {found} any more.")
-
-
-def _member(user: str) -> dict[str, object]:
-    return {"user_email" if "@" in user else "user_id": user}
 
 
 @teams.command("block")

@@ -23,15 +23,10 @@ from bursar.administration.tables import USER_COLUMNS, user_description
 from bursar.command_line import CONTEXT
 
 _user_argument = click.argument("user", metavar="USER")
-_role = click.option(
-    "--role",
-    "user_role",
-    type=click.Choice(["proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer"]),
-    help="What he may do. [default: internal_user]",
-)
+_ROLE = click.Choice(["proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer"])
 _user_fields = together(
     click.option("--name", "user_alias", help="What to call him."),
-    _role,
+    click.option("--role", "user_role", type=_ROLE, help="What he may do."),
     models_option,
     limit_options,
     set_options,
@@ -52,9 +47,7 @@ def users() -> None:
 
 @users.command("list")
 @click.option("--email", "user_email", metavar="TEXT", help="A part of it.")
-@click.option(
-    "--role", type=click.Choice(["proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer"])
-)
+@click.option("--role", type=_ROLE)
 @team_option
 @page_option
 @size_option
