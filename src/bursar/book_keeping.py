@@ -44,24 +44,6 @@ class Replay(msgspec.Struct, frozen=True):
     """In the database to their end, and put by."""
 
 
-@asynccontextmanager
-async def open_database(books: Books) -> AsyncIterator[Database]:
-    """A database that this release can work on. Raises StoreError: it lacks migrations, or cannot be reached."""
-    connection = await connect(books.options)
-    try:
-        if missing := await pending_migrations(connection, known_migrations()):
-            raise StoreError(
-                f"the database lacks {len(missing)} migrations: apply them first (`bursar db migrate`, or a start)"
-            )
-    finally:
-        await connection.close()
-    database = Database(books.options)
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
 def adopt_books(books: Books, progress: Progress, *, apply: bool, again: bool, helpers: bool) -> Adoption:
     """Look at a LiteLLM proxy's database, and take it over if `apply`; `again` and `helpers` as in `store.adopt.adopt`.
 
@@ -191,3 +173,21 @@ async def _replay(database: Database, journals: Path, progress: Callable[[int, i
         reader.close()
         own.release(done=done)
     return Replay(found=found, carried=found - left)
+
+
+@asynccontextmanager
+async def open_database(books: Books) -> AsyncIterator[Database]:
+    """A database that this release can work on. Raises StoreError: it lacks migrations, or cannot be reached."""
+    connection = await connect(books.options)
+    try:
+        if missing := await pending_migrations(connection, known_migrations()):
+            raise StoreError(
+                f"the database lacks {len(missing)} migrations: apply them first (`bursar db migrate`, or a start)"
+            )
+    finally:
+        await connection.close()
+    database = Database(books.options)
+    try:
+        yield database
+    finally:
+        await database.close()
