@@ -67,7 +67,7 @@ def verify_books(books: Books, progress: Progress) -> Audit:
     """Compare the books with themselves. Raises StoreError."""
 
     async def run() -> Audit:
-        async with _database(books) as database:
+        async with open_database(books) as database:
             return await audit(database, progress)
 
     return asyncio.run(run())
@@ -77,7 +77,7 @@ def unsettled_instances(books: Books) -> list[Unsettled]:
     """Processes that have not ended in order. Raises StoreError."""
 
     async def run() -> list[Unsettled]:
-        async with _database(books) as database:
+        async with open_database(books) as database:
             return await Instances(database).unsettled()
 
     return asyncio.run(run())
@@ -90,7 +90,7 @@ def declare_lost(books: Books, instance: JournalId, *, force: bool) -> Loss:
     """
 
     async def run() -> Loss:
-        async with _database(books) as database:
+        async with open_database(books) as database:
             instances = Instances(database)
             found = await instances.unsettled(instance)
             if not found:
@@ -128,7 +128,7 @@ def replay_journals(books: Books, journals: Sequence[Path], progress: Callable[[
     """
 
     async def run() -> Replay:
-        async with _database(books) as database:
+        async with open_database(books) as database:
             replays = [await _replay(database, root, progress) for root in journals]
         return Replay(found=sum(r.found for r in replays), carried=sum(r.carried for r in replays))
 
@@ -177,7 +177,7 @@ async def _replay(database: Database, journals: Path, progress: Callable[[int, i
 
 
 @asynccontextmanager
-async def _database(books: Books) -> AsyncIterator[Database]:
+async def open_database(books: Books) -> AsyncIterator[Database]:
     """A database that this release can work on. Raises StoreError: it lacks migrations, or cannot be reached."""
     connection = await connect(books.options)
     try:

@@ -2,8 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -11,20 +10,16 @@ from uuid import UUID
 import click
 
 from bursar import LITELLM_CONTRACT_VERSION, __version__
-from bursar.domain.errors import BursarError
+from bursar.administration.budgets import budgets
+from bursar.administration.keys import keys
+from bursar.administration.models import models
+from bursar.administration.teams import teams
+from bursar.administration.users import users
+from bursar.command_line import CONTEXT, Command, data_dir_option, told
 
 if TYPE_CHECKING:
     from bursar.main import Books
 
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-Command = Callable[..., None]
-
-data_dir_option = click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where keys, journal and embedded database live. [default: $BURSAR_DATA_DIR, else ~/.local/share/bursar]",
-)
 config_option = click.option(
     "--config",
     "-c",
@@ -34,17 +29,7 @@ config_option = click.option(
 )
 
 
-@contextmanager
-def _told(*, code: int = 1) -> Iterator[None]:
-    """Errors raised on purpose become one message and this exit code."""
-    try:
-        yield
-    except BursarError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(code)
-
-
-@click.group(context_settings=_CONTEXT)
+@click.group(context_settings=CONTEXT)
 @click.version_option(
     __version__, prog_name="bursar", message=f"%(prog)s %(version)s (LiteLLM contract {LITELLM_CONTRACT_VERSION})"
 )
@@ -55,6 +40,7 @@ def main() -> None:
     bursar serve                     start with embedded defaults and a demo model
     bursar serve -c config.yaml      start with your LiteLLM configuration
     bursar check config.yaml         see what was understood of it
+    bursar keys create --alias me    make a virtual key
     bursar db shell                  look into the books with psql
     bursar ledger verify             see whether the books close
     bursar upstream                  a local provider to try things with
@@ -140,7 +126,7 @@ def serve(  # one parameter an option
         raise click.UsageError("--ssl-certfile and --ssl-keyfile go together")
     tls = None if certificate is None or key is None else TlsFiles(certificate, key)
     flags = Flags(host=host, port=port, workers=workers, data_dir=data_dir)
-    with _told():
+    with told():
         sys.exit(run(config_path, flags, say=_say, tls=tls))
 
 
@@ -170,7 +156,7 @@ def check(config_path: Path | None) -> None:
 def _check(config_path: Path | None) -> None:
     from bursar.main import check as explain
 
-    with _told():
+    with told():
         report = explain(config_path)
     click.echo(report.text)
     sys.exit(0 if report.ok else 1)
@@ -198,7 +184,7 @@ def db_url(data_dir: Path | None) -> None:
     \b
     psql "$(bursar db url)" -c 'SELECT model, sum(spend) FROM "LiteLLM_SpendLogs" GROUP BY model'
     """
-    with _told():
+    with told():
         click.echo(_books(data_dir).url)
 
 
@@ -214,7 +200,7 @@ def db_shell(data_dir: Path | None, psql_arguments: tuple[str, ...]) -> None:
     """
     from bursar.main import psql_program
 
-    with _told():
+    with told():
         url, program = _running_books(data_dir).url, psql_program()
     os.execv(program, [program, url, *psql_arguments])  # noqa: S606  # the person's own command
 
@@ -231,7 +217,7 @@ def db_status(data_dir: Path | None) -> None:
     """
     from bursar.main import books_status
 
-    with _told():
+    with told():
         for line in books_status(_running_books(data_dir)):
             click.echo(line)
 
@@ -248,7 +234,7 @@ def db_migrate(data_dir: Path | None) -> None:
     """
     from bursar.main import migrate_books
 
-    with _told():
+    with told():
         applied = migrate_books(_running_books(data_dir), _say)
     click.echo("The database is up to date." if not applied else f"Applied {applied} migrations.")
 
@@ -284,7 +270,7 @@ def db_adopt(*, apply: bool, helpers: bool, again: bool, as_json: bool) -> None:
 
     if helpers and not apply:
         raise click.UsageError("--with-sql-helpers goes with --apply")
-    with _told():
+    with told():
         books = configured_books(os.environ)
         with click.progressbar(
             length=1000,
@@ -345,7 +331,7 @@ def ledger_verify(*, data_dir: Path | None, as_json: bool) -> None:
     """
     from bursar.book_keeping import verify_books
 
-    with _told(code=2):
+    with told(code=2):
         books = _running_books(data_dir)
         with click.progressbar(
             length=1000, label="Looking at the books", file=sys.stderr, item_show_func=lambda name: name
@@ -382,7 +368,7 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
     from bursar.book_keeping import replay_journals
     from bursar.config.options import data_directory
 
-    with _told(code=2):
+    with told(code=2):
         books = _running_books(data_dir)
         places = [journals] if journals is not None else _journals(data_directory(data_dir, os.environ))
         with click.progressbar(length=1000, label="Carrying journals", file=sys.stderr) as bar:
@@ -427,7 +413,7 @@ def ledger_worker(*, data_dir: Path | None, redis_url: str | None) -> None:
 
     configure_logs(level="WARNING")
     told_to_end = {signal.SIGTERM, signal.SIGINT}
-    with _told(code=2):
+    with told(code=2):
         place = data_directory(data_dir, os.environ)
         settings = Settings(
             database_url=Secret(_running_books(data_dir).url),
@@ -460,7 +446,7 @@ def ledger_instances(*, data_dir: Path | None, as_json: bool) -> None:
     from bursar.book_keeping import unsettled_instances
     from bursar.domain.money import usd_text
 
-    with _told():
+    with told():
         found = unsettled_instances(_running_books(data_dir))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
@@ -498,7 +484,7 @@ def ledger_declare_lost(*, data_dir: Path | None, instance: UUID, yes: bool, for
     from bursar.domain.ids import JournalId
     from bursar.domain.money import usd_text
 
-    with _told():
+    with told():
         books = _running_books(data_dir)
         if not yes:
             click.confirm(f"Is the journal of {instance} gone for good?", abort=True)
@@ -509,13 +495,8 @@ def ledger_declare_lost(*, data_dir: Path | None, instance: UUID, yes: bool, for
     )
 
 
-@main.group()
-def keys() -> None:
-    """Keys of the gateway.
-
-    \b
-    bursar keys show-admin
-    """
+for group in (keys, teams, users, budgets, models):
+    main.add_command(group)
 
 
 @keys.command("show-admin")
@@ -531,7 +512,7 @@ def show_admin(data_dir: Path | None) -> None:
     from bursar.config.options import data_directory
     from bursar.main import stored_master_key
 
-    with _told():
+    with told():
         click.echo(stored_master_key(data_directory(data_dir, os.environ)))
 
 
@@ -564,7 +545,7 @@ def rotate(data_dir: Path | None) -> None:
     from bursar.main import books_vault, salt_key_is_configured
     from bursar.secret_rotation import begin_new_key, forget_old_key, rotate_secrets
 
-    with _told():
+    with told():
         directory = data_directory(data_dir, os.environ)
         books = _running_books(data_dir)
         own = not salt_key_is_configured(os.environ, directory)

@@ -266,6 +266,17 @@ def opened_settings(sealed: Mapping[str, object], vault: SecretVault) -> dict[st
     return opened
 
 
+def with_stored_settings(config: Config, stored: StoredSetup, vault: SecretVault) -> Config:
+    """`config` with the database's `litellm_settings` over it; without them where they cannot be used."""
+    if not stored.litellm_settings:
+        return config
+    try:
+        return with_litellm_settings(config, opened_settings(stored.litellm_settings, vault))
+    except (ConfigError, SecretUnreadable) as error:
+        log.error("settings.not_applied reason=%s", error)
+        return config
+
+
 def _reported(row: ModelRow, reason: str) -> _Stored:
     log.error("model.unusable id=%r reason=%s", row["model_id"], reason)
     return _Stored(row, None, reason)

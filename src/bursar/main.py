@@ -224,12 +224,17 @@ def _master_key(options: ServerOptions, data: DataDirectory) -> tuple[str, bool]
 
 def _salt_keys(options: ServerOptions, data: DataDirectory) -> worker.SaltKeys:
     """What stored secrets are sealed with: as configured, else as stored in `data`, where one is made if need be."""
-    stored, stored_old = data.secret(SALT_KEY), data.secret(SALT_KEY_OLD)
-    if options.salt_key is None and stored is None:
-        stored = data.generate_secret(SALT_KEY)
-    kept = [Secret(text) for text in (stored, stored_old) if text is not None]
-    known = [key for key in (options.salt_key, options.old_salt_key, *kept) if key is not None]
-    return worker.SaltKeys(known[0], tuple(dict.fromkeys(known[1:])))
+    if options.salt_key is None and data.secret(SALT_KEY) is None:
+        data.generate_secret(SALT_KEY)
+    known = _known_salt_keys(options, data)
+    return worker.SaltKeys(known[0], tuple(known[1:]))
+
+
+def _known_salt_keys(options: ServerOptions, data: DataDirectory | None) -> list[Secret]:
+    """Those that are configured or kept in `data`, the one that seals first."""
+    stored = [] if data is None else [data.secret(SALT_KEY), data.secret(SALT_KEY_OLD)]
+    kept = [Secret(text) for text in stored if text is not None]
+    return list(dict.fromkeys(key for key in (options.salt_key, options.old_salt_key, *kept) if key is not None))
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -349,12 +354,12 @@ class Books:
     embedded: bool = False
 
 
-def find_books(environ: Mapping[str, str], data_dir: Path) -> Books:
+def find_books(environ: Mapping[str, str], data_dir: Path, config_path: Path | None = None) -> Books:
     """The configured database, or the embedded one of `data_dir`, whether it runs or not.
 
     Raises BursarError: neither is there.
     """
-    loaded = load_config(None, environ)
+    loaded = load_config(config_path, environ)
     options = resolve_options(Flags(data_dir=data_dir), loaded.environ, loaded.config)
     if options.database is not None:
         return Books(database_options(options.direct_database or options.database), _url_of(options.database))
@@ -376,9 +381,9 @@ def configured_books(environ: Mapping[str, str]) -> Books:
     return Books(database_options(options.direct_database or options.database), _url_of(options.database))
 
 
-def running_books(environ: Mapping[str, str], data_dir: Path) -> Books:
+def running_books(environ: Mapping[str, str], data_dir: Path, config_path: Path | None = None) -> Books:
     """As `find_books`, for use now. Raises StoreError also when the embedded server does not run."""
-    books = find_books(environ, data_dir)
+    books = find_books(environ, data_dir, config_path)
     if books.embedded and not EmbeddedPostgres(data_dir).answers():
         raise StoreError(f"the embedded database in {data_dir} is not running: it runs while `bursar serve` does.")
     return books
@@ -406,6 +411,15 @@ def books_vault(environ: Mapping[str, str], data_dir: Path) -> Vault:
     options = resolve_options(Flags(data_dir=data_dir), loaded.environ, loaded.config)
     master_key = options.master_key.reveal() if options.master_key is not None else None
     return _salt_keys(options, DataDirectory(data_dir)).vault(master_key)
+
+
+def known_vault(options: ServerOptions) -> Vault | None:
+    """As `books_vault`; None: no key is configured, nor kept in the data directory. Nothing is made there."""
+    data = DataDirectory(options.data_dir) if (options.data_dir / "keys").is_dir() else None
+    if not (known := _known_salt_keys(options, data)):
+        return None
+    master_key = options.master_key.reveal() if options.master_key is not None else None
+    return worker.SaltKeys(known[0], tuple(known[1:])).vault(master_key)
 
 
 def migrate_books(books: Books, say: Say) -> int:

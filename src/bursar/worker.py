@@ -22,8 +22,7 @@ from bursar.access.directory import Directory
 from bursar.access.keys import LitellmKeyForms
 from bursar.access.limit_directory import LimitDirectory
 from bursar.config.schema import Config
-from bursar.config.stored import with_litellm_settings
-from bursar.domain.errors import ConfigError, JournalTaken, SecretUnreadable, StoreError
+from bursar.domain.errors import ConfigError, JournalTaken, StoreError
 from bursar.domain.ids import JournalId, uuid7
 from bursar.domain.limits import GATEWAY, Budget, Limits
 from bursar.domain.money import usd_float
@@ -53,7 +52,7 @@ from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.ledger.retention import Retention
 from bursar.ledger.texts import Texts
-from bursar.live_models import ModelKeeper, opened_settings
+from bursar.live_models import ModelKeeper, with_stored_settings
 from bursar.management_setup import (
     LoginParts,
     console_login,
@@ -161,7 +160,8 @@ class Worker:
         database = Database(self._plan.database)
         file = self._plan.config
         stored = await _stored_setup(self._plan, database)
-        self._plan = plan = _with_stored_settings(self._plan, stored)
+        vault = self._plan.salt_keys.vault(self._plan.master_key)
+        self._plan = plan = replace(self._plan, config=with_stored_settings(file, stored, vault))
         host = platform.node()
         reading = Database(replace(plan.database, pool_max=AT_ONCE))  # so that reports take none from calls
         own = plan.config.bursar
@@ -204,7 +204,7 @@ class Worker:
             budget_store,
             instance=journal.id,
             epoch=lambda: poster.epoch,
-            calendar=_calendar(plan.config),
+            calendar=calendar_of(plan.config),
             wait_s=plan.config.bursar.budget_wait_s,
         )
         admission = Admission(
@@ -215,7 +215,6 @@ class Worker:
             gateway=_gateway_limits(plan.config),
         )
 
-        vault = plan.salt_keys.vault(plan.master_key)
         models = ModelKeeper(
             file,
             plan.config,
@@ -275,7 +274,7 @@ class Worker:
         background.start(listener.run(), "listener")
         background.start(_persist("models", models.run), "models")
         background.start(self._lease(budgets), "budgets")
-        background.start(_persist("resets", PeriodSweeper(database, _calendar(plan.config)).run), "resets")
+        background.start(_persist("resets", PeriodSweeper(database, calendar_of(plan.config)).run), "resets")
         if interval_s := plan.config.bursar.audit_interval_s:
             background.start(_persist("auditor", Auditor(database, interval_s=interval_s).run), "auditor")
         background.start(self._sweep(journal, reader), "sweeper")
@@ -443,12 +442,12 @@ def _handler(
         max_budget=usd_float(budget) if budget else None,
     )
     others = [
-        *owner_rooms(database, _calendar(config), available_teams=_available_teams(config)),
+        *owner_rooms(database, calendar_of(config), available_teams=_available_teams(config)),
         *reports,
         *model_rooms(database, models, vault),
         login_room(database, forms, login),
     ]
-    rooms = management_rooms(database, keys, forms, config, _calendar(config), others)
+    rooms = management_rooms(database, keys, forms, config, calendar_of(config), others)
     management = management_api(database, authenticator, rooms)
     metrics = Metrics(
         authenticator,
@@ -479,18 +478,6 @@ async def _stored_setup(plan: WorkerPlan, database: Database) -> StoredSetup:
         except StoreError as error:
             log.warning("models.not_read reason=%s", error)
     return StoredSetup(fingerprint="")
-
-
-def _with_stored_settings(plan: WorkerPlan, stored: StoredSetup) -> WorkerPlan:
-    """The plan with the database's `litellm_settings` over the file's; without them where they cannot be used."""
-    if not stored.litellm_settings:
-        return plan
-    try:
-        settings = opened_settings(stored.litellm_settings, plan.salt_keys.vault(plan.master_key))
-        return replace(plan, config=with_litellm_settings(plan.config, settings))
-    except (ConfigError, SecretUnreadable) as error:
-        log.error("settings.not_applied reason=%s", error)
-        return plan
 
 
 def _on_loopback(sockets: Sequence[socket]) -> bool:
@@ -646,7 +633,7 @@ def _available_teams(config: Config) -> list[str]:
     return [team for team in teams if isinstance(team, str)] if isinstance(teams, list | tuple) else []
 
 
-def _calendar(config: Config) -> Calendar:
+def calendar_of(config: Config) -> Calendar:
     """Where budget periods end. Raises ConfigError: there is no such time zone, or time of day."""
     litellm = config.litellm
     try:

@@ -388,6 +388,8 @@ def test_store_model_in_db_by_environment(load: Load) -> None:
     loaded = load(GROUPS, {"STORE_MODEL_IN_DB": "True"})
     assert loaded.config.general.store_model_in_db is True
     assert texts(loaded.inactive) == []
+    assert load_config(None, {"STORE_MODEL_IN_DB": "true"}).config.general.store_model_in_db is True
+    assert load_config(None, {}).config.general.store_model_in_db is False
 
 
 # Includes

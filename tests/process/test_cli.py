@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 
 from bursar.cli import main
 from bursar.store.migrate import known_migrations
-from tests.process.checks import check_served, until_served
+from tests.process.caller import call_all
+from tests.process.checks import GREETING, check_served, until_served
 from tests.process.gateway import MakeGateway, Oracle
 from tests.process.program import BURSAR, clean_environment
 
@@ -118,6 +120,26 @@ async def test_looking_into_the_books(make_gateway: MakeGateway) -> None:
         assert (done.code, done.out) == (1, "")
         assert "is not running: it runs while `bursar serve` does." in done.err
     assert bursar("db", "url", *here).out.strip() == url
+
+
+async def test_administering_a_running_gateway(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway()
+    gateway.start()
+    here = {"BURSAR_DATA_DIR": str(gateway.data)}
+    made = bursar("keys", "create", "-q", "--alias", "bot", environ=here)
+    assert (made.code, made.err) == (0, "")
+    assert made.out.count("\n") == 1
+    [received] = await call_all(gateway.port, made.out.strip(), [GREETING], concurrency=1)
+    assert received.answered
+    assert "demo" in bursar("models", "list", environ=here).out
+    assert bursar("keys", "block", "bot", environ=here).code == 0
+    blocked_s = time.monotonic()
+    while (await call_all(gateway.port, made.out.strip(), [GREETING], concurrency=1))[0].answered:
+        assert time.monotonic() < blocked_s + 1.0
+    unasked = bursar("keys", "delete", "bot", environ=here)  # nobody is there to ask
+    assert (unasked.code, unasked.out) == (1, "")
+    assert bursar("keys", "delete", "bot", "--yes", environ=here).code == 0
+    assert bursar("keys", "show", "bot", environ=here).code == 1
 
 
 def test_a_database_of_ones_own(place: Path, empty_database: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from bursar.config.default import stores_models
 from bursar.config.deployments import read_credentials, read_deployments
 from bursar.config.findings import Place, Report
 from bursar.config.keys import (
@@ -130,8 +131,7 @@ def _carry_over(general: Fields, litellm: Fields, bursar: Fields) -> None:
 
 
 def _store_models_by_environment(general: Fields, environ: Mapping[str, str]) -> None:
-    if "store_model_in_db" not in general and environ.get("STORE_MODEL_IN_DB", "").lower() == "true":
-        general["store_model_in_db"] = True
+    general.setdefault("store_model_in_db", stores_models(environ))
 
 
 def _warn_of_traps(config: Config, merged: Merged, report: Report, *, file: str) -> None:

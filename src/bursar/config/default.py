@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from bursar.config.deployments import deployment_id
-from bursar.config.schema import Config, DeploymentConfig
+from bursar.config.schema import Config, DeploymentConfig, GeneralSettings
 from bursar.domain.secrets import Secret
 
 DEMO_GROUP = "demo"
@@ -19,7 +19,15 @@ _PROVIDERS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 
 def default_config(environ: Mapping[str, str]) -> Config:
     """What works with nothing but `environ`: `demo`, and OpenAI's and Anthropic's models where a key is set."""
-    return Config(deployments=(_demo(), *_from_environment(environ)))
+    return Config(
+        deployments=(_demo(), *_from_environment(environ)),
+        general=GeneralSettings(store_model_in_db=stores_models(environ)),
+    )
+
+
+def stores_models(environ: Mapping[str, str]) -> bool:
+    """What STORE_MODEL_IN_DB says where no file says it."""
+    return environ.get("STORE_MODEL_IN_DB", "").lower() == "true"
 
 
 def _demo() -> DeploymentConfig:

@@ -23,7 +23,7 @@ from bursar.domain.principals import Memberships, Principal, Role
 from bursar.management.body import decode_body, decode_query
 from bursar.management.route import Asked, Found, Plain, Room, Route, RouteTable
 from bursar.ports import Authenticator, MembershipLookup, Reply
-from bursar.wire.http import JSON, Request, field_lines
+from bursar.wire.http import JSON, FieldLines, Request, field_lines
 from bursar.wire.refusals import refusal_answer
 
 _NOT_ADMIN = (
@@ -50,19 +50,22 @@ class ManagementApi:
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Answer `request`."""
-        try:
-            answer = await self._answer(request)
-        except StoreUnavailable:
-            answer = refusal_answer(Unavailable("The database does not answer. Try again.", kind="no_db_connection"))
-        except StoreConflict as error:
-            answer = refusal_answer(Conflict(str(error), param="updated_at"))
-        except StoreRefused as error:
-            answer = refusal_answer(InvalidRequest(str(error)))
-        except Refusal as refusal:
-            answer = refusal_answer(refusal)
-        reply.send(*answer)
+        reply.send(*await self.answer(request))
 
-    async def _answer(self, request: Request) -> tuple[int, bytes, bytes]:
+    async def answer(self, request: Request) -> tuple[int, FieldLines, bytes]:
+        """Status, header fields and body of the answer to `request`."""
+        try:
+            return await self._answer(request)
+        except StoreUnavailable:
+            return refusal_answer(Unavailable("The database does not answer. Try again.", kind="no_db_connection"))
+        except StoreConflict as error:
+            return refusal_answer(Conflict(str(error), param="updated_at"))
+        except StoreRefused as error:
+            return refusal_answer(InvalidRequest(str(error)))
+        except Refusal as refusal:
+            return refusal_answer(refusal)
+
+    async def _answer(self, request: Request) -> tuple[int, FieldLines, bytes]:
         found = self._table.find(request)
         if found is None:
             raise NotFound(f"There is nothing at {request.path}.")
