@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta
 from bursar.domain.audit import Action, Actor
 from bursar.domain.authority import Reach, Standing
 from bursar.domain.durations import after
-from bursar.domain.errors import Forbidden, InvalidRequest, NotBuilt, NotFound, Refusal, StoreConflict, StoreRefused
+from bursar.domain.errors import Forbidden, InvalidRequest, NotFound, Refusal, StoreConflict, StoreRefused
 from bursar.domain.ids import KeyHash
 from bursar.management.key_fields import Given, JsonObject, KeyFields, columns_of
 from bursar.management.key_making import KeyMaker, made, taken
@@ -417,7 +417,7 @@ class KeyEndpoints:
         regenerates calls models and may do nothing more in the user's name."""
         body, standing = asked.body, asked.standing
         if body.new_master_key is not None:
-            raise NotBuilt("The master key is changed in the configuration.")
+            raise InvalidRequest("The master key is changed in the configuration.", param="new_master_key")
         now = datetime.now(UTC)
         grace = after(now, body.grace_period, param="grace_period") if body.grace_period else None
         named = asked.path.get("key") or body.key
