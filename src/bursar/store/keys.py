@@ -349,7 +349,7 @@ def _principal(row: asyncpg.Record) -> Principal:
         user_id=row["user_id"],
         team_id=row["team_id"],
         team_alias=row["team_alias"],
-        organization_id=row["organization_id"],
+        organization_id=row["organization_id"] or row["org_id"],  # its own, or its team's
         models=tuple(row["models"] or ()),
         team_models=tuple(row["team_models"] or ()),
         model_lists=_model_lists(row),
