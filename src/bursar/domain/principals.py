@@ -56,7 +56,7 @@ def role_of(user_id: str | None, user_role: str | None) -> Role:
     return Role(user_role) if user_role in _OF_USERS else Role.KEY
 
 
-class Principal(msgspec.Struct, frozen=True, kw_only=True):
+class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # there are many, and none refers back to itself
     """One caller, as of the last look into the database."""
 
     role: Role
