@@ -166,8 +166,12 @@ async def running_gateway(
     directory: Path,
     environ: Mapping[str, str] | None = None,
     master_key: str | None = MASTER_KEY,
+    listen_url: str | None = None,
 ) -> AsyncIterator[Gateway]:
-    """A worker with the config file `config`, from its first request to its orderly end."""
+    """A worker with the config file `config`, from its first request to its orderly end.
+
+    `listen_url`: where it listens for changes, if not where it asks.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "config.yaml"
     path.write_text(config, encoding="utf-8")
@@ -180,7 +184,7 @@ async def running_gateway(
         environ=loaded.environ,
         sockets=[sock],
         database=database,
-        listen_database=database,
+        listen_database=DatabaseOptions({"dsn": listen_url or database_url}, connect_timeout_s=1.0),
         journals=directory / "journal",
         master_key=master_key,
         salt_keys=SaltKeys(Secret(SALT_KEY)),

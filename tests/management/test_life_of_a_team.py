@@ -1,15 +1,21 @@
 """The life of a team as an administrator sees it, through HTTP alone, from its organization to its end."""
 
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from bursar.oracle.bill import BillLine
+from bursar.oracle.serving import RunningOracle
 from bursar.store.audit import audit
 from bursar.store.database import Database, DatabaseOptions
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import Books, Gateway
 from tests.management.admin import does, error_of, refused, soon
+from tests.management.matrix import hash_of
 from tests.oracle.raw_client import Answer
 
 MODELS = """
@@ -28,20 +34,45 @@ MODELS = """
 NAMES = "research/team+1%"
 
 
+@dataclass(frozen=True)
+class Invoiced:
+    """A line of the provider's bill, and who had it done."""
+
+    who: str
+    customer: str | None
+    tags: list[str]
+    line: BillLine
+
+
+def cents_of(invoiced: Iterable[Invoiced]) -> float:
+    """At the price of `MODELS`: a cent for 100 tokens of an answer."""
+    return sum(one.line.completion_tokens for one in invoiced) / 100
+
+
 class Life:
     """A gateway, and what its clients do."""
 
-    def __init__(self, gateway: Gateway, books: Books) -> None:
+    def __init__(self, gateway: Gateway, books: Books, oracle: RunningOracle) -> None:
         self.gateway = gateway
         self.books = books
+        self.oracle = oracle
         self.keys: dict[str, str] = {}
-        self.cents = 0
+        self.invoiced: list[Invoiced] = []
+        self._lines = 0
 
     async def spend(self, who: str, *, model: str = "cent", **more: Any) -> Answer:
         """A call for a cent."""
         answer = await self.gateway.chat(model, key=self.keys[who], max_tokens=100, **more)
-        self.cents += answer.status == 200
+        tags = more.get("metadata", {}).get("tags", [])
+        new = self.oracle.bill()[self._lines :]
+        self._lines += len(new)
+        self.invoiced += [Invoiced(who, more.get("user"), tags, line) for line in new]
         return answer
+
+    @property
+    def cents(self) -> float:
+        """What the provider's bill comes to."""
+        return cents_of(self.invoiced)
 
     async def spends(self, who: str, cents: int, **more: Any) -> None:
         """So many of them, all of which succeed."""
@@ -62,8 +93,8 @@ class Life:
 
 
 @pytest.fixture
-async def life(start_gateway: StartGateway, books: Books) -> Life:
-    return Life(await start_gateway(models=MODELS), books)
+async def life(start_gateway: StartGateway, books: Books, oracle: RunningOracle) -> Life:
+    return Life(await start_gateway(models=MODELS), books, oracle)
 
 
 @pytest.fixture
@@ -185,6 +216,8 @@ async def test_the_life_of_a_team(life: Life, look: Database) -> None:
     await soon(lambda: life.spend("bob"), 401)
     await life.books.posted()
     assert (await audit(look, lambda *_: None)).differences == []
+    await objects_have_spent_what_was_invoiced(life)
+    await reports_say_what_was_invoiced(life)
 
     assert await does(gateway, "POST", "/team/delete", {"team_ids": [NAMES]}) == 1
     await soon(lambda: life.spend("carol"), 401)
@@ -194,6 +227,96 @@ async def test_the_life_of_a_team(life: Life, look: Database) -> None:
     await does(gateway, "POST", "/budget/delete", {"id": "small"})
     await does(gateway, "POST", "/tag/delete", {"name": "demo"})
     await nothing_is_left(life, look)
+    await reports_say_what_was_invoiced(life)
+
+
+async def objects_have_spent_what_was_invoiced(life: Life) -> None:
+    """Each of them, in its current period; nobody's has ended but one member's, which was set back."""
+    invoiced = life.invoiced
+
+    async def spent(path: str, *within: str, method: str = "GET", body: object = None) -> Any:
+        found = await does(life.gateway, method, path, body)
+        for name in within:
+            found = found[name]
+        return pytest.approx(found["spend"])
+
+    for who in ("alice", "carol", "service"):  # bob's keys went with his membership
+        cents = cents_of(one for one in invoiced if one.who == who)
+        assert cents / 100 == await spent(f"/key/info?key={life.keys[who]}", "info")
+    for who in ("alice", "bob"):
+        cents = cents_of(one for one in invoiced if one.who == who)
+        assert cents / 100 == await spent(f"/user/info?user_id={who}", "user_info")
+    assert life.cents / 100 == await spent("/team/info?team_id=research%2Fteam%2B1%25", "team_info")
+    assert life.cents / 100 == await spent("/organization/info?organization_id=lab")
+    for_acme = cents_of(one for one in invoiced if one.customer == "acme")
+    assert for_acme / 100 == await spent("/customer/info?end_user_id=acme")
+    demo = cents_of(one for one in invoiced if "demo" in one.tags)
+    assert demo / 100 == await spent("/tag/info", "demo", method="POST", body={"names": ["demo"]})
+
+
+async def reports_say_what_was_invoiced(life: Life) -> None:
+    """All sums of all reports, also of those who are gone."""
+    await life.books.posted()
+    invoiced, today = life.invoiced, datetime.now(UTC).date()
+    span = f"start_date={today - timedelta(days=1)}&end_date={today + timedelta(days=1)}"
+    by_key = {hash_of(key): cents_of(one for one in invoiced if one.who == who) / 100 for who, key in life.keys.items()}
+    for_acme = [one for one in invoiced if one.customer == "acme"]
+    demo = [one for one in invoiced if "demo" in one.tags]
+    total = pytest.approx(life.cents / 100)
+
+    async def get(path: str) -> Any:
+        return await does(life.gateway, "GET", path)
+
+    def sums(rows: Iterable[Mapping[str, Any]], name: str, *, column: str = "spend") -> dict[str, float]:
+        found: defaultdict[str, float] = defaultdict(float)
+        for row in rows:
+            found[row[name]] += row[column]
+        return {key: value for key, value in found.items() if value}
+
+    rows = [row for row in await get("/spend/logs") if row["status"] == "success"]
+    assert len(rows) == len(invoiced)
+    assert sums(rows, "api_key") == pytest.approx(by_key)
+    assert sum(row["completion_tokens"] for row in rows) == sum(one.line.completion_tokens for one in invoiced)
+    assert sum(row["prompt_tokens"] for row in rows) == sum(one.line.prompt_tokens for one in invoiced)
+    assert sums(rows, "end_user")["acme"] == pytest.approx(cents_of(for_acme) / 100)
+    assert sum(day["spend"] for day in await get(f"/spend/logs?{span}")) == total
+    for who in ("alice", "bob"):
+        own = sum(row["spend"] for row in await get(f"/spend/logs?user_id={who}"))
+        assert own == pytest.approx(by_key[hash_of(life.keys[who])])
+    assert sum(row["spend"] for row in (await get(f"/spend/logs/v2?{span}&page_size=100"))["data"]) == total
+
+    assert (await get("/global/spend"))["spend"] == total
+    assert sum(row["spend"] for row in await get("/global/spend/logs")) == total
+    assert sums(await get("/global/spend/keys?limit=10"), "api_key", column="total_spend") == pytest.approx(by_key)
+    assert sum(row["total_spend"] for row in await get("/global/spend/models?limit=10")) == total
+    teams = await get("/global/spend/teams")
+    assert sum(row["total_spend"] for row in teams["total_spend_per_team"]) == total
+    [tag] = [row for row in (await get(f"/global/spend/tags?{span}"))["spend_per_tag"] if row["name"] == "demo"]
+    assert tag["spend"] == pytest.approx(cents_of(demo) / 100)
+    assert sum(row["spend"] for row in await get(f"/global/spend/provider?{span}")) == total
+    ends = await does(life.gateway, "POST", "/global/spend/end_users", {})
+    [acme] = [row for row in ends if row["end_user"] == "acme"]
+    assert acme["total_spend"] == pytest.approx(cents_of(for_acme) / 100)
+    activity = await get(f"/global/activity?{span}")
+    tokens = sum(one.line.prompt_tokens + one.line.completion_tokens for one in invoiced)
+    assert activity["sum_total_tokens"] == tokens
+
+    for path, wanted in (
+        ("user/daily/activity?", invoiced),
+        ("user/daily/activity/aggregated?", invoiced),
+        ("team/daily/activity?team_ids=research%2Fteam%2B1%25&", invoiced),
+        ("organization/daily/activity?organization_ids=lab&", invoiced),
+        ("customer/daily/activity?end_user_ids=acme&", for_acme),
+        ("tag/daily/activity?tags=demo&", demo),
+        (f"user/daily/activity?api_key={life.keys['alice']}&", [one for one in invoiced if one.who == "alice"]),
+    ):
+        metadata = (await get(f"/{path}{span}"))["metadata"]
+        found = {name: metadata[f"total_{name}"] for name in ("spend", "successful_requests", "completion_tokens")}
+        assert found == {
+            "spend": pytest.approx(cents_of(wanted) / 100),
+            "successful_requests": len(wanted),
+            "completion_tokens": sum(one.line.completion_tokens for one in wanted),
+        }, path
 
 
 async def nothing_is_left(life: Life, look: Database) -> None:
@@ -206,7 +329,7 @@ async def nothing_is_left(life: Life, look: Database) -> None:
     [day] = await life.books.fetch('SELECT sum(spend) AS usd FROM "LiteLLM_DailyTeamSpend" WHERE team_id = $1', NAMES)
     assert day["usd"] == pytest.approx(life.cents / 100)
     found = await audit(look, lambda *_: None)
-    assert (found.differences, found.spend_nano_usd) == ([], life.cents * 10_000_000)
+    assert (found.differences, found.spend_nano_usd) == ([], round(life.cents * 10_000_000))
 
 
 async def test_a_team_that_is_made_anew_begins_anew(life: Life, look: Database) -> None:

@@ -9,7 +9,8 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from bursar.domain.errors import StoreError
 from bursar.domain.ids import KeyHash
@@ -25,14 +26,13 @@ ALL_KEYS = "*"
 _MAX_AGE_S = 600.0
 _UNKNOWN_AGE_S = 5.0
 _KEYS_MAX = 200_000
+_SAME_MOMENT_S = 0.1
 _CHANGES_MAX = 1_000
 
 
-@dataclass(slots=True)
-class _Known:
+class _Known(msgspec.Struct, frozen=True, gc=False):
     principal: Principal | None
     fetched_s: float
-    refreshing: bool = False
 
 
 class Directory:
@@ -43,7 +43,11 @@ class Directory:
         self._tasks = tasks
         self._clock = clock
         self._fresh_s = fresh_s
-        self._known: OrderedDict[KeyHash, _Known] = OrderedDict()
+        self._known: dict[KeyHash, _Known] = {}
+        self._older: dict[KeyHash, _Known] = {}
+        """What was known before `_known` had filled up; two plain dictionaries are half as large as one in order."""
+        self._refreshing: set[KeyHash] = set()
+        self._now_s = 0.0
         self._fetching: dict[KeyHash, asyncio.Future[Principal | None]] = {}
         self._changes = 0
         self._changed: OrderedDict[KeyHash, int] = OrderedDict()
@@ -53,16 +57,16 @@ class Directory:
 
     def recall(self, key: KeyHash) -> Principal | None:
         """Who `key` is, if memory says so."""
-        known = self._known.get(key)
+        known = self._known.get(key) or self._older.get(key)
         if known is None or known.principal is None:
             return None
         age = self._clock() - known.fetched_s
         if age > _MAX_AGE_S:
-            del self._known[key]
+            self._drop(key)
             return None
-        if age > self._fresh_s and not known.refreshing:
-            known.refreshing = True
-            self._tasks.start(self._refresh(key, known))
+        if age > self._fresh_s and key not in self._refreshing:
+            self._refreshing.add(key)
+            self._tasks.start(self._refresh(key))
         return known.principal
 
     async def find(self, key: KeyHash) -> Principal | None:
@@ -72,7 +76,7 @@ class Directory:
         """
         if (principal := self.recall(key)) is not None:
             return principal
-        known = self._known.get(key)
+        known = self._known.get(key) or self._older.get(key)
         if known is not None and self._clock() - known.fetched_s <= _UNKNOWN_AGE_S:
             return None
         while (fetching := self._fetching.get(key)) is not None:
@@ -105,23 +109,31 @@ class Directory:
             self._remember(key, principal)
         return principal
 
-    async def _refresh(self, key: KeyHash, known: _Known) -> None:
+    async def _refresh(self, key: KeyHash) -> None:
         changes = self._changes
         try:
             principal = await self._store.find(key)
             if self._unchanged_since(changes, key):
                 self._remember(key, principal)
-            else:
-                known.refreshing = False
         except StoreError as error:
-            known.refreshing = False
             log.warning("directory.refresh_failed reason=%s", error)
+        finally:
+            self._refreshing.discard(key)
 
     def _remember(self, key: KeyHash, principal: Principal | None) -> None:
-        self._known[key] = _Known(principal, self._clock())
-        self._known.move_to_end(key)
-        while len(self._known) > _KEYS_MAX:
-            self._known.popitem(last=False)
+        self._drop(key)
+        if principal is not None and principal.api_key == key:
+            key = KeyHash(principal.api_key)  # the same object for both
+        if len(self._known) >= _KEYS_MAX // 2:
+            self._known, self._older = {}, self._known
+        now_s = self._clock()
+        if now_s - self._now_s > _SAME_MOMENT_S:
+            self._now_s = now_s  # one object for all of this moment
+        self._known[key] = _Known(principal, self._now_s)
+
+    def _drop(self, key: KeyHash) -> None:
+        self._known.pop(key, None)
+        self._older.pop(key, None)
 
     def told(self, payload: str) -> None:
         """Told by the database: the key with this hash has changed; `*`: any of them may have."""
@@ -133,7 +145,7 @@ class Directory:
     def forget(self, key: KeyHash) -> None:
         """The key has changed."""
         self._changes += 1
-        self._known.pop(key, None)
+        self._drop(key)
         self._changed[key] = self._changes
         self._changed.move_to_end(key)
         if len(self._changed) > _CHANGES_MAX:
@@ -143,6 +155,7 @@ class Directory:
         """Changes may have been missed."""
         self._changes += 1
         self._known.clear()
+        self._older.clear()
         self._changed.clear()
         self._all_changed = self._changes
 

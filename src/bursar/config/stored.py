@@ -13,6 +13,14 @@ from bursar.config.schema import Config, Credential, DeploymentConfig, LitellmSe
 from bursar.config.sections import Located, located
 from bursar.domain.errors import ConfigError
 
+_OURS = frozenset(
+    {
+        *("LITELLM_MASTER_KEY", "LITELLM_SALT_KEY", "LITELLM_SALT_KEY_OLD", "UI_USERNAME", "UI_PASSWORD"),
+        *("DATABASE_URL", "DIRECT_URL", "REDIS_URL", "REDIS_PASSWORD"),
+    }
+)
+"""Variables that are no provider's: whoever may only add models must not have them sent to where he likes."""
+
 _DATABASE = "the database"
 
 
@@ -23,6 +31,7 @@ def file_credentials(config: Config) -> dict[str, NamedCredential]:
 
 def stored_credential(name: str, values: Mapping[str, object], environ: Mapping[str, str]) -> NamedCredential:
     """A credential of the database. Raises ConfigError: its values cannot be used."""
+    environ = _of_providers(environ)
     return _read({"credential_name": name, "credential_values": dict(values)}, environ)[name]
 
 
@@ -35,7 +44,7 @@ def stored_deployment(
     """A model of the database, written as an entry of `model_list`, secrets in clear. Raises ConfigError."""
     report = Report(discreet=True)
     place = Place(_DATABASE, "model").key(model_id)
-    resolved = resolve(dict(entry), place, environ, report)
+    resolved = resolve(dict(entry), place, _of_providers(environ), report)
     assert isinstance(resolved, dict)
     if report.unset:
         raise ConfigError(f"the environment variable {report.unset[0][1]} is not set", path=str(report.unset[0][0]))
@@ -102,3 +111,7 @@ def _read(entry: Mapping[str, object], environ: Mapping[str, str] | None = None)
     read = read_credentials([Located(value, place)], report)
     report.raise_errors()
     return read
+
+
+def _of_providers(environ: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: value for name, value in environ.items() if name not in _OURS and not name.startswith("BURSAR_")}

@@ -15,6 +15,12 @@ DEFAULT_USER_ID = "default_user_id"
 """The master key's user, by LiteLLM's name."""
 
 
+GATEWAY_USER = "litellm-proxy-budget"
+"""The user row in which LiteLLM counts what goes through the whole gateway."""
+
+RESERVED_USERS = frozenset({DEFAULT_USER_ID, MASTER_KEY_NAME, GATEWAY_USER})
+"""Ids that mean somebody else than a user who is made by that name."""
+
 DASHBOARD_TEAM = "litellm-dashboard"
 """The team of keys that stand for a user who has logged in, by LiteLLM's name. It has no row, and no other keys."""
 
@@ -56,7 +62,7 @@ def role_of(user_id: str | None, user_role: str | None) -> Role:
     return Role(user_role) if user_role in _OF_USERS else Role.KEY
 
 
-class Principal(msgspec.Struct, frozen=True, kw_only=True):
+class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # there are many, and none refers back to itself
     """One caller, as of the last look into the database."""
 
     role: Role

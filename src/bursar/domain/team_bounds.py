@@ -12,6 +12,8 @@ Row = Mapping[str, object]
 
 _BOUNDED = ("max_budget", "tpm_limit", "rpm_limit", "max_parallel_requests")
 _PERIOD = ("budget_duration", "budget_reset_at")
+_LIMITING = ("tags", "enforced_params")
+"""Of the metadata: what budgets and duties hang on."""
 _ALL_MODELS = frozenset({"*", "all-proxy-models", "all-team-models"})
 
 
@@ -46,10 +48,18 @@ def check_not_raised(before: Row, after: Row, *, bound: Row | None = None) -> No
     for name in _PERIOD:
         if before.get(name) != after.get(name) and _number(before.get("max_budget")) is not None:
             raise Forbidden(f"Only a proxy admin can change {name} here.", param=name)
+    metadata, meant = _object(before.get("metadata")), _object(after.get("metadata"))
+    for name in _LIMITING:
+        if any(one not in _strings(meant.get(name)) for one in _strings(metadata.get(name))):
+            raise Forbidden(f"Only a proxy admin can take {name} away here.", param=name)
     models, wanted = _strings(before.get("models")), _strings(after.get("models"))
     held_models = [] if bound is None else _strings(bound.get("models"))
     if models and (_outside(wanted, [*models, *held_models]) or (not wanted and not held_models)):
         raise Forbidden("Only a proxy admin can add models here.", param="models")
+
+
+def _object(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _outside(wanted: Sequence[str], held: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ def check_model(principal: Principal, name: str, group: Group) -> None:
     """Raises Forbidden unless key, team, owner and organization may all use `name`. Aliases are resolved before."""
     if not principal.models and not principal.team_models and not principal.model_lists:
         return
-    if not principal.team_models and name in principal.models:
+    if not principal.team_models and not principal.model_lists and name in principal.models:
         return
     names = {name, group.name, *(deployment.qualified_model for deployment in group.deployments)}
     for scope, allowed in (("key", principal.models), ("team", principal.team_models), *principal.model_lists):

@@ -175,9 +175,13 @@ class ChatCompletions:
             principal=principal,
             chat=chat,
             attribution=attribute(request, chat, principal, call_id=call_id, rules=self._settings.attribution),
-            group=principal.aliases.get(chat.model, chat.model) if principal.aliases else chat.model,
+            group=self._group(principal, chat.model) if principal.aliases else chat.model,
             started_us=self._books.now_us() - int((perf_counter() - request.received_s) * 1e6),
         )
+
+    def _group(self, principal: Principal, model: str) -> str:
+        """What the key's and its team's aliases make of a name; where the configuration chooses the model, nothing."""
+        return model if self._settings.default_model is not None else principal.aliases.get(model, model)
 
     def _serving(self, call: Call) -> Sequence[Deployment]:
         """The deployments that may serve the call, at least one. Raises Refusal."""

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from bursar.domain.errors import MethodNotAllowed, Refusal, Unauthenticated
-from bursar.domain.permissions import may_use_model
+from bursar.domain.permissions import INFO_ROUTES, LLM_ROUTES, check_route, may_use_model
 from bursar.domain.principals import Principal
 from bursar.gateway.models import Deployment, LiveModels
 from bursar.ports import Authenticator, Handler, Reply
@@ -74,6 +74,7 @@ class Health:
                 raise
             reply.send(200, JSON, b'{"status":"healthy"}')
             return
+        check_route(principal, request.path, LLM_ROUTES | INFO_ROUTES)
         query = dict(parse_qsl(request.query))
         probed = await self._probe_all(self._chosen(query, principal), request)
         healthy = [entry for entry in probed if "error" not in entry]
@@ -87,11 +88,12 @@ class Health:
         reply.send(200, JSON, msgspec.json.encode(answer))
 
     def _chosen(self, query: dict[str, str], principal: Principal) -> list[Deployment]:
+        lists = (principal.models, principal.team_models, *(allowed for _, allowed in principal.model_lists))
         return [
             deployment
             for group in self._models.table.groups
             if query.get("model") in (None, group.name)
-            and may_use_model(principal.models, {group.name}, group.access_groups)
+            and all(may_use_model(allowed, {group.name}, group.access_groups) for allowed in lists)
             for deployment in group.deployments
             if query.get("model_id") in (None, deployment.id)
         ]

@@ -27,7 +27,15 @@ Row = Mapping[str, object]
 _ADMINS_ONLY = ("budget_id", "project_id", "agent_id")
 _NOT_ONES_OWN = ("user_id", "team_id", "organization_id", "spend", "blocked", "soft_budget")
 _LIMITING = (
-    *("model_rpm_limit", "model_tpm_limit", "tag_rpm_limit", "rpm_limit_type", "tpm_limit_type", "enforced_params"),
+    *(
+        "tags",
+        "model_rpm_limit",
+        "model_tpm_limit",
+        "tag_rpm_limit",
+        "rpm_limit_type",
+        "tpm_limit_type",
+        "enforced_params",
+    ),
     *("guardrails", "policies", "end_user_budget_id", "budget_fallbacks", "temp_budget_increase", "temp_budget_expiry"),
 )
 """Of the metadata: what somebody else may have meant as a limit."""
@@ -105,6 +113,10 @@ class KeyRules:
                 raise Forbidden(f"Only a proxy admin may set {name}.", param=name)
         if not service:
             found.setdefault("user_id", caller.user_id)
+        if caller.model_limits or caller.enforced_params or caller.tags:
+            raise Forbidden(
+                "A key with limits of models, enforced_params or tags makes no keys: log in, or ask an admin."
+            )
         bound = bounds_of(caller)
         found = filled(found, bound)
         check_within(found, bound, whose="the key that makes it")
@@ -268,6 +280,10 @@ def _check_own(row: Row, changes: Row) -> None:
     for name in _NOT_ONES_OWN:
         if name in changes and changes[name] != row.get(name):
             raise Forbidden(f"The user of a key cannot change its {name}.", param=name)
+    if row["budget_id"] is not None:  # whose limits those of the row would go before
+        for name in (*_COUNTS, "budget_duration"):
+            if changes.get(name, row[name]) != row[name]:
+                raise Forbidden(f"The key has the limits of a budget: its user cannot change its {name}.", param=name)
     check_within(changes, {**row, "team_id": None, "organization_id": None}, whose="it")
     if row["model_max_budget"] and changes.get("model_max_budget", row["model_max_budget"]) != row["model_max_budget"]:
         raise Forbidden("The user of a key cannot change its model_max_budget.", param="model_max_budget")

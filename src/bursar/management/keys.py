@@ -7,10 +7,10 @@ from typing import Annotated, Literal, Never
 import msgspec
 from msgspec import UNSET, Meta
 
-from bursar.domain.audit import Action, Actor
+from bursar.domain.audit import Action, Actor, masked
 from bursar.domain.authority import Reach, Standing
 from bursar.domain.durations import after
-from bursar.domain.errors import Forbidden, InvalidRequest, NotBuilt, NotFound, Refusal, StoreConflict, StoreRefused
+from bursar.domain.errors import Forbidden, InvalidRequest, NotFound, Refusal, StoreConflict, StoreRefused
 from bursar.domain.ids import KeyHash
 from bursar.management.key_fields import Given, JsonObject, KeyFields, columns_of
 from bursar.management.key_making import KeyMaker, made, taken
@@ -193,6 +193,7 @@ class BulkUpdate(msgspec.Struct, kw_only=True):
     total_requested: int
     successful_updates: list[JsonObject]
     failed_updates: list[JsonObject]
+    """The hash of each key, and why."""
 
 
 class KeyHealth(msgspec.Struct, kw_only=True):
@@ -282,7 +283,8 @@ class KeyEndpoints:
             try:
                 done.append(await self._update(asked.standing, wanted, asked.actor))
             except (Refusal, StoreConflict, StoreRefused) as error:
-                failed.append({"key": wanted.key, "failed_reason": str(error)})
+                key = None if wanted.key is None else self._token(wanted.key)
+                failed.append({"key": key, "failed_reason": str(masked(str(error)))})
                 forbidden = error if isinstance(error, Forbidden) else forbidden
         if forbidden is not None and not done:
             raise forbidden
@@ -417,7 +419,7 @@ class KeyEndpoints:
         regenerates calls models and may do nothing more in the user's name."""
         body, standing = asked.body, asked.standing
         if body.new_master_key is not None:
-            raise NotBuilt("The master key is changed in the configuration.")
+            raise InvalidRequest("The master key is changed in the configuration.", param="new_master_key")
         now = datetime.now(UTC)
         grace = after(now, body.grace_period, param="grace_period") if body.grace_period else None
         named = asked.path.get("key") or body.key

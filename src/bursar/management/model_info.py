@@ -158,9 +158,8 @@ class ModelInfoEndpoints:
 
 def may_see(caller: Principal, entry: ModelEntry) -> bool:
     """Whoever may call it."""
-    return all(
-        may_use_model(allowed, entry.names, entry.access_groups) for allowed in (caller.models, caller.team_models)
-    )
+    lists = (caller.models, caller.team_models, *(allowed for _, allowed in caller.model_lists))
+    return all(may_use_model(allowed, entry.names, entry.access_groups) for allowed in lists)
 
 
 def _described(entry: ModelEntry, asked: Asked[None, object]) -> ModelDescription:

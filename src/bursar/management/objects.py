@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 
 from bursar.domain.authority import Reach, Standing
 from bursar.domain.errors import Forbidden
+from bursar.domain.principals import DASHBOARD_TEAM
 
 Row = Mapping[str, object]
 
@@ -85,6 +86,8 @@ def _team_of_key(standing: Standing) -> tuple[str, ...]:
 
 def _administers(standing: Standing, *, team: object, organization: object) -> bool:
     memberships = standing.memberships
+    if team == DASHBOARD_TEAM:  # logins are their users' alone
+        return False
     if standing.reach.covers(Reach.TEAM) and team in memberships.administered_teams:
         return True
     return standing.reach.covers(Reach.ORGANIZATION) and (

@@ -12,6 +12,7 @@ from bursar.domain.audit import Action
 from bursar.domain.authority import PERMISSIONS
 from bursar.domain.edits import TeamEdit
 from bursar.domain.errors import InvalidRequest, NotFound
+from bursar.domain.principals import DASHBOARD_TEAM
 from bursar.domain.team_roster import ADMIN, Member, check_named
 from bursar.management.fields import Count, JsonObject, MetadataFields, Name, SmallCount, given, metadata_after
 from bursar.management.objects import require, sees_team
@@ -214,6 +215,8 @@ class TeamEndpoints:
             members.append(Member(role=ADMIN, user_id=creator))
         if members:
             check_named(members)
+        if body.team_id == DASHBOARD_TEAM:
+            raise InvalidRequest(f"The team {DASHBOARD_TEAM} is that of logins.", param="team_id")
         team_id = body.team_id or str(uuid4())
         made = await self._teams.create(
             team_id,

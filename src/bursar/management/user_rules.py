@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from bursar.domain.authority import Standing
 from bursar.domain.errors import Forbidden
 from bursar.domain.key_bounds import bounding, bounds_of
-from bursar.domain.principals import Memberships
+from bursar.domain.principals import RESERVED_USERS, Memberships
 from bursar.management.objects import require
 from bursar.ports import MembershipLookup, UserRow
 
@@ -28,9 +28,16 @@ class UserRules:
         self._memberships = memberships
 
     def check_new(
-        self, standing: Standing, given: Columns, *, teams: Sequence[str], organizations: Sequence[str] | None
+        self,
+        standing: Standing,
+        given: Columns,
+        *,
+        named_id: str | None,
+        teams: Sequence[str],
+        organizations: Sequence[str] | None,
     ) -> Sequence[str]:
-        """The organizations the new user is to be in. Raises Forbidden."""
+        """The organizations the new user is to be in. `named_id`: his id, where the caller chose it. Raises
+        Forbidden."""
         _check_login(standing, given)
         if standing.all:
             return organizations or ()
@@ -45,6 +52,15 @@ class UserRules:
             raise Forbidden("Name teams of organizations that you administer.", param="teams")
         if given.get("spend"):
             raise Forbidden("Only a proxy admin may set spend.", param="spend")
+        if named_id is not None:
+            # There may be keys, rosters and logins of this name already, of somebody who has no row.
+            if named_id in RESERVED_USERS:
+                raise Forbidden("This user id is the gateway's own.", param="user_id")
+            if given.get("password") is not None:
+                raise Forbidden(
+                    "Only a proxy admin chooses both the id and the password of a user. Leave one out.",
+                    param="password",
+                )
         return organizations
 
     async def check_change(self, standing: Standing, user_id: str, row: UserRow | None, given: Columns) -> None:

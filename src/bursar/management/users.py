@@ -228,7 +228,9 @@ class UserEndpoints:
         body, standing = self._with_defaults(asked.body), asked.standing
         given = _columns(body, {}, self._settings.calendar)
         teams = [team if isinstance(team, str) else team.team_id for team in body.teams or ()]
-        organizations = self._rules.check_new(standing, given, teams=teams, organizations=body.organizations)
+        organizations = self._rules.check_new(
+            standing, given, named_id=body.user_id, teams=teams, organizations=body.organizations
+        )
         user: dict[str, object] = {
             "user_role": "internal_user",
             "models": [],

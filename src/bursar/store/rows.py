@@ -41,6 +41,8 @@ def record_of(row: asyncpg.Record) -> Row:
     for name, value in found.items():
         if name in _JSON_COLUMNS and isinstance(value, str):
             found[name] = msgspec.json.decode(value)
+        elif name == "models" and value is None:
+            found[name] = []  # rows that others wrote; LiteLLM reads them so
         elif isinstance(value, datetime):
             found[name] = value.replace(tzinfo=UTC)
     return found

@@ -1,8 +1,13 @@
-"""Refusals as HTTP answers: the one table of statuses, and the envelope clients parse."""
+"""Refusals as HTTP answers: the one table of statuses, and the envelope clients parse.
+
+What a refusal names came with the request, and may be a key that stands in the wrong place: it is masked here, since
+clients log the errors they get.
+"""
 
 import msgspec
 
 from bursar.domain import errors
+from bursar.domain.audit import masked
 from bursar.wire.http import JSON, FieldLines
 from bursar.wire.openai_error import error_body
 
@@ -43,4 +48,4 @@ def refusal_answer(refusal: errors.Refusal) -> tuple[int, FieldLines, bytes]:
         fields += f"allow: {', '.join(refusal.allow)}\r\n".encode()
     if isinstance(refusal, errors.Unprocessable):
         return status, fields, msgspec.json.encode({"detail": refusal.details})
-    return status, fields, error_body(refusal.message, refusal.type, refusal.param, str(status))
+    return status, fields, error_body(str(masked(refusal.message)), refusal.type, refusal.param, str(status))

@@ -110,7 +110,9 @@ FROM (
         GROUP BY 1
     ) AS c ON c.token = k.token
     LEFT JOIN (
-        SELECT token, sum(total_spend) AS total_spend FROM "LiteLLM_DeletedVerificationToken" GROUP BY 1
+        SELECT coalesce(r.active_token, x.token) AS token, sum(x.total_spend) AS total_spend
+        FROM "LiteLLM_DeletedVerificationToken" AS x LEFT JOIN bursar.rotated_keys AS r ON r.token = x.token
+        GROUP BY 1
     ) AS d ON d.token = k.token
     LEFT JOIN (
         SELECT coalesce(r.active_token, w.id) AS token, sum(w.spend) AS spend

@@ -1,15 +1,16 @@
 -- Who may log in, and the sessions of those who have.
 
 -- name: find_user
--- By e-mail, else by id. Two users of one e-mail are nobody.
+-- By e-mail; by id only where it is nobody's e-mail. Two users of one e-mail are nobody.
 SELECT user_id, user_email, user_role, password FROM "LiteLLM_UserTable"
-WHERE lower(user_email) = lower($1) OR user_id = $1
+WHERE lower(user_email) = lower($1)
+    OR (user_id = $1 AND NOT EXISTS (SELECT FROM "LiteLLM_UserTable" WHERE lower(user_email) = lower($1)))
 LIMIT 2
 
 -- name: make_admin
 -- The user that stands for whoever knows UI_PASSWORD, as LiteLLM calls him.
 INSERT INTO "LiteLLM_UserTable" (user_id, user_role) VALUES ($1, 'proxy_admin')
-ON CONFLICT (user_id) DO UPDATE SET user_role = 'proxy_admin'
+ON CONFLICT (user_id) DO UPDATE SET user_role = 'proxy_admin', password = NULL  -- which somebody else may have set
 WHERE "LiteLLM_UserTable".user_role IS DISTINCT FROM 'proxy_admin'
 
 -- name: open_session

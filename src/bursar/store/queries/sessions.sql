@@ -6,3 +6,7 @@
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND application_name = $1 AND state = 'active'
     AND wait_event = 'ClientRead' AND state_change < now() - $2::double precision * interval '1 second'
+
+-- name: probe
+-- $1: the channel on which a listener tells itself that it still hears.
+SELECT pg_notify($1, '')
