@@ -1,0 +1,119 @@
+"""Ways by which somebody could give himself more than he has: each was one once, or looks like one."""
+
+from collections.abc import Mapping
+
+import asyncpg
+import pytest
+
+from bursar.config.stored import stored_deployment
+from bursar.domain.errors import ConfigError
+from bursar.store.named_sql import load_named_sql
+from tests.gateway.running import MASTER_KEY, Books, Gateway
+from tests.management.admin import does, refused
+from tests.management.matrix import HOME, furnish, key_of
+
+TEAM, ORGANIZATION = HOME["team"], HOME["organization"]
+MEMBER, TEAM_ADMIN, ORG_ADMIN = key_of("member"), key_of("team-admin"), key_of("org-admin")
+
+
+@pytest.fixture(autouse=True)
+async def world(books: Books) -> None:
+    await furnish(books)
+
+
+@pytest.mark.parametrize("user_id", ["default_user_id", "litellm_proxy_master_key", "litellm-proxy-budget"])
+async def test_users_that_are_the_gateways_own(gateway: Gateway, user_id: str) -> None:
+    body = {"user_id": user_id, "organizations": [ORGANIZATION], "auto_create_key": False}
+    await refused(gateway, "POST", "/user/new", body, status=403, word="the gateway's own", key=ORG_ADMIN)
+
+
+async def test_nobody_logs_in_as_an_owner_without_a_row(gateway: Gateway) -> None:
+    """There may be keys of that name already."""
+    body = {"user_id": "ghost", "password": "a password", "organizations": [ORGANIZATION]}
+    await refused(gateway, "POST", "/user/new", body, status=403, word="id and the password", key=ORG_ADMIN)
+
+
+async def test_a_console_login_leaves_no_password_that_was_there(gateway: Gateway) -> None:
+    await does(gateway, "POST", "/user/new", {"user_id": "default_user_id", "password": "left behind"})
+    await does(gateway, "POST", "/v2/login", {"username": "admin", "password": MASTER_KEY})
+    login = {"username": "default_user_id", "password": "left behind"}
+    await refused(gateway, "POST", "/v2/login", login, status=401, word="Invalid credentials")
+
+
+async def test_an_id_that_is_somebodys_address_locks_nobody_out(gateway: Gateway) -> None:
+    boss = {"user_id": "boss", "user_email": "boss@corp.example", "password": "of the boss"}
+    await does(gateway, "POST", "/user/new", boss)
+    member = {"team_id": TEAM, "member": {"role": "user", "user_id": "boss@corp.example"}}
+    await does(gateway, "POST", "/team/member_add", member, key=TEAM_ADMIN)
+    await does(gateway, "POST", "/v2/login", {"username": "boss@corp.example", "password": "of the boss"})
+
+
+async def test_a_list_of_the_key_does_not_widen_its_owners(gateway: Gateway, books: Books) -> None:
+    await books.fetch("""UPDATE "LiteLLM_UserTable" SET models = '{at/*}' WHERE user_id = 'member'""")
+    made = await does(gateway, "POST", "/key/generate", {"models": ["oracle"]}, key=MEMBER)
+    assert (await gateway.chat("oracle", key=made["key"])).status == 403
+    shown = await does(gateway, "GET", "/model/info", key=made["key"])
+    assert [one["model_name"] for one in shown["data"]] == []
+
+
+async def test_limits_of_a_named_budget_stay(gateway: Gateway) -> None:
+    await does(gateway, "POST", "/budget/new", {"budget_id": "tiny", "max_budget": 0.0000001})
+    made = await does(gateway, "POST", "/key/generate", {"user_id": "member", "budget_id": "tiny"})
+    for change in ({"max_budget": 100}, {"rpm_limit": 1000}, {"budget_duration": "1h"}):
+        body = {"key": made["key"], **change}
+        await refused(gateway, "POST", "/key/update", body, status=403, word="limits of a budget", key=MEMBER)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"model_max_budget": {"oracle": {"budget_limit": 1.0}}}, {"enforced_params": ["user"]}, {"tags": ["capped"]}],
+)
+async def test_keys_whose_limits_no_other_key_would_have(gateway: Gateway, limits: Mapping[str, object]) -> None:
+    made = await does(gateway, "POST", "/key/generate", {"user_id": "member", **limits})
+    await refused(gateway, "POST", "/key/generate", {}, status=403, word="makes no keys", key=made["key"])
+
+
+async def test_tags_that_budgets_hang_on(gateway: Gateway) -> None:
+    made = await does(gateway, "POST", "/key/generate", {"user_id": "member", "tags": ["capped"]})
+    body = {"key": made["key"], "tags": []}
+    await refused(gateway, "POST", "/key/update", body, status=403, word="change its tags", key=MEMBER)
+    await does(gateway, "POST", "/team/update", {"team_id": TEAM, "tags": ["capped"], "enforced_params": ["user"]})
+    changes: list[dict[str, list[str]]] = [{"tags": []}, {"enforced_params": []}]
+    for change in changes:
+        body = {"team_id": TEAM, **change}
+        await refused(gateway, "POST", "/team/update", body, status=403, word="Only a proxy admin", key=TEAM_ADMIN)
+
+
+async def test_the_team_of_logins_is_nobodys(gateway: Gateway) -> None:
+    body = {"team_id": "litellm-dashboard", "organization_id": ORGANIZATION}
+    await refused(gateway, "POST", "/team/new", body, status=400, word="that of logins", key=ORG_ADMIN)
+
+
+@pytest.mark.parametrize("name", ["LITELLM_MASTER_KEY", "LITELLM_SALT_KEY", "DATABASE_URL", "BURSAR_ANYTHING"])
+def test_stored_models_do_not_send_the_gateways_secrets(name: str) -> None:
+    parameters = {"model": "openai/x", "api_base": "http://127.0.0.1:9/v1", "api_key": f"os.environ/{name}"}
+    entry = {"model_name": "x", "litellm_params": parameters, "model_info": {"id": "x"}}
+    with pytest.raises(ConfigError, match=name):
+        stored_deployment(entry, "x", {}, {name: "a secret"})
+
+
+async def test_the_books_close_after_a_second_life_and_a_new_secret(
+    gateway: Gateway, books: Books, database_url: str
+) -> None:
+    own = {"key": "sk-my-own-secret-000001", "user_id": "member"}
+    for _ in range(2):
+        await does(gateway, "POST", "/key/generate", own)
+        assert (await gateway.chat("oracle", key=own["key"])).status == 200
+        await books.posted()
+        if _ == 0:
+            await does(gateway, "POST", "/key/delete", {"keys": [own["key"]]})
+    await does(gateway, "POST", "/key/regenerate", {"key": own["key"]}, key=MEMBER)
+    await books.posted()
+    sql = load_named_sql("audit")
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute(sql["fold"])
+            assert await connection.fetch(sql["keys"], 100) == []
+    finally:
+        await connection.close()
