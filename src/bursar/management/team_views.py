@@ -156,7 +156,7 @@ class TeamViews:
             offset=(query.page - 1) * query.page_size,
         )
         return TeamsPage(
-            teams=[_visible(asked.standing, row) for row in rows],
+            teams=[visible_team(asked.standing, row) for row in rows],
             total=total,
             page=query.page,
             page_size=query.page_size,
@@ -178,7 +178,7 @@ class TeamViews:
         own = standing.caller.user_id
         return [
             {
-                **_visible(standing, team),
+                **visible_team(standing, team),
                 "keys": keys.get(team["team_id"], []),
                 "team_memberships": [
                     membership
@@ -199,7 +199,7 @@ def _within(standing: Standing) -> tuple[Sequence[str], Sequence[str]] | None:
     return list(memberships.teams), list(memberships.administered_organizations) if administers else []
 
 
-def _visible(standing: Standing, team: Row) -> Row:
+def visible_team(standing: Standing, team: Row) -> Row:
     """Members do not get to see secrets that the team's metadata holds."""
     row = shown(team)
     return row if changes_team(standing, team) else {**row, "metadata": masked(team["metadata"])}

@@ -19,6 +19,7 @@ from bursar.management.key_fields import Count, Given, JsonObject, KeyFields, Sm
 from bursar.management.key_making import KeyMaker, made
 from bursar.management.objects import require, sees_key, sees_team, sees_user
 from bursar.management.route import Asked, Route
+from bursar.management.team_views import visible_team
 from bursar.management.user_rules import UserRules
 from bursar.ports import MembershipLookup, NewKey, UserAdministration, UserFilter, UserRow
 
@@ -280,7 +281,7 @@ class UserEndpoints:
             user_id=user_id,
             user_info=row,
             keys=[key for key in keys if sees_key(standing, key)],
-            teams=[team for team in teams if sees_team(standing, team)],
+            teams=[dict(visible_team(standing, team)) for team in teams if sees_team(standing, team)],
         )
 
     async def row(self, asked: Asked[None, NamedUser]) -> object:
