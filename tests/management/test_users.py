@@ -293,3 +293,14 @@ async def test_defaults_of_new_users(start_gateway: StartGateway) -> None:
     made = await new(gateway, user_role="internal_user", models=[])
     assert (made["models"], made["max_budget"], made["budget_duration"]) == ([], 3, "7d")
     assert (await new(gateway, user_role="internal_user", max_budget=9))["max_budget"] == 9
+
+
+async def test_a_user_who_is_made_anew_has_spent_nothing(gateway: Gateway, books: Books) -> None:
+    made = await new(gateway, user_id="again", max_budget=1, budget_duration="30d")
+    assert (await gateway.chat(key=made["key"])).status == 200
+    await books.posted()
+    spent = "SELECT spent_nano_usd FROM bursar.windows WHERE scope_kind = 'user' AND scope_id = 'again'"
+    [window] = await books.fetch(spent)
+    assert window["spent_nano_usd"] > 0
+    assert (await post(gateway, "/user/delete", {"user_ids": ["again"]})).status == 200
+    assert [row["spent_nano_usd"] for row in await books.fetch(spent)] == [0]

@@ -24,6 +24,7 @@ from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.limits import limits_of, model_limits, nano_of
 from bursar.store.named_sql import load_named_sql
+from bursar.store.scope_windows import set_spent
 
 _SQL = {**load_named_sql("budgets"), **load_named_sql("totals"), **load_named_sql("keys")}
 _JSON_COLUMNS = frozenset(
@@ -128,7 +129,7 @@ class PostgresKeys:
                 check_unchanged(expected, _moment(row["updated_at"]))
                 after = await _update(connection, row, edit.changes(row), actor)
                 if edit.spend:
-                    await connection.fetch(_SQL["set_windows"], token, nano_of(_number(after["spend"])))
+                    await set_spent(connection, [Scope(ScopeKind.KEY, token)], nano_of(_number(after["spend"])) or 0)
                 await record(connection, _change(action, after, actor, before=row))
                 await connection.execute(_SQL["tell"], [token])
         return after
@@ -160,7 +161,7 @@ class PostgresKeys:
                 await connection.execute(_SQL["rotate"], token, new, _naive(revoke_at))
                 await _carry_windows(connection, token, new)
                 if edit.spend:
-                    await connection.fetch(_SQL["set_windows"], new, nano_of(_number(after["spend"])))
+                    await set_spent(connection, [Scope(ScopeKind.KEY, new)], nano_of(_number(after["spend"])) or 0)
                 await record(connection, _change(Action.ROTATED, after, actor, before=row))
                 await connection.execute(_SQL["tell"], [token, new])
         return after
@@ -213,6 +214,8 @@ async def delete_keys(
     actor: Actor,
 ) -> list[KeyRow]:
     """Move keys to the table of deleted ones, within a transaction; their rows as they were."""
+    if not tokens and not aliases:
+        return []
     found = await connection.fetch(_SQL["delete"], list(tokens), list(aliases), actor.name, actor.api_key)
     rows = [row_of(row) for row in found]
     await record(connection, *(_change(Action.DELETED, row, actor) for row in rows))

@@ -15,7 +15,7 @@ from bursar.domain.team_roster import Member, find_member, id_of, joined, roster
 from bursar.store.audit_log import record
 from bursar.store.budget_table import OWN, budget_with, drop_own, with_budgets
 from bursar.store.database import Database
-from bursar.store.key_removal import remove_keys
+from bursar.store.keys import delete_keys
 from bursar.store.named_sql import load_named_sql
 from bursar.store.named_users import identified
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
@@ -220,7 +220,7 @@ async def _budgets(
 async def _leave(connection: Any, team_id: str, user_id: str, actor: Actor) -> None:  # noqa: ANN401  # asyncpg
     """What goes with a membership: keys, limits, and what counts as spent in it."""
     tokens = [row["token"] for row in await connection.fetch(_SQL["team_tokens"], team_id, [user_id])]
-    await remove_keys(connection, tokens, actor=actor)
+    await delete_keys(connection, tokens=tokens, actor=actor)
     await connection.execute(_SQL["team_leave_users"], team_id, [user_id])
     gone = await connection.fetch(_SQL["delete_memberships"], team_id, [user_id])
     await drop_own(connection, [row["budget_id"] for row in gone], actor=actor)

@@ -17,7 +17,7 @@ from bursar.domain.team_roster import Member
 from bursar.store.audit_log import record
 from bursar.store.budget_table import OF_MEMBERS, budget_with, drop_own, with_budgets
 from bursar.store.database import Database
-from bursar.store.key_removal import remove_keys
+from bursar.store.keys import delete_keys
 from bursar.store.named_sql import load_named_sql
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
 from bursar.store.scope_windows import lock_totals, set_spent
@@ -157,7 +157,7 @@ class PostgresTeams:
     ) -> Row:
         team = await locked_team(connection, team_id, lambda row: check(team_id, row))
         tokens = [row["token"] for row in await connection.fetch(_SQL["tokens"], team_id, None)]
-        await remove_keys(connection, tokens, actor=actor)
+        await delete_keys(connection, tokens=tokens, actor=actor)
         await connection.execute(_SQL["leave_users"], team_id, None)
         memberships = await connection.fetch(_SQL["delete_memberships"], team_id)
         await connection.execute(_SQL["delete"], team_id)

@@ -10,6 +10,7 @@ import msgspec
 from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.errors import Conflict, NotFound, StoreRefused
 from bursar.domain.ids import KeyHash
+from bursar.domain.limits import Scope, ScopeKind
 from bursar.domain.preconditions import check_unchanged
 from bursar.ports import KeyRow, NewKey, UserFilter, UserPage, UserRow
 from bursar.store.audit_log import record
@@ -17,6 +18,7 @@ from bursar.store.database import Database
 from bursar.store.keys import delete_keys, insert_key, refusals, row_of
 from bursar.store.limits import nano_of
 from bursar.store.named_sql import load_named_sql
+from bursar.store.scope_windows import lock_totals, set_spent
 
 _SQL = {**load_named_sql("totals"), **load_named_sql("users")}
 _KEYS_MAX = 1_000
@@ -109,7 +111,7 @@ class PostgresUsers:
         with refusals():
             async with self._database.transaction() as connection:
                 if spend:
-                    await connection.execute(_SQL["lock_totals"])
+                    await lock_totals(connection)
                 found = await connection.fetchrow(_SQL["lock"], user_id)
                 if found is None:
                     return None
@@ -122,7 +124,7 @@ class PostgresUsers:
                 if spend:
                     spent = after["spend"]
                     assert isinstance(spent, float)
-                    await connection.fetch(_SQL["set_windows"], user_id, nano_of(spent))
+                    await set_spent(connection, [Scope(ScopeKind.USER, user_id)], nano_of(spent) or 0)
                 await record(connection, _change(Action.UPDATED, after, actor, before=before))
                 await connection.execute(_SQL["tell"], user_id)
         return after
@@ -131,6 +133,7 @@ class PostgresUsers:
         """See `ports.UserAdministration.delete`."""
         with refusals():
             async with self._database.transaction() as connection:
+                await lock_totals(connection)
                 known = {row["user_id"] for row in await connection.fetch(_SQL["lock_all"], list(user_ids))}
                 if missing := [user for user in user_ids if user not in known]:
                     raise NotFound(f"User not found, passed user_id={missing[0]}")
@@ -138,6 +141,7 @@ class PostgresUsers:
                 if tokens:
                     await delete_keys(connection, tokens=tokens, actor=actor)
                 await connection.execute(_SQL["leave"], list(user_ids))
+                await set_spent(connection, [Scope(ScopeKind.USER, user_id) for user_id in user_ids])
                 rows = [_user(row) for row in await connection.fetch(_SQL["delete"], list(user_ids))]
                 await record(connection, *(_change(Action.DELETED, row, actor) for row in rows))
         return rows

@@ -192,21 +192,6 @@ ORDER BY
     k.token
 LIMIT $5 OFFSET $6
 
--- name: set_windows
--- What the key has spent in its current period is stated anew, $2 nano-dollars: the difference counts as booked without a
--- grant. Grants stay as they are, so what their instances hold stays held, and the books close.
-WITH locked AS MATERIALIZED (
-    SELECT window_id, $2::bigint - spent_nano_usd AS moved FROM bursar.windows
-    WHERE scope_kind = 'key' AND scope_id = $1 AND ends_at > now() AND spent_nano_usd <> $2
-    ORDER BY window_id
-    FOR UPDATE
-)
-UPDATE bursar.windows AS w
-SET forced_nano_usd = w.forced_nano_usd + l.moved, leased_nano_usd = w.leased_nano_usd + l.moved,
-    spent_nano_usd = w.spent_nano_usd + l.moved
-FROM locked AS l WHERE w.window_id = l.window_id
-RETURNING pg_notify('bursar_windows', 'freed:' || w.window_id)
-
 -- name: windows_of
 -- The windows of a key and of its use of single models, in their current periods.
 SELECT scope_kind, scope_id, extract(epoch FROM nullif(ends_at, 'infinity'))::double precision AS ends_at_s,

@@ -161,19 +161,5 @@ RETURNING *
 -- name: lock_all
 SELECT user_id FROM "LiteLLM_UserTable" WHERE user_id = ANY ($1::text[]) ORDER BY user_id FOR UPDATE
 
--- name: set_windows
--- $1: the user, $2: what he has spent in the current period, in nano-dollars; see the keys' statement of this name.
-WITH locked AS MATERIALIZED (
-    SELECT window_id, $2::bigint - spent_nano_usd AS moved FROM bursar.windows
-    WHERE scope_kind = 'user' AND scope_id = $1 AND ends_at > now() AND spent_nano_usd <> $2
-    ORDER BY window_id
-    FOR UPDATE
-)
-UPDATE bursar.windows AS w
-SET forced_nano_usd = w.forced_nano_usd + l.moved, leased_nano_usd = w.leased_nano_usd + l.moved,
-    spent_nano_usd = w.spent_nano_usd + l.moved
-FROM locked AS l WHERE w.window_id = l.window_id
-RETURNING pg_notify('bursar_windows', 'freed:' || w.window_id)
-
 -- name: tell
 SELECT bursar.tell_keys(ARRAY(SELECT token FROM "LiteLLM_VerificationToken" WHERE user_id = $1))
