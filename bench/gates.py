@@ -38,11 +38,13 @@ def gates_of(figures: Figures, memory: Memory, second_start_s: Spread, admission
     """All of them, on the medians of the run's rounds."""
     alone = figures.ratio("bursar", "nginx", Load.ALONE).median
     arrivals = figures.ratio("bursar", "nginx", Load.ARRIVALS).median
+    together = figures.ratio("bursar", "nginx", Load.TOGETHER).median
     chunk = figures.ratio("bursar", "nginx", Load.STREAMS).median
     added = figures.latency_of("bursar", LatencyMetric.ADDED_P50_MS).median
     return [
         Gate("CPU per call, one connection", alone, CALL_RATIO_MAX, "× nginx"),
         Gate("CPU per call, random arrivals", arrivals, CALL_RATIO_MAX, "× nginx"),
+        Gate("CPU per call, 64 connections", together, CALL_RATIO_MAX, "× nginx"),
         Gate("CPU per chunk, 200 streams", chunk, CHUNK_RATIO_MAX, "× nginx"),
         Gate("latency added, p50", added, ADDED_P50_MAX_MS, "ms"),
         Gate("memory of a worker, at most", memory.most / MEGABYTE, RESIDENT_MAX_MB, "MB"),

@@ -86,7 +86,12 @@ class Gateway:
         key = self._virtual_key()
         self._counted_from = datetime.now(UTC)
         return Subject(
-            "bursar", Target(self._port, ANSWERS, key), Target(self._port, STREAMS, key), self.cpu, self.settle
+            "bursar",
+            Target(self._port, ANSWERS, key),
+            Target(self._port, STREAMS, key),
+            self.cpu,
+            lambda: self._children()[0],
+            self.settle,
         )
 
     @property

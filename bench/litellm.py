@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.cpu import tree_cpu_s
+from bench.cpu import tree_cpu_s, tree_of
 from bench.gateway_config import ANSWERS, STREAMS, gateway_config
 from bench.programs import BenchError, Program, clean_environment, free_port
 from bench.subjects import CpuSeconds, Subject, Target
@@ -64,4 +64,5 @@ def start_litellm(program: Path, place: Path, upstream: Upstream, stack: ExitSta
         Target(port, ANSWERS, _MASTER_KEY),
         Target(port, STREAMS, _MASTER_KEY),
         lambda: CpuSeconds(tree_cpu_s(running.pid)),
+        lambda: tree_of(running.pid),
     )

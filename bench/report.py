@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.admission import told
+from bench.cores import Cores
 from bench.figures import Figures, LatencyMetric, Load, Metric
-from bench.gates import CALL_RATIO_MAX, Gate
+from bench.gates import Gate
 from bench.litellm import NAME as LITELLM
 from bench.memory import MEGABYTE
 from bench.run import Report
@@ -55,7 +56,15 @@ def _head(report: Report) -> list[str]:
         f"Others took {report.others_share:.1%} of the machine's CPU meanwhile.{_busy(report)}",
         f"Medians of {sizes.rounds} interleaved rounds, in parentheses the least and the most. CPU is user and system",
         "time of the processes under test, from the operating system, µs; posting to the database is part of it.",
+        _cores(report.cores),
     ]
+
+
+def _cores(cores: Cores) -> str:
+    if not cores.apart:
+        return "All of it shared one core: the scheduler is in these figures."
+    measured, around = ([str(core) for core in sorted(which)] for which in cores)
+    return f"What is measured had core {', '.join(measured)} to itself; everything else was on {', '.join(around)}."
 
 
 def _busy(report: Report) -> str:
@@ -183,12 +192,7 @@ def _books(report: Report) -> list[str]:
 def _gates(report: Report) -> list[str]:
     if not report.sizes.gated:
         return ["A quick run applies no gates: it is too short for that."]
-    saturated = report.ratios[Load.TOGETHER].median
-    return [
-        "Gates",
-        *(line_of(gate) for gate in report.gates),
-        f"  CPU per call, 64 connections without a pause: {saturated:.2f} × nginx (an aim: {CALL_RATIO_MAX:.0f})",
-    ]
+    return ["Gates", *(line_of(gate) for gate in report.gates)]
 
 
 def line_of(gate: Gate) -> str:

@@ -8,6 +8,7 @@ import msgspec
 
 from bench import admission
 from bench.books import Agreement, BooksReader, compare
+from bench.cores import Cores, apart
 from bench.figures import Figures
 from bench.gates import Gate, gates_of
 from bench.gateway import PROVIDER_KEY, Gateway
@@ -41,6 +42,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Of the machine's CPU, what others took during the run."""
     sizes: Sizes
     upstream_workers: int
+    cores: Cores
     figures: dict[str, dict[str, Spread]]
     """By subject and `load.metric`."""
     ratios: dict[str, Spread]
@@ -77,8 +79,9 @@ def run(sizes: Sizes, *, nginx: Path, litellm: Path | None, say: Say) -> tuple[R
         idle = gateway.resident_bytes()
         meter = Meter(upstream, sizes)
         bursar = gateway.subject()
-        figures = run_rounds(sizes.rounds, meter, [proxy, floor, bursar], base, say)
-        memory = soak(gateway, bursar, meter, idle=idle, calls=sizes.soak_calls, say=say)
+        with apart([pid for subject in (proxy, floor, bursar) for pid in subject.serving()]) as cores:
+            figures = run_rounds(sizes.rounds, meter, [proxy, floor, bursar], base, say)
+            memory = soak(gateway, bursar, meter, idle=idle, calls=sizes.soak_calls, say=say)
 
         say("starting once more, with full books")
         gateway.stop()
@@ -87,7 +90,8 @@ def run(sizes: Sizes, *, nginx: Path, litellm: Path | None, say: Say) -> tuple[R
         gateway.stop()
         if litellm is not None:
             other = start_litellm(litellm, place, upstream, stack)
-            measure_once(figures, Meter(upstream, once(sizes)), other, base, say)
+            with apart(other.serving()):
+                measure_once(figures, Meter(upstream, once(sizes)), other, base, say)
     say("admission")
     admitting = admission.measure()
     starts = Starts(first_s, second_s, full_s)
@@ -97,6 +101,7 @@ def run(sizes: Sizes, *, nginx: Path, litellm: Path | None, say: Say) -> tuple[R
             others_share=others.share(),
             sizes=sizes,
             upstream_workers=upstream.workers,
+            cores=cores,
             figures=figures.all(),
             ratios=figures.ratios("bursar", "nginx"),
             memory=memory,

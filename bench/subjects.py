@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.cpu import tree_cpu_s
+from bench.cpu import tree_cpu_s, tree_of
 from bench.load import Closed, Open, Plan
 from bench.nginx import configuration
 from bench.programs import Program, free_port
@@ -55,6 +55,8 @@ class Subject:
     answers: Target
     streams: Target
     cpu: Callable[[], CpuSeconds]
+    serving: Callable[[], list[int]] = field(default=list)
+    """The processes that are measured."""
     settle: Callable[[int], None] = field(default=_nothing_to_settle)
     """Given how many calls were answered since it was asked last, wait until their work is done."""
 
@@ -106,6 +108,7 @@ def start_nginx(nginx: Path, place: Path, upstream: Upstream, stack: ExitStack) 
         Target(answers_port, ANSWER_MODEL),
         Target(streams_port, STREAM_MODEL),
         lambda: CpuSeconds(tree_cpu_s(program.pid)),
+        lambda: tree_of(program.pid),
     )
 
 
@@ -124,4 +127,5 @@ def start_floor(place: Path, upstream: Upstream, stack: ExitStack) -> Subject:
         Target(port, ANSWER_MODEL),
         Target(port, STREAM_MODEL),
         lambda: CpuSeconds(tree_cpu_s(program.pid)),
+        lambda: tree_of(program.pid),
     )

@@ -233,6 +233,10 @@ class LedgerStore(Protocol):
         Raises StoreUnavailable; JournalTaken: somebody else was faster.
         """
 
+    def expect(self, entries: bytes) -> None:
+        """A batch with these entries will follow the one that is being posted: what can be done for it now may be done.
+        Raises nothing: whatever is wrong with them, `post` will say."""
+
     async def post(self, batch: Batch) -> int:
         """Post a batch in one transaction; how many of its entries were new.
 

@@ -163,7 +163,8 @@ class Worker:
         vault = self._plan.salt_keys.vault(self._plan.master_key)
         self._plan = plan = replace(self._plan, config=with_stored_settings(file, stored, vault))
         host = platform.node()
-        reading = Database(replace(plan.database, pool_max=AT_ONCE))  # so that reports take none from calls
+        # Reports take no connection from calls, and are planned for the days they ask for.
+        reading = Database(replace(plan.database, pool_max=AT_ONCE, planned_once=False))
         own = plan.config.bursar
         journal_id = JournalId(uuid7(time.time_ns() // 1_000_000, _random()))
         journal = Journal(plan.journals, journal_id, synced=own.durability == "power")
@@ -277,7 +278,7 @@ class Worker:
         background.start(_persist("resets", PeriodSweeper(database, calendar_of(plan.config)).run), "resets")
         if interval_s := plan.config.bursar.audit_interval_s:
             background.start(_persist("auditor", Auditor(database, interval_s=interval_s).run), "auditor")
-        background.start(self._sweep(journal, reader), "sweeper")
+        background.start(self._sweep(journal, poster), "sweeper")
         background.start(self._watch_supervisor(), "watch")
         for sock in plan.sockets:
             await server.listen(sock, tls=plan.tls)
@@ -348,7 +349,7 @@ class Worker:
             log.critical("budgets.taken reason=%s", error)
             self._stopping.set()
 
-    async def _sweep(self, journal: Journal, reader: JournalReader) -> None:
+    async def _sweep(self, journal: Journal, poster: Poster) -> None:
         keep = self._plan.config.bursar
         retention = Retention(
             journal.directory, keep_bytes=keep.journal_keep_bytes, keep_s=keep.journal_keep_hours * 3600
@@ -356,7 +357,7 @@ class Worker:
         while True:
             await asyncio.sleep(_SWEEP_SEGMENTS_S)
             try:
-                retention.sweep(before=reader.segment)
+                retention.sweep(before=poster.segment)
             except OSError as error:  # the disk is not well; the journal itself says so
                 log.info("journal.not_swept reason=%s", error)
 

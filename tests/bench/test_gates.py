@@ -5,6 +5,7 @@ import pytest
 
 from bench.admission import Cost
 from bench.books import Agreement
+from bench.cores import Cores
 from bench.figures import Figures, LatencyMetric, Load, Metric
 from bench.gates import Gate, gates_of
 from bench.load import Result
@@ -71,6 +72,7 @@ def report_of(
         others_share=0.01,
         sizes=sizes,
         upstream_workers=1,
+        cores=Cores(frozenset([1]), frozenset([0])),
         figures=figures.all(),
         ratios=figures.ratios("bursar", "nginx"),
         memory=memory,
@@ -119,7 +121,12 @@ def test_a_limit_itself_is_allowed() -> None:
         (gates_of(figures_of([(0.01, 0.036)]), MEMORY, spread_of([0.5]), ADMISSION), ["CPU per chunk, 200 streams"]),
         (
             gates_of(figures_of([(0.01, 0.071)]), MEMORY, spread_of([0.5]), ADMISSION),
-            ["CPU per call, one connection", "CPU per call, random arrivals", "CPU per chunk, 200 streams"],
+            [
+                "CPU per call, one connection",
+                "CPU per call, random arrivals",
+                "CPU per call, 64 connections",
+                "CPU per chunk, 200 streams",
+            ],
         ),
         (
             gates_of(figures_of([(0.01, 0.03)], added_ms=2.1), MEMORY, spread_of([0.5]), ADMISSION),
@@ -145,7 +152,7 @@ def test_a_limit_itself_is_allowed() -> None:
     ],
 )
 def test_each_bound(gates: list[Gate], expected: list[str]) -> None:
-    assert len(gates) == 8
+    assert len(gates) == 9
     assert failed(gates) == expected
 
 
@@ -163,7 +170,7 @@ def test_the_report_shows_the_verdict() -> None:
     slow = figures_of([(0.01, 0.2), (0.01, 0.3), (0.01, 0.4)])
     text = render(report_of(slow), slow)
     assert "30.00 (20.00–40.00)" in text
-    assert text.count("FAILED") == 3
+    assert text.count("FAILED") == 4
     assert "0 missing" in text
     wrong = msgspec.structs.replace(GOOD_BOOKS, missing=1, examples=["missing: chatcmpl-7"])
     text = render(report_of(slow, sizes=QUICK, books=wrong), slow)

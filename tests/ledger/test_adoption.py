@@ -170,6 +170,9 @@ class Interrupting:
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
         return await self._store.take_over(journal_id, epoch)
 
+    def expect(self, entries: bytes) -> None:
+        pass
+
     async def post(self, batch: Batch) -> int:
         return await self._store.post(batch)
 
@@ -244,6 +247,9 @@ class Remembering:
 
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
         return epoch + 1
+
+    def expect(self, entries: bytes) -> None:
+        pass
 
     async def post(self, batch: Batch) -> int:
         entries = msgspec.json.decode(batch.entries)

@@ -228,6 +228,9 @@ class Counting:
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
         return await self.store.take_over(journal_id, epoch)
 
+    def expect(self, entries: bytes) -> None:
+        pass
+
     async def post(self, batch: Batch) -> int:
         self.posts += 1
         return await self.store.post(batch)
@@ -288,6 +291,9 @@ class Frozen:
 
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
         raise AssertionError
+
+    def expect(self, entries: bytes) -> None:
+        pass
 
     async def post(self, batch: Batch) -> int:
         raise AssertionError

@@ -13,7 +13,7 @@ from bursar.domain.errors import JournalTaken, StoreUnavailable
 from bursar.domain.ids import JournalId, uuid7
 from bursar.ledger.journal import Journal
 from bursar.ledger.places import segment_path
-from bursar.ledger.poster import Poster
+from bursar.ledger.poster import Poster, merge_entries
 from bursar.ledger.reader import JournalReader
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.ledger import PostgresLedger
@@ -149,11 +149,12 @@ async def test_two_posters_of_a_journal_post_it_once(database: Database, journal
     record_call(journal, 1, 1)
     first, second = poster(database, journal), poster(database, journal)
     assert await first.run(follow=False)
-    await second._next_batch()  # it knows the position …
+    await second._next_piece()  # it knows the position …
     record_call(journal, 2, 2)
     assert await first.run(follow=False)  # … which then moves
+    records = second._reader.read()
     with pytest.raises(StoreUnavailable):
-        await second._post(second._reader.read())
+        await second._post(records, merge_entries(records))
     assert await second.run(follow=False)
     assert second.posted_sequence == journal.last_sequence
     assert [row["spend"] for row in await rows(database, 'SELECT spend FROM "LiteLLM_SpendLogs" ORDER BY 1')] == [
@@ -171,8 +172,9 @@ async def test_a_poster_taken_for_dead_cannot_commit(database: Database, journal
     assert await heir.run(follow=False)
     assert (zombie.epoch, heir.epoch) == (1, 2)
     record_call(journal, 2, 2)
+    records = zombie._reader.read()
     with pytest.raises(JournalTaken):
-        await zombie._post(zombie._reader.read())
+        await zombie._post(records, merge_entries(records))
     with pytest.raises(JournalTaken):
         await zombie.run(follow=False)
     assert len(await rows(database, 'SELECT FROM "LiteLLM_SpendLogs"')) == 1

@@ -55,9 +55,16 @@ def test_any_truncation_leaves_the_records_before_it(cut: int, zeros: int) -> No
         assert not (Path(place) / "damaged").exists(), "a torn tail is nothing to tell"
 
 
-@given(where=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255), segment_bytes=st.sampled_from([1 << 24, 250]))
-@settings(max_examples=200)
-def test_any_changed_byte_is_noticed_and_costs_its_record(where: float, flip: int, segment_bytes: int) -> None:
+@given(
+    where=st.floats(0, 1, exclude_max=True),
+    flip=st.integers(1, 255),
+    segment_bytes=st.sampled_from([1 << 24, 250]),
+    read_on=st.booleans(),
+)
+@settings(max_examples=400)
+def test_any_changed_byte_is_noticed_and_costs_its_record(
+    where: float, flip: int, segment_bytes: int, read_on: bool
+) -> None:
     with tempfile.TemporaryDirectory() as place:
         directory = written(Path(place), segment_bytes=segment_bytes)
         paths = [segment_path(directory, number) for number in segment_numbers(directory)]
@@ -74,6 +81,8 @@ def test_any_changed_byte_is_noticed_and_costs_its_record(where: float, flip: in
         reader.seek(1)
         found: list[tuple[int, bytes]] = []
         while batch := reader.read(256):
+            if read_on:
+                batch += reader.read_on(256)
             first = reader.next_sequence - len(batch)
             found += [(first + place, payload.tobytes()) for place, payload in enumerate(batch)]
         everything = list(enumerate(PAYLOADS, start=1))
@@ -118,6 +127,20 @@ def test_one_reader_counts_what_is_missing_once(tmp_path: Path) -> None:
         while reader.read(64):
             pass
     assert reader.missing == 1
+    reader.close()
+
+
+def test_a_batch_goes_on_in_the_next_segment_and_no_further(tmp_path: Path) -> None:
+    directory = written(tmp_path, segment_bytes=250)
+    assert segment_numbers(directory) == [1, 2, 3]
+    reader = JournalReader(directory, ID)
+    assert reader.read_on(10_000) == []
+    reader.seek(1)
+    first = reader.read(10_000)
+    more = reader.read_on(10_000)
+    assert [record.tobytes() for record in first + more] == PAYLOADS[: len(first) + len(more)]
+    assert more
+    assert reader.segment == 2
     reader.close()
 
 

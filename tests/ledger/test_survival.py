@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from bench.debian import find_program
 from bursar.domain.accounting import encode_entries
+from bursar.domain.errors import StoreUnavailable
 from bursar.domain.ids import JournalId, uuid7
 from bursar.ledger.journal import Journal
 from bursar.ledger.poster import Poster
@@ -408,6 +410,9 @@ class Sink:
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
         return epoch + 1
 
+    def expect(self, entries: bytes) -> None:
+        pass
+
     async def post(self, batch: Batch) -> int:
         self.batches += 1
         self.largest = max(self.largest, len(batch.entries))
@@ -418,7 +423,7 @@ async def test_a_backlog_waits_on_disk(tmp_path: Path) -> None:
     """At most a batch of it is in memory, and full batches follow one another without a pause."""
     journal = Journal(tmp_path, JournalId(uuid7(AT_US // 1000, 1)))
     size = 0
-    for number in range(8000):
+    for number in range(20_000):
         payload = encode_entries([settle_entry(number, 1), call_entry(number)])
         journal.append(payload)
         size += len(payload)
@@ -426,7 +431,52 @@ async def test_a_backlog_waits_on_disk(tmp_path: Path) -> None:
     poster = Poster(sink, JournalReader(journal.directory, journal.id), journal_id=journal.id, host="test")
     assert await poster.run(follow=False)
     assert poster.posted_sequence == journal.last_sequence
-    assert size > 5_000_000
-    assert sink.largest <= 2 << 20
-    assert sink.batches <= size // (2 << 20) + 2
+    assert size > 3 * (4 << 20)
+    assert sink.largest <= 4 << 20
+    assert sink.batches <= size // (4 << 20) + 2
+    journal.release()
+
+
+class Held(Sink):
+    """A store whose first answers are given by the test; then it takes everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.expected = asyncio.Event()
+        self.taken: list[Batch] = []
+
+    def expect(self, entries: bytes) -> None:
+        self.expected.set()
+
+    async def post(self, batch: Batch) -> int:
+        await self.first
+        self.taken.append(batch)
+        return 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_is_read_ahead_waits_for_its_turn(tmp_path: Path, fails: bool) -> None:
+    """It counts as posted no sooner than it is; and it is read again where the batch before it has failed."""
+    journal = Journal(tmp_path, JournalId(uuid7(AT_US // 1000, 1)), segment_bytes=5 << 20)
+    for number in range(12_000):
+        journal.append(encode_entries([settle_entry(number, 1), call_entry(number)]))
+    store, reader = Held(), JournalReader(journal.directory, journal.id)
+    poster = Poster(store, reader, journal_id=journal.id, host="test")
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        running = group.create_task(poster.run(follow=False))
+        await store.expected.wait()
+        assert (poster.segment, reader.segment, poster.posted_sequence) == (1, 2, 0)
+        if fails:
+            store.first.set_exception(StoreUnavailable("away"))
+            while not poster.away:
+                await asyncio.sleep(0.001)
+            store.first = asyncio.get_running_loop().create_future()
+        store.first.set_result(None)
+        assert await running
+    assert [batch.after for batch in store.taken] == [0, *(batch.upto for batch in store.taken[:-1])]
+    assert poster.posted_sequence == store.taken[-1].upto == journal.last_sequence
+    attempts = [entry["attempt_id"] for batch in store.taken for entry in msgspec.json.decode(batch.entries)]
+    assert len(attempts) == len(set(attempts)) == 24_000
+    assert poster.segment == 3
     journal.release()

@@ -7,11 +7,12 @@ are carried by the same code.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 
-from bursar.domain.errors import JournalTaken, StoreRefused, StoreTooSlow, StoreUnavailable
+from bursar.domain.errors import JournalError, JournalTaken, StoreRefused, StoreTooSlow, StoreUnavailable
 from bursar.domain.ids import JournalId
 from bursar.ledger.reader import JournalReader
 from bursar.ports import Batch, JournalPosition, LedgerStore, SetAside
@@ -23,10 +24,13 @@ _GATHER_S = 0.05
 _PACE_S = 0.2
 """Least time from one batch to the next, unless it is full. A batch costs the database a millisecond before its first
 record; without this, a moderate load is posted in a hundred small ones a second, and every call waits for them."""
-_BATCH_BYTES = 2 * 1024 * 1024
+_BATCH_BYTES = 4 * 1024 * 1024
 _LEAST_BYTES = 1024
 """About one record, which is posted whole whatever its size."""
-_FULL_BYTES = _BATCH_BYTES // 2
+_FULL_BYTES = 1024 * 1024
+"""With so much the next batch follows at once."""
+_AHEAD_S = 0.005
+"""When a full batch is under way for so long, the database has all of it and works: time to read the next one."""
 _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 5.0
 
@@ -36,6 +40,22 @@ class _Waiter(NamedTuple):
 
     sequence: int
     posted: asyncio.Future[None]
+
+
+class _Piece(NamedTuple):
+    """Records that follow each other, read together to be posted together."""
+
+    records: list[memoryview]
+    before: int
+    """The sequence before the first of them."""
+    segment: int
+    """Of the journal: none of them is from one below it."""
+    entries: bytes
+    """Of all of them, merged."""
+
+    @property
+    def upto(self) -> int:
+        return self.before + len(self.records)
 
 
 class Poster:
@@ -62,10 +82,11 @@ class Poster:
         self._epoch: int | None = None
         self._batch_bytes = _BATCH_BYTES
         """Less while the database does not manage so much in time."""
-        self._waiting: list[memoryview] = []
-        """Records read and not posted yet, which follow `posted_sequence`: at most one batch."""
-        self._before = 0
-        """The sequence before the first of them. More than `posted_sequence` where records between are gone."""
+        self._piece: _Piece | None = None
+        """Read and not posted yet; it follows `posted_sequence`, maybe with a gap of records that are gone."""
+        self._ahead: _Piece | None = None
+        """Read while the one before it was being posted, to follow it."""
+        self._segment = 0
         self._wake = asyncio.Event()
         self._stopping = False
         self._away = False
@@ -83,6 +104,11 @@ class Poster:
     def away(self) -> bool:
         """The database did not answer when it was last asked."""
         return self._away
+
+    @property
+    def segment(self) -> int:
+        """Of the journal: those below it are posted whole."""
+        return self._segment
 
     def notify(self) -> None:
         """There is something new in the journal."""
@@ -115,20 +141,18 @@ class Poster:
         True when everything is posted; False when it stopped before because the database is away.
         Raises JournalTaken, JournalError. It may be run again after any exception: it asks the database how far it is.
         """
-        self._position = None
-        self._waiting = []
+        self._lose_place()
         delay = _RETRY_FIRST_S
         clock = asyncio.get_running_loop().time
         while True:
             begun_s = clock()
             try:
-                batch = await self._next_batch()
-                if batch:
-                    await self._post(batch)
-                    self._waiting = []
+                piece = await self._next_piece()
+                if piece is not None:
+                    await self._post_piece(piece)
                     self._batch_bytes = min(self._batch_bytes * 2, _BATCH_BYTES)
                     if on_posted is not None:
-                        await on_posted(batch)
+                        await on_posted(piece.records)
                 self._came_back()
                 delay = _RETRY_FIRST_S
             except StoreUnavailable as error:
@@ -150,8 +174,8 @@ class Poster:
                 self._lose_place()
                 self._fail_waiters(error)
                 raise
-            if batch:
-                if follow and sum(map(len, batch)) < _FULL_BYTES:
+            if piece is not None:
+                if follow and len(piece.entries) < _FULL_BYTES:
                     await self._pause(begun_s + _PACE_S - clock())
                 continue
             if self._stopping or not follow:
@@ -171,7 +195,7 @@ class Poster:
         except TimeoutError:
             pass
 
-    async def _next_batch(self) -> list[memoryview]:
+    async def _next_piece(self) -> _Piece | None:
         if self._position is None:
             position = await self._store.register(self._journal_id, self._host)
             if self._heir:
@@ -192,31 +216,62 @@ class Poster:
             self._reader.seek(position.sequence + 1)
             self._position, self.posted_sequence = position, position.sequence
             self._epoch, self._doubt = position.epoch, None
-        if not self._waiting:
-            self._waiting = self._reader.read(self._batch_bytes)
-            self._before = self._reader.next_sequence - len(self._waiting) - 1
-            if self._waiting and self._before > self.posted_sequence:
-                log.critical(
-                    "ledger.records_gone journal=%s first=%d last=%d",
-                    *(self._journal_id, self.posted_sequence + 1, self._before),
-                )
-        return self._waiting
+        if self._piece is None:
+            self._piece = self._read(after=self.posted_sequence)
+        return self._piece
 
-    async def _post(self, batch: Sequence[memoryview]) -> None:
+    def _read(self, *, after: int) -> _Piece | None:
+        """What follows in the journal, where the reader is behind `after`. Raises JournalError, OSError."""
+        segment = self._reader.segment
+        records = self._reader.read(self._batch_bytes)
+        if not records:
+            return None
+        if (size := sum(map(len, records))) < self._batch_bytes // 2:
+            records += self._reader.read_on(self._batch_bytes - size)
+        before = self._reader.next_sequence - len(records) - 1
+        if before > after:
+            log.critical("ledger.records_gone journal=%s first=%d last=%d", self._journal_id, after + 1, before)
+        return _Piece(records, before, segment, merge_entries(records))
+
+    def _read_ahead(self, piece: _Piece) -> None:
+        with suppress(JournalError, OSError):  # it will be read again, and whoever does that may fail
+            self._ahead = ahead = self._read(after=piece.upto)
+            if ahead is not None:
+                self._store.expect(ahead.entries)
+
+    async def _post_piece(self, piece: _Piece) -> None:
+        """Post it, and have what follows ready by then, if there is much to do."""
+        self._segment = piece.segment
+        reading = None
+        if len(piece.entries) >= _FULL_BYTES:
+            reading = asyncio.get_running_loop().call_later(_AHEAD_S, self._read_ahead, piece)
+        try:
+            await self._post(piece.records, piece.entries)
+        finally:
+            if reading is not None:
+                reading.cancel()
+        self._piece, self._ahead = self._ahead, None
+
+    async def _post(self, batch: Sequence[memoryview], entries: bytes) -> None:
         """Post `batch`; when the database refuses it, in halves, until the record to blame stands alone."""
         try:
-            await self._post_as(batch, merge_entries(batch))
+            await self._post_as(batch, entries)
         except StoreRefused as error:
             if len(batch) > 1:
                 middle = len(batch) // 2
-                await self._post(batch[:middle])
-                await self._post(batch[middle:])
+                for half in (batch[:middle], batch[middle:]):
+                    await self._post(half, merge_entries(half))
             else:
                 await self._post_remains(batch[0], str(error))
 
+    @property
+    def _reached(self) -> int:
+        """The sequence before the next record to post: beyond `posted_sequence` where records between are gone."""
+        return self.posted_sequence if self._piece is None else max(self.posted_sequence, self._piece.before)
+
     async def _post_remains(self, record: memoryview, reason: str) -> None:
         """The money of a record that is refused, without what the caller said; the whole of it is set aside."""
-        sequence = max(self.posted_sequence, self._before) + 1
+        sequence = self._reached + 1
         log.error("ledger.record_refused journal=%s sequence=%d reason=%s", self._journal_id, sequence, reason)
         payload = record.tobytes()
         aside = SetAside(reason, payload)
@@ -227,7 +282,7 @@ class Poster:
 
     async def _post_as(self, batch: Sequence[memoryview], entries: bytes, set_aside: SetAside | None = None) -> None:
         assert self._position is not None
-        upto = max(self.posted_sequence, self._before) + len(batch)
+        upto = self._reached + len(batch)
         await self._store.post(
             Batch(
                 journal_id=self._journal_id,
@@ -274,8 +329,7 @@ class Poster:
 
     def _lose_place(self) -> None:
         # A commit whose answer was lost may have happened: ask for the position again before going on.
-        self._position = None
-        self._waiting = []
+        self._position = self._piece = self._ahead = None
 
     def _came_back(self) -> None:
         if self._away:

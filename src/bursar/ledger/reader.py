@@ -76,6 +76,20 @@ class JournalReader:
                 break
         return []
 
+    def read_on(self, max_bytes: int) -> list[memoryview]:
+        """What the next segment begins with, about `max_bytes` of it, if `read` has just arrived at the end of the open
+        one, and it goes on right there; else empty, and `read` will tell why.
+
+        Raises JournalError: the journal is of another format; OSError.
+        """
+        following = self._number + 1
+        if self._fd < 0 or not segment_path(self._directory, following).exists():
+            return []
+        if self.left_over or self._first_sequence(following) != self.next_sequence:
+            return []
+        self._enter(following, self.next_sequence)
+        return self._parse(os.pread(self._fd, max_bytes, self._offset), sys.maxsize)
+
     def close(self) -> None:
         """Let go of the open segment."""
         if self._fd >= 0:

@@ -75,6 +75,9 @@ class RedisLedger:
         """See `ports.LedgerStore.take_over`."""
         return await self._ledger.take_over(journal_id, epoch)
 
+    def expect(self, entries: bytes) -> None:
+        """See `ports.LedgerStore.expect`. What goes through Redis is posted by others."""
+
     async def post(self, batch: Batch) -> int:
         """See `ports.LedgerStore.post`. What is set aside, and dead processes' journals, do not go through Redis."""
         if batch.set_aside is None and await self._sent(batch):

@@ -193,7 +193,7 @@ class Shipper:
         )
         background = TaskOwner("sdk")
         background.start(self._again("adopter", adopter.run), "adopter")
-        background.start(self._again("tending", lambda: self._tend(reader)), "tending")
+        background.start(self._again("tending", lambda: self._tend(poster)), "tending")
         if buffer is not None:
             background.start(self._again("redis", buffer.reader.run), "redis")
         try:
@@ -308,7 +308,7 @@ class Shipper:
                 log.exception("sdk.%s_failed", name)
             await asyncio.sleep(_AGAIN_MAX_S)
 
-    async def _tend(self, reader: JournalReader) -> None:
+    async def _tend(self, poster: "Poster") -> None:
         from bursar.ledger.retention import Retention
 
         retention = Retention(self.journal.directory, keep_bytes=_KEEP_BYTES, keep_s=_KEEP_S)
@@ -319,6 +319,6 @@ class Shipper:
             if time.monotonic() - swept_at > _SWEEP_S:
                 swept_at = time.monotonic()
                 try:
-                    retention.sweep(before=reader.segment)
+                    retention.sweep(before=poster.segment)
                 except OSError as error:
                     log.info("journal.not_swept reason=%s", error)

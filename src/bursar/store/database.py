@@ -14,6 +14,9 @@ from bursar.store.named_sql import load_named_sql
 DEFAULT_CONNECT_TIMEOUT_S = 5.0
 DEFAULT_POOL_MAX = 5
 _COMMAND_TIMEOUT_S = 30.0
+_STATEMENT_MAX_CHARS = 64 * 1024
+"""Longer ones are parsed and planned each time. The driver's own bound is below our longest, that of the totals, where
+that takes as long as running it four times."""
 _IDLE_IN_TRANSACTION_S = 10
 _STALLED_S = 15.0
 
@@ -63,6 +66,9 @@ class DatabaseOptions:
     pool_max: int = DEFAULT_POOL_MAX
     behind_pgbouncer: bool = False
     """A pooler in transaction mode: no prepared statements, no session state."""
+    planned_once: bool = True
+    """A connection plans a statement once, whatever its parameters: look-ups and the books know their indexes, and
+    planning the totals takes longer than running them."""
     connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S
     command_timeout_s: float = _COMMAND_TIMEOUT_S
     """Of one statement."""
@@ -171,6 +177,7 @@ def connect_arguments(options: DatabaseOptions) -> dict[str, Any]:
     if options.behind_pgbouncer:
         arguments["statement_cache_size"] = 0
     else:
+        arguments["max_cacheable_statement_size"] = _STATEMENT_MAX_CHARS
         settings = {
             "timezone": "UTC",
             "application_name": _APPLICATION,
@@ -178,6 +185,8 @@ def connect_arguments(options: DatabaseOptions) -> dict[str, Any]:
             # Where this timer does not run, `end_stalled` does it.
             "idle_in_transaction_session_timeout": f"{_IDLE_IN_TRANSACTION_S}s",
         }
+        if options.planned_once:
+            settings["plan_cache_mode"] = "force_generic_plan"
         if options.schema is not None:
             settings["search_path"] = options.schema
         arguments["server_settings"] = settings

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -29,6 +30,8 @@ _REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, async
 _ADJUST = b'"kind":"adjust"'
 """Adjustments need a look at what they adjust."""
 
+_Columns = tuple[Sequence[object], ...]
+"""Of entries, as `columns_of` gives them."""
 _Charged = tuple[str, str, int, int]
 """Window, instance, what its attempts cost, what they held."""
 _Forced = tuple[str, int]
@@ -41,6 +44,7 @@ class PostgresLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._expected: tuple[bytes, _Columns] | None = None
 
     async def register(self, journal_id: JournalId, host: str) -> JournalPosition:
         """See `ports.LedgerStore.register`."""
@@ -57,15 +61,20 @@ class PostgresLedger:
             raise JournalTaken(f"journal {journal_id} is not under epoch {epoch} any more")
         return int(new)
 
+    def expect(self, entries: bytes) -> None:
+        """See `ports.LedgerStore.expect`."""
+        with suppress(StoreRefused):
+            self._expected = entries, columns_of(_utf8(entries))
+
     async def post(self, batch: Batch) -> int:
         """See `ports.LedgerStore.post`."""
-        entries = batch.entries
-        if not entries.isascii():  # what a provider wrote passes unread, and need not be UTF-8
-            entries = entries.decode("utf-8", errors="replace").encode()
+        expected, self._expected = self._expected, None
+        entries = _utf8(batch.entries)
+        columns = expected[1] if expected is not None and expected[0] is batch.entries else columns_of(entries)
         try:
             if _ADJUST not in entries:
                 try:
-                    return await self._post(batch, entries)
+                    return await self._post(batch, entries, columns)
                 except asyncpg.UniqueViolationError:  # something in it is not new, or another worker logged such a row
                     pass
             return await self._post(batch, entries, sift=True)
@@ -75,16 +84,15 @@ class PostgresLedger:
         except _REFUSALS as error:
             raise StoreRefused(f"the database refuses an entry: {error}") from error
 
-    async def _post(self, batch: Batch, entries: bytes, *, sift: bool = False) -> int:
+    async def _post(self, batch: Batch, entries: bytes, columns: _Columns = (), *, sift: bool = False) -> int:
         """Post in one transaction. All entries are new, or it fails; unless `sift`: then those that are not are left
         out, and what contradicts the books is quarantined."""
         async with self._database.transaction() as connection:
-            fresh = entries
             if sift:
-                fresh = (await connection.fetchval(_SQL["new_entries"], entries)).encode()
-                fresh = _joined(fresh, await _truths(connection, entries))
+                fresh: str = await connection.fetchval(_SQL["new_entries"], entries)
+                columns = columns_of(_joined(fresh.encode(), await _truths(connection, entries)))
             posted = await connection.fetchrow(
-                _SQL["post_entries"], batch.journal_id, batch.epoch, batch.after, batch.upto, *columns_of(fresh)
+                _SQL["post_entries"], batch.journal_id, batch.epoch, batch.after, batch.upto, *columns
             )
             if not posted["claimed"]:
                 await self._explain(connection, batch)
@@ -129,6 +137,11 @@ class PostgresLedger:
             raise JournalTaken(f"journal {batch.journal_id} is not under epoch {batch.epoch} any more")
         # A commit of ours whose answer was lost, or took long: it has happened after all.
         raise StoreUnavailable(f"journal {batch.journal_id} is at {position['posted_sequence']}, not at {batch.after}")
+
+
+def _utf8(entries: bytes) -> bytes:
+    """What a provider wrote passes unread, and need not be UTF-8."""
+    return entries if entries.isascii() else entries.decode("utf-8", errors="replace").encode()
 
 
 def _columns(rows: Sequence[tuple[object, ...]], count: int) -> list[list[object]]:
