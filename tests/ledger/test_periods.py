@@ -12,7 +12,7 @@ import pytest
 
 from bursar.domain.accounting import AdjustBody, CallStatus, EndBody, Entry, Evidence, adjusted, unknown
 from bursar.domain.ids import JournalId
-from bursar.domain.limits import Budget, Scope, ScopeKind, member_scope
+from bursar.domain.limits import GATEWAY, Budget, Scope, ScopeKind, key_model_scope, member_scope
 from bursar.domain.money import NanoUsd
 from bursar.domain.periods import Calendar
 from bursar.domain.windows import Ask, Window, WindowId, force, window_id
@@ -190,6 +190,21 @@ async def test_a_charge_that_nobody_held(ledger: Ledger, kind: ScopeKind) -> Non
     assert await spend(ledger, kind) == await spend(ledger, other) == 70
     [row] = await ledger.rows("SELECT forced_nano_usd AS n FROM bursar.windows WHERE window_id = $1", current)
     assert row["n"] == 70
+    assert (await audit(ledger.database)).differences == []
+
+
+@pytest.mark.parametrize("scope", [GATEWAY, key_model_scope(KEY, "gpt-4o")])
+async def test_a_charge_that_nobody_held_of_the_gateway_and_of_a_model_of_a_key(ledger: Ledger, scope: Scope) -> None:
+    """They have no row of their own, and get what others get."""
+    current = window_id(scope, FUTURE.timestamp())
+    await ledger.rows(
+        "INSERT INTO bursar.windows (window_id, scope_kind, scope_id, ends_at, limit_nano_usd, leased_nano_usd)"
+        " VALUES ($1, $2, $3, $4, 60, 0)",
+        *(current, scope.kind, scope.id, FUTURE),
+    )
+    await ledger.post(answered(1, 70, **ONE_TAG))
+    await ledger.post(answered(2, 5, **ONE_TAG, model_group="another"))
+    assert (await figures(ledger, current)).spent == (75 if scope is GATEWAY else 70)
     assert (await audit(ledger.database)).differences == []
 
 

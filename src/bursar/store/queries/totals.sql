@@ -367,6 +367,10 @@ FROM (
         SELECT 'end_user', end_user, windows, cost FROM moves WHERE end_user IS NOT NULL
         UNION ALL
         SELECT 'tag', tag, windows, cost FROM tagged
+        UNION ALL
+        SELECT 'key_model', key || '/' || model_group, windows, cost FROM moves
+        UNION ALL
+        SELECT 'gateway', '', windows, cost FROM moves
     ) AS s
     CROSS JOIN LATERAL (
         SELECT c.window_id FROM bursar.windows AS c
