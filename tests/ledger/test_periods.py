@@ -198,8 +198,8 @@ async def test_a_charge_that_nobody_held_of_the_gateway_and_of_a_model_of_a_key(
     """They have no row of their own, and get what others get."""
     current = window_id(scope, FUTURE.timestamp())
     await ledger.rows(
-        "INSERT INTO bursar.windows (window_id, scope_kind, scope_id, ends_at, limit_nano_usd, leased_nano_usd)"
-        " VALUES ($1, $2, $3, $4, 60, 0)",
+        "INSERT INTO bursar.windows (window_id, scope_kind, scope_id, ends_at, limit_nano_usd, leased_nano_usd,"
+        " spent_nano_usd) VALUES ($1, $2, $3, $4, 60, 0, 0)",
         *(current, scope.kind, scope.id, FUTURE),
     )
     await ledger.post(answered(1, 70, **ONE_TAG))
