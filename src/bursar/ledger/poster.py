@@ -290,6 +290,7 @@ class Poster:
                 after=self.posted_sequence,
                 upto=upto,
                 entries=entries,
+                missing=self._reached - self.posted_sequence,
                 set_aside=set_aside,
             )
         )

@@ -442,5 +442,13 @@ WHERE (
     )
 RETURNING reason
 
+-- name: note_missing
+-- $1: the journal, $2: the record before those that are gone, $3: how many they are.
+INSERT INTO bursar.incidents (what)
+SELECT format(
+    'records %s to %s of journal %s could not be read any more: what they told is not in the books',
+    $2::bigint + 1, $2::bigint + $3::bigint, $1::uuid
+)
+
 -- name: quarantine_record
 INSERT INTO bursar.quarantine (reason, journal_id, sequence, content) VALUES ($1, $2, $3, $4)
