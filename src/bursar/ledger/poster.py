@@ -214,6 +214,7 @@ class Poster:
                 if self._went_back is not None:
                     await self._went_back()
             self._reader.seek(position.sequence + 1)
+            self._segment = self._reader.segment
             self._position, self.posted_sequence = position, position.sequence
             self._epoch, self._doubt = position.epoch, None
         if self._piece is None:
