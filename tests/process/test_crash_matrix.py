@@ -134,7 +134,9 @@ async def kill_at_every_point(
 ) -> int:
     """How many died."""
     deaths = 0
-    async with load(gateway.port, gateway.key, [*([[PLAIN]] * 3), *([[STREAM]] * 2), *([[PACED]] * 3), *([[SLOW]] * 3)]) as clients:
+    async with load(
+        gateway.port, gateway.key, [*([[PLAIN]] * 3), *([[STREAM]] * 2), *([[PACED]] * 3), *([[SLOW]] * 3)]
+    ) as clients:
         await clients.until(answered=30)
         for _ in range(rounds):
             for point in POINTS:
