@@ -150,7 +150,8 @@ async def kill_at_every_point(
                 deaths += 1
                 await asyncio.to_thread(gateway.program.wait_for, "worker.died name=worker", times=deaths)
                 await clients.until(answered=5)
-    await check_after_deaths(gateway, oracle, clients.received)
+    books = await check_after_deaths(gateway, oracle, clients.received)
+    assert [row for row in books.rows if row.evidence == "estimated" and row.hold_nano_usd is None] == []
     return deaths
 
 
