@@ -18,7 +18,6 @@ from bursar.domain.limits import Limits, Scope, ScopeKind, member_scope
 from bursar.domain.money import NANO_PER_USD, NanoUsd
 from bursar.domain.preconditions import check_unchanged
 from bursar.domain.principals import Principal, role_of
-from bursar.domain.windows import window_id
 from bursar.ports import KeyEdit, KeyFilter, KeyPage, KeyRow, NewKey
 from bursar.store.audit_log import record
 from bursar.store.database import Database
@@ -26,7 +25,7 @@ from bursar.store.limits import limits_of, model_limits, nano_of
 from bursar.store.named_sql import load_named_sql
 from bursar.store.scope_windows import set_spent
 
-_SQL = {**load_named_sql("budgets"), **load_named_sql("totals"), **load_named_sql("keys")}
+_SQL = {**load_named_sql("totals"), **load_named_sql("keys")}
 _JSON_COLUMNS = frozenset(
     {
         "aliases",
@@ -129,7 +128,7 @@ class PostgresKeys:
                 check_unchanged(expected, _moment(row["updated_at"]))
                 after = await _update(connection, row, edit.changes(row), actor)
                 if edit.spend:
-                    await set_spent(connection, [Scope(ScopeKind.KEY, token)], nano_of(_number(after["spend"])) or 0)
+                    await _set_spent(connection, token, after["spend"])
                 await record(connection, _change(action, after, actor, before=row))
                 await connection.execute(_SQL["tell"], [token])
         return after
@@ -159,9 +158,8 @@ class PostgresKeys:
                 changes["rotation_count"] = int(_number(row["rotation_count"]) or 0) + 1
                 after = await _update(connection, row, changes, actor)
                 await connection.execute(_SQL["rotate"], token, new, _naive(revoke_at))
-                await _carry_windows(connection, token, new)
                 if edit.spend:
-                    await set_spent(connection, [Scope(ScopeKind.KEY, new)], nano_of(_number(after["spend"])) or 0)
+                    await _set_spent(connection, new, after["spend"])
                 await record(connection, _change(Action.ROTATED, after, actor, before=row))
                 await connection.execute(_SQL["tell"], [token, new])
         return after
@@ -254,21 +252,10 @@ async def _soft_budget(connection: Any, budget_id: str | None, amount: float | N
     return made
 
 
-async def _carry_windows(connection: Any, old: KeyHash, new: KeyHash) -> None:  # noqa: ANN401  # asyncpg
-    """What is spent of the budgets of a key goes on under its new hash. What calls under way hold comes when it is
-    booked."""
-    rows = await connection.fetch(_SQL["windows_of"], old)
-    scopes = [Scope(ScopeKind(row["scope_kind"]), str(row["scope_id"]).replace(old, new, 1)) for row in rows]
-    ends = [row["ends_at_s"] for row in rows]
-    await connection.execute(
-        _SQL["make_windows"],
-        [window_id(scope, end) for scope, end in zip(scopes, ends, strict=True)],
-        [scope.kind for scope in scopes],
-        [scope.id for scope in scopes],
-        [None if end is None else datetime.fromtimestamp(end, UTC) for end in ends],
-        [row["limit_nano_usd"] for row in rows],
-        [row["spent_nano_usd"] for row in rows],
-    )
+async def _set_spent(connection: Any, token: KeyHash, usd: object) -> None:  # noqa: ANN401  # asyncpg
+    """What the key has spent of its budget is `usd` from now on, in dollars. Only with the totals locked."""
+    scope = Scope(ScopeKind.KEY, await connection.fetchval(_SQL["scope_of"], token))
+    await set_spent(connection, [scope], nano_of(_number(usd)) or 0)
 
 
 @contextmanager
@@ -386,7 +373,7 @@ def _principal(row: asyncpg.Record) -> Principal:
         tpm_limit=row["key_tpm_limit"],
         rpm_limit=row["key_rpm_limit"],
         limits=_limits(row),
-        model_limits=model_limits(row["token"], msgspec.json.decode(row["model_max_budget"] or "{}"), metadata)
+        model_limits=model_limits(row["scope_token"], msgspec.json.decode(row["model_max_budget"] or "{}"), metadata)
         or _NOTHING,
     )
 
@@ -413,9 +400,10 @@ def _aliases(row: asyncpg.Record) -> dict[str, str]:
 
 
 def _limits(row: asyncpg.Record) -> tuple[Limits, ...]:
-    """Of all scopes a key brings along."""
+    """Of all scopes a key brings along. Its own keeps its name when the key gets another secret, so that what running
+    calls hold counts for those with the new one."""
     team, user, organization = row["team_id"], row["user_id"], row["org_id"]
-    scopes = [("key_", Scope(ScopeKind.KEY, row["token"]), f"{row['key_alias'] or 'key'} ({row['key_name']})")]
+    scopes = [("key_", Scope(ScopeKind.KEY, row["scope_token"]), f"{row['key_alias'] or 'key'} ({row['key_name']})")]
     if user is not None:
         scopes.append(("user_", Scope(ScopeKind.USER, user), ""))
     if team is not None:

@@ -61,7 +61,7 @@ CROSS JOIN LATERAL (
         CASE WHEN k.max_budget IS NULL THEN b.budget_reset_at ELSE k.budget_reset_at END AS reset_at
     FROM "LiteLLM_VerificationToken" AS k
     LEFT JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = k.budget_id
-    WHERE s.kind = 'key' AND k.token = s.first
+    WHERE s.kind = 'key' AND k.token = bursar.active_key(s.first)
     UNION ALL
     SELECT u.max_budget, u.spend, u.budget_reset_at FROM "LiteLLM_UserTable" AS u
     WHERE s.kind = 'user' AND u.user_id = s.first

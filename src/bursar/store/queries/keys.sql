@@ -8,7 +8,7 @@ WITH named AS (
     SELECT active_token_id, revoke_at FROM "LiteLLM_DeprecatedVerificationToken"
     WHERE token = $1 AND revoke_at > now() AT TIME ZONE 'UTC'
 )
-SELECT named.revoke_at, k.token, k.key_name, k.key_alias, k.user_id, k.team_id, k.organization_id, k.models, k.allowed_routes,
+SELECT named.revoke_at, k.token, bursar.scope_of_key(k.token) AS scope_token, k.key_name, k.key_alias, k.user_id, k.team_id, k.organization_id, k.models, k.allowed_routes,
     k.metadata, k.expires, k.blocked, k.spend, k.model_max_budget, k.aliases, u.user_role, u.models AS user_models,
     mb.allowed_models AS member_models, o.models AS org_models, ta.aliases AS team_aliases,
     t.team_alias, t.blocked AS team_blocked, t.models AS team_models, t.metadata AS team_metadata,
@@ -192,16 +192,8 @@ ORDER BY
     k.token
 LIMIT $5 OFFSET $6
 
--- name: windows_of
--- The windows of a key and of its use of single models, in their current periods.
-SELECT scope_kind, scope_id, extract(epoch FROM nullif(ends_at, 'infinity'))::double precision AS ends_at_s,
-    limit_nano_usd, greatest(spent_nano_usd, 0) AS spent_nano_usd
-FROM bursar.windows
-WHERE ends_at > now() AND (
-    (scope_kind = 'key' AND scope_id = $1) OR (scope_kind = 'key_model' AND starts_with(scope_id, $1 || '/'))
-)
-ORDER BY window_id
-FOR UPDATE
+-- name: scope_of
+SELECT bursar.scope_of_key($1)
 
 -- name: rotate
 -- $1: the old hash, $2: the new one, $3: until when the old one works.
@@ -209,7 +201,7 @@ WITH former AS (
     UPDATE bursar.rotated_keys SET active_token = $2 WHERE active_token = $1
 ),
 own AS (
-    INSERT INTO bursar.rotated_keys (token, active_token) VALUES ($1, $2)
+    INSERT INTO bursar.rotated_keys (token, active_token, scope_token) VALUES ($1, $2, bursar.scope_of_key($1))
 ),
 deprecated AS (
     UPDATE "LiteLLM_DeprecatedVerificationToken" SET active_token_id = $2 WHERE active_token_id = $1
