@@ -48,13 +48,15 @@ _SOFT = "soft-budget-"
 class PostgresKeys:
     """The table `LiteLLM_VerificationToken`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, user_budgets_in_teams: bool = False) -> None:
+        """`user_budgets_in_teams`: the budget of a key's owner is about keys in a team, too."""
         self._database = database
+        self._user_budgets_in_teams = user_budgets_in_teams
 
     async def find(self, key: KeyHash) -> Principal | None:
         """See `ports.KeyStore.find`."""
         row = await self._database.read_row(_SQL["find"], key)
-        return None if row is None else _principal(row)
+        return None if row is None else _principal(row, user_budgets_in_teams=self._user_budgets_in_teams)
 
     async def insert(self, key: NewKey, *, actor: Actor) -> KeyRow | None:
         """Store a new key, and its owner's row if there is none; None when its alias is taken.
@@ -340,7 +342,7 @@ def _name(text: str | None) -> str | None:
     return None if text is None else sys.intern(text)
 
 
-def _principal(row: asyncpg.Record) -> Principal:
+def _principal(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> Principal:
     metadata, team_metadata = _metadata(row["metadata"]), _metadata(row["team_metadata"])
     logs_metadata: dict[str, object] = {}
     for source in (team_metadata, metadata):
@@ -372,7 +374,7 @@ def _principal(row: asyncpg.Record) -> Principal:
         max_budget=row["key_max_budget"],
         tpm_limit=row["key_tpm_limit"],
         rpm_limit=row["key_rpm_limit"],
-        limits=_limits(row),
+        limits=_limits(row, user_budgets_in_teams=user_budgets_in_teams),
         model_limits=model_limits(row["scope_token"], msgspec.json.decode(row["model_max_budget"] or "{}"), metadata)
         or _NOTHING,
     )
@@ -399,7 +401,7 @@ def _aliases(row: asyncpg.Record) -> dict[str, str]:
     return found
 
 
-def _limits(row: asyncpg.Record) -> tuple[Limits, ...]:
+def _limits(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> tuple[Limits, ...]:
     """Of all scopes a key brings along. Its own keeps its name when the key gets another secret, so that what running
     calls hold counts for those with the new one."""
     team, user, organization = row["team_id"], row["user_id"], row["org_id"]
@@ -412,5 +414,11 @@ def _limits(row: asyncpg.Record) -> tuple[Limits, ...]:
             scopes.append(("member_", member_scope(team, user), f"{user} in Team={team}"))
     if organization is not None:
         scopes.append(("org_", Scope(ScopeKind.ORGANIZATION, organization), ""))
-    found = (limits_of(row, scope, prefix=prefix, name=name) for prefix, scope, name in scopes)
-    return tuple(limits for limits in found if limits is not None)
+    found = []
+    for prefix, scope, name in scopes:
+        limits = limits_of(row, scope, prefix=prefix, name=name)
+        if limits is not None and scope.kind is ScopeKind.USER and row["in_team"] and not user_budgets_in_teams:
+            limits = msgspec.structs.replace(limits, budget=None)
+        if limits is not None and limits.limiting:
+            found.append(limits)
+    return tuple(found)
