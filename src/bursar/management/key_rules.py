@@ -36,9 +36,10 @@ _LIMITING = (
         "tpm_limit_type",
         "enforced_params",
     ),
-    *("guardrails", "policies", "end_user_budget_id", "budget_fallbacks", "temp_budget_increase", "temp_budget_expiry"),
+    *("guardrails", "policies", "end_user_budget_id", "budget_fallbacks"),
 )
 """Of the metadata: what somebody else may have meant as a limit."""
+_OF_A_RAISE = ("temp_budget_increase", "temp_budget_expiry")
 _COUNTS = ("max_budget", "max_parallel_requests", "tpm_limit", "rpm_limit")
 
 
@@ -120,6 +121,7 @@ class KeyRules:
         bound = bounds_of(caller)
         found = filled(found, bound)
         check_within(found, bound, whose="the key that makes it")
+        self._check_raise({}, found, bound)
         if not for_new_user:
             await self._check_place(standing, found)
         if found.get("user_id") not in (None, caller.user_id):
@@ -155,13 +157,20 @@ class KeyRules:
         caller = standing.caller
         learns = new_secret and row["token"] != caller.api_key
         known = {name: row[name] for name in (*BOUNDED, *PLACES)} if learns else {}
-        check_within({**known, **found}, bounds_of(caller), whose="the key that changes it")
+        bound = bounds_of(caller)
+        check_within({**known, **found}, bound, whose="the key that changes it")
+        self._check_raise(row, found, bound)
         if not administers_key(standing, row):
             _check_own(row, found)
         user = found.get("user_id", row["user_id"])
         if user not in (None, caller.user_id) and (new_secret or {"user_id", "allowed_routes"} & found.keys()):
             found["allowed_routes"] = for_calls_only(found.get("allowed_routes", row["allowed_routes"]))
         return found
+
+    def _check_raise(self, row: Row, changes: Row, bound: Row) -> None:
+        """A budget that is raised for a while must not pass what bounds it. Raises Forbidden."""
+        if (self._upper.max_budget is not None or bound.get("max_budget") is not None) and _raises(row, changes):
+            raise Forbidden("Only a proxy admin raises a bounded budget for a while.", param="temp_budget_increase")
 
     async def _check_place(self, standing: Standing, wanted: Row) -> None:
         """Whether the caller may have a key for this user, in this team and organization. Raises Forbidden."""
@@ -287,11 +296,22 @@ def _check_own(row: Row, changes: Row) -> None:
     check_within(changes, {**row, "team_id": None, "organization_id": None}, whose="it")
     if row["model_max_budget"] and changes.get("model_max_budget", row["model_max_budget"]) != row["model_max_budget"]:
         raise Forbidden("The user of a key cannot change its model_max_budget.", param="model_max_budget")
+    if _raises(row, changes):
+        raise Forbidden("The user of a key cannot change its temp_budget_increase.", param="temp_budget_increase")
     before, metadata = row["metadata"], changes.get("metadata")
     if isinstance(before, Mapping) and isinstance(metadata, Mapping):
         for name in _LIMITING:
             if name in before and metadata.get(name) != before[name]:
                 raise Forbidden(f"The user of a key cannot change its {name}.", param=name)
+
+
+def _raises(row: Row, changes: Row) -> bool:
+    """Whether the key's budget is to be raised for a while otherwise than it is."""
+    before, metadata = row.get("metadata"), changes.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return False
+    known = before if isinstance(before, Mapping) else {}
+    return any(metadata.get(name) != known.get(name) for name in _OF_A_RAISE)
 
 
 def _roles(team: Row) -> dict[str, str]:

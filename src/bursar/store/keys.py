@@ -14,7 +14,7 @@ import msgspec
 from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.errors import StoreRefused
 from bursar.domain.ids import KeyHash
-from bursar.domain.limits import Limits, Scope, ScopeKind, member_scope
+from bursar.domain.limits import Limits, Raise, Scope, ScopeKind, member_scope, raise_of
 from bursar.domain.money import NANO_PER_USD, NanoUsd
 from bursar.domain.preconditions import check_unchanged
 from bursar.domain.principals import Principal, role_of
@@ -414,11 +414,21 @@ def _limits(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> tuple[Limits
             scopes.append(("member_", member_scope(team, user), f"{user} in Team={team}"))
     if organization is not None:
         scopes.append(("org_", Scope(ScopeKind.ORGANIZATION, organization), ""))
+    raises = {
+        ScopeKind.KEY: raise_of(_metadata(row["metadata"])),
+        ScopeKind.TEAM_MEMBER: raise_of(_metadata(row["member_raise"])),
+    }
     found = []
     for prefix, scope, name in scopes:
         limits = limits_of(row, scope, prefix=prefix, name=name)
         if limits is not None and scope.kind is ScopeKind.USER and row["in_team"] and not user_budgets_in_teams:
             limits = msgspec.structs.replace(limits, budget=None)
         if limits is not None and limits.limiting:
-            found.append(limits)
+            found.append(_raised(limits, raises.get(scope.kind)))
     return tuple(found)
+
+
+def _raised(limits: Limits, raised: Raise | None) -> Limits:
+    if raised is None or limits.budget is None:
+        return limits
+    return msgspec.structs.replace(limits, budget=msgspec.structs.replace(limits.budget, raised=raised))

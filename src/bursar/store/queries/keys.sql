@@ -29,6 +29,9 @@ SELECT named.revoke_at, k.token, bursar.scope_of_key(k.token) AS scope_token, k.
     t.max_parallel_requests AS team_max_parallel_requests,
     mb.max_budget AS member_max_budget, mb.budget_duration AS member_budget_duration,
     mb.budget_reset_at AS member_budget_reset_at, mb.soft_budget AS member_soft_budget,
+    jsonb_build_object(
+        'temp_budget_increase', mb.temp_budget_increase, 'temp_budget_expiry', mb.temp_budget_expiry
+    ) AS member_raise,
     mb.rpm_limit AS member_rpm_limit, mb.tpm_limit AS member_tpm_limit,
     mb.max_parallel_requests AS member_max_parallel_requests,
     ob.max_budget AS org_max_budget, ob.budget_duration AS org_budget_duration,
