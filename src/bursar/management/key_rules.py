@@ -20,7 +20,7 @@ from bursar.domain.permissions import LLM_ROUTES
 from bursar.domain.principals import DASHBOARD_TEAM, Principal
 from bursar.management.key_fields import KeyFields
 from bursar.management.objects import administers_key, changes_key, changes_organization, changes_team, require
-from bursar.ports import KeyAdministration, MembershipLookup
+from bursar.ports import KeyPlace
 
 Row = Mapping[str, object]
 
@@ -90,17 +90,13 @@ class KeySettings:
 class KeyRules:
     """Decides about keys, for one caller at a time."""
 
-    def __init__(self, keys: KeyAdministration, memberships: MembershipLookup, settings: KeySettings) -> None:
-        self._keys = keys
-        self._memberships = memberships
+    def __init__(self, settings: KeySettings) -> None:
         self._upper = settings.upper
         self._generation = settings.generation
 
-    async def new(
-        self, standing: Standing, wanted: Row, *, service: bool = False, for_new_user: bool = False
-    ) -> dict[str, object]:
-        """The columns of a new key that the caller may make. `service`: it belongs to a team and to no user.
-        `for_new_user`: to one whom the caller makes with it, as he may.
+    def new(self, standing: Standing, wanted: Row, *, service: bool = False) -> dict[str, object]:
+        """The columns of a new key that the caller may make, where `check_new` has nothing against it. `service`: it
+        belongs to a team and to no user.
 
         Raises Forbidden; InvalidRequest: it goes beyond what is configured.
         """
@@ -122,13 +118,17 @@ class KeyRules:
         found = filled(found, bound)
         check_within(found, bound, whose="the key that makes it")
         self._check_raise({}, found, bound)
-        if not for_new_user:
-            await self._check_place(standing, found)
         if found.get("user_id") not in (None, caller.user_id):
             found["allowed_routes"] = for_calls_only(found.get("allowed_routes"))
         return found
 
-    async def check_move(self, standing: Standing, row: Row, changes: Row) -> None:
+    def check_new(self, standing: Standing, wanted: Row, place: KeyPlace) -> None:
+        """Whether the caller may have a key with these columns for its user, in its team. Raises Forbidden;
+        InvalidRequest: it does not say what keys there have to say."""
+        if not standing.all:
+            self._check_place(moved(standing, place), wanted, place)
+
+    def check_move(self, standing: Standing, row: Row, changes: Row, place: KeyPlace) -> None:
         """Whether the key may get another owner, team or organization. Raises Forbidden."""
         moves = [
             name for name in ("user_id", "team_id", "organization_id") if changes.get(name, row[name]) != row[name]
@@ -137,7 +137,7 @@ class KeyRules:
             return  # what one may do with one's own, `changed` decides
         after_it = {**row, **changes}
         require(administers_key(standing, after_it), "A key cannot be moved to where you do not administer it.")
-        await self._check_place(standing, after_it)
+        self._check_place(standing, after_it, place)
 
     def changed(self, standing: Standing, row: Row, changes: Row, *, new_secret: bool = False) -> dict[str, object]:
         """The columns that the caller may change so. `new_secret`: he gets to know the key.
@@ -172,12 +172,12 @@ class KeyRules:
         if (self._upper.max_budget is not None or bound.get("max_budget") is not None) and _raises(row, changes):
             raise Forbidden("Only a proxy admin raises a bounded budget for a while.", param="temp_budget_increase")
 
-    async def _check_place(self, standing: Standing, wanted: Row) -> None:
+    def _check_place(self, standing: Standing, wanted: Row, place: KeyPlace) -> None:
         """Whether the caller may have a key for this user, in this team and organization. Raises Forbidden."""
         caller, user, team_id = standing.caller, wanted.get("user_id"), wanted.get("team_id")
         others = user not in (None, caller.user_id)
         if team_id is not None:
-            team = await self._keys.team(str(team_id))
+            team = place.team
             roles = {} if team is None else _roles(team)
             if team is None or not (changes_team(standing, team) or caller.user_id in roles):
                 raise Forbidden(f"User={caller.user_id} is not a member of team={team_id}.", param="team_id")
@@ -197,8 +197,7 @@ class KeyRules:
                 f"You are not an admin of organization={organization}.",
             )
         if others:
-            theirs = (await self._memberships.find(str(user))).organizations
-            if not any(changes_organization(standing, one) for one in theirs):
+            if not any(changes_organization(standing, one) for one in place.owner.organizations):
                 raise Forbidden("A key for another user is made by who administers his organization.", param="user_id")
         elif user is None and organization is None:
             raise Forbidden("Only a proxy admin makes keys that are nobody's.", param="user_id")
@@ -252,6 +251,11 @@ class KeyRules:
             if isinstance(expires, datetime) and expires > last:
                 raise _over("duration", "longer", upper.duration)
         return found
+
+
+def moved(standing: Standing, place: KeyPlace) -> Standing:
+    """The caller as he stands by the time the key is stored: he may belong elsewhere by then."""
+    return msgspec.structs.replace(standing, memberships=place.asker)
 
 
 def _within_routes(caller: Principal, wanted: dict[str, object]) -> dict[str, object]:

@@ -12,20 +12,21 @@ import asyncpg
 import msgspec
 
 from bursar.domain.audit import Action, Actor, Change
-from bursar.domain.errors import StoreRefused
+from bursar.domain.errors import StoreConflict, StoreRefused
 from bursar.domain.ids import KeyHash
 from bursar.domain.limits import Limits, Raise, Scope, ScopeKind, member_scope, raise_of
 from bursar.domain.money import NANO_PER_USD, NanoUsd
 from bursar.domain.preconditions import check_unchanged
-from bursar.domain.principals import Principal, role_of
-from bursar.ports import KeyEdit, KeyFilter, KeyPage, KeyRow, NewKey
+from bursar.domain.principals import Memberships, Principal, role_of
+from bursar.ports import KeyEdit, KeyFilter, KeyPage, KeyPlace, KeyRow, NewKey
 from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.limits import limits_of, model_limits, nano_of
+from bursar.store.memberships import memberships_of
 from bursar.store.named_sql import load_named_sql
-from bursar.store.scope_windows import set_spent
+from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
 
-_SQL = {**load_named_sql("totals"), **load_named_sql("keys")}
+_SQL = load_named_sql("keys")
 _JSON_COLUMNS = frozenset(
     {
         "aliases",
@@ -58,14 +59,25 @@ class PostgresKeys:
         row = await self._database.read_row(_SQL["find"], key)
         return None if row is None else _principal(row, user_budgets_in_teams=self._user_budgets_in_teams)
 
-    async def insert(self, key: NewKey, *, actor: Actor) -> KeyRow | None:
-        """Store a new key, and its owner's row if there is none; None when its alias is taken.
+    async def insert(
+        self,
+        key: NewKey,
+        *,
+        actor: Actor,
+        asker: str | None = None,
+        check: Callable[[KeyPlace], None] | None = None,
+    ) -> KeyRow | None:
+        """See `ports.KeyAdministration.insert`.
 
         Raises StoreUnavailable; StoreRefused: the key exists, what it names does not, or a value cannot be stored. The
         message is fit for whoever asked.
         """
         with refusals():
             async with self._database.transaction() as connection:
+                await hold_totals(connection)
+                place = await _place(connection, key.team_id, key.user_id, asker)
+                if check is not None:
+                    check(place)
                 return await insert_key(connection, key, actor)
 
     async def info(self, token: KeyHash) -> KeyRow | None:
@@ -95,13 +107,6 @@ class PostgresKeys:
             rows = await connection.fetch(_SQL["users"], list(user_ids))
         return {row["user_id"]: dict(row) for row in rows}
 
-    async def team(self, team_id: str) -> KeyRow | None:
-        """What a team says about keys in it. Raises StoreUnavailable."""
-        with refusals():
-            async with self._database.connection() as connection:
-                row = await connection.fetchrow(_SQL["team"], team_id)
-        return None if row is None else row_of(row)
-
     async def page(self, wanted: KeyFilter, *, limit: int, offset: int) -> KeyPage:
         """See `ports.KeyAdministration.page`."""
         filters = {name: value for name, value in msgspec.structs.asdict(wanted).items() if name in _FILTERS}
@@ -121,14 +126,12 @@ class PostgresKeys:
         """See `ports.KeyAdministration.change`."""
         with refusals():
             async with self._database.transaction() as connection:
-                if edit.spend:
-                    await connection.execute(_SQL["lock_totals"])
-                before = await connection.fetchrow(_SQL["lock"], token)
-                if before is None:
+                await (lock_totals if edit.spend else hold_totals)(connection)
+                if (found := await _locked(connection, token, edit)) is None:
                     return None
-                row = row_of(before)
+                row, place = found
                 check_unchanged(expected, _moment(row["updated_at"]))
-                after = await _update(connection, row, edit.changes(row), actor)
+                after = await _update(connection, row, edit.changes(row, place), actor)
                 if edit.spend:
                     await _set_spent(connection, token, after["spend"])
                 await record(connection, _change(action, after, actor, before=row))
@@ -147,13 +150,12 @@ class PostgresKeys:
         """See `ports.KeyAdministration.rotate`."""
         with refusals():
             async with self._database.transaction() as connection:
-                await connection.execute(_SQL["lock_totals"])
-                before = await connection.fetchrow(_SQL["lock"], token)
-                if before is None:
+                await lock_totals(connection)
+                if (found := await _locked(connection, token, edit)) is None:
                     return None
-                row = row_of(before)
+                row, place = found
                 check_unchanged(expected, _moment(row["updated_at"]))
-                changes = dict(edit.changes(row))
+                changes = dict(edit.changes(row, place))
                 new = KeyHash(str(changes["token"]))
                 if await connection.fetchval(_SQL["is_used_up"], new) or new == token:
                     raise StoreRefused("This key was used before: a key that was replaced does not come back.")
@@ -183,7 +185,7 @@ class PostgresKeys:
 
 
 async def insert_key(connection: Any, key: NewKey, actor: Actor) -> KeyRow | None:  # noqa: ANN401  # asyncpg
-    """The same as `PostgresKeys.insert`, within a transaction."""
+    """The same as `PostgresKeys.insert`, within a transaction that has the totals, for a key that may be made."""
     if key.team_id is not None and await connection.fetchrow(_SQL["team"], key.team_id) is None:
         raise StoreRefused(f"The team {key.team_id!r} does not exist.")
     if await connection.fetchval(_SQL["is_used_up"], key.token):
@@ -221,6 +223,39 @@ async def delete_keys(
     await record(connection, *(_change(Action.DELETED, row, actor) for row in rows))
     await connection.execute(_SQL["tell"], [row["token"] for row in rows])
     return rows
+
+
+async def _locked(connection: Any, token: KeyHash, edit: KeyEdit) -> tuple[KeyRow, KeyPlace] | None:  # noqa: ANN401
+    """The key's row and where it is to be; None: there is no such key. Raises StoreConflict: it was moved meanwhile.
+
+    Locks are taken in the same order by all who change keys: the totals, teams, owners, keys, aliases.
+    """
+    known = await connection.fetchrow(_SQL["info"], token)
+    if known is None:
+        return None
+    to = {**dict(known), **edit.moves}
+    if known["team_id"] != to["team_id"]:
+        for team_id in sorted(team for team in (known["team_id"], _text(to["team_id"])) if team is not None):
+            await connection.fetchrow(_SQL["team"], team_id)
+    place = await _place(connection, _text(to["team_id"]), _text(to["user_id"]), edit.asker)
+    before = await connection.fetchrow(_SQL["lock"], token)
+    if before is None:
+        return None
+    if any(before[name] != known[name] for name in ("team_id", "user_id")):
+        raise StoreConflict("This key was moved by somebody else in the meantime. Look at it again.")
+    return row_of(before), place
+
+
+async def _place(connection: Any, team_id: str | None, user_id: str | None, asker: str | None) -> KeyPlace:  # noqa: ANN401
+    """A place for a key, locked until commit. Nobody's memberships matter where nobody asks."""
+    team = None if team_id is None else await connection.fetchrow(_SQL["team"], team_id)
+    if user_id is not None:
+        await connection.fetchrow(_SQL["owner"], user_id)
+    return KeyPlace(
+        team=None if team is None else row_of(team),
+        owner=Memberships() if asker is None or user_id is None else await memberships_of(connection, user_id),
+        asker=Memberships() if asker is None else await memberships_of(connection, asker),
+    )
 
 
 async def _update(connection: Any, row: KeyRow, changes: Mapping[str, object], actor: Actor) -> KeyRow:  # noqa: ANN401

@@ -18,7 +18,7 @@ from bursar.store.database import Database
 from bursar.store.keys import delete_keys, insert_key, refusals, row_of
 from bursar.store.limits import nano_of
 from bursar.store.named_sql import load_named_sql
-from bursar.store.scope_windows import lock_totals, set_spent
+from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
 
 _SQL = {**load_named_sql("totals"), **load_named_sql("users")}
 _KEYS_MAX = 1_000
@@ -38,6 +38,7 @@ class PostgresUsers:
         user_id, email = str(user["user_id"]), user.get("user_email")
         with refusals():
             async with self._database.transaction() as connection:
+                await (lock_totals if teams else hold_totals)(connection)
                 await _check_known(connection, teams, organizations)
                 await _check_email(connection, email, user_id)
                 found = await connection.fetchrow(_SQL["insert"], _json(user))

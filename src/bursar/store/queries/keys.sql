@@ -100,9 +100,12 @@ SELECT EXISTS (SELECT FROM bursar.rotated_keys WHERE token = $1)
 SELECT EXISTS (SELECT FROM "LiteLLM_VerificationToken" WHERE key_alias = $1 AND token IS DISTINCT FROM $2)
 
 -- name: team
--- What a key's team says about keys in it.
+-- What a key's team says about keys in it, until commit.
 SELECT team_id, organization_id, members_with_roles, team_member_permissions
-FROM "LiteLLM_TeamTable" WHERE team_id = $1
+FROM "LiteLLM_TeamTable" WHERE team_id = $1 FOR SHARE
+
+-- name: owner
+SELECT user_id FROM "LiteLLM_UserTable" WHERE user_id = $1 FOR SHARE
 
 -- name: make_user
 INSERT INTO "LiteLLM_UserTable" (user_id, models) VALUES ($1, '{}') ON CONFLICT (user_id) DO NOTHING

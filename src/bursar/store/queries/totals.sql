@@ -5,6 +5,10 @@
 -- Taken after the entries, kept until commit. The number spells "totals".
 SELECT pg_advisory_xact_lock(128022042733683)
 
+-- name: hold_totals
+-- Keeps posters away, and all who change a team with its members and keys; not others who only do this.
+SELECT pg_advisory_xact_lock_shared(128022042733683)
+
 -- name: hold_totals_for_new
 -- $1: windows that are about to be used. One that is not there yet begins with what is spent so far, and from then on what
 -- is booked without a hold goes to it: between the two no poster may be at it.
