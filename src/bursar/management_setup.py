@@ -131,7 +131,7 @@ def management_rooms(
     """
     settings = _key_settings(config.litellm, calendar)
     memberships = PostgresMemberships(database)
-    rules = KeyRules(keys, memberships, settings)
+    rules = KeyRules(settings)
     maker = KeyMaker(forms, rules, settings)
     users = _user_settings(config.litellm, calendar)
     rooms: list[Room] = [

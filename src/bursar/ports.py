@@ -504,11 +504,28 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
     key_type: str | None = None
 
 
+class KeyPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a key is, or is to be; nobody changes it until the key is stored."""
+
+    team: KeyRow | None = None
+    """What the key's team says about keys in it: its organization, members and their permissions. None: there is no
+    such team, or the key is in none."""
+    owner: Memberships = Memberships()
+    """Of the key's user."""
+    asker: Memberships = Memberships()
+    """Of whoever asks."""
+
+
 class KeyEdit(msgspec.Struct, frozen=True, kw_only=True):
     """How a key is to be changed, decided when its row is at hand and nobody else can change it."""
 
-    changes: Callable[[KeyRow], Mapping[str, object]]
-    """Columns and their new values; `soft_budget` is one, too. Raises Refusal."""
+    changes: Callable[[KeyRow, KeyPlace], Mapping[str, object]]
+    """Columns and their new values; `soft_budget` is one, too. Raises Refusal. The place is that of the key as it is to
+    be; empty where there is no `asker`."""
+    asker: str | None = None
+    """The user who asks, if what he may do depends on where he belongs."""
+    moves: Mapping[str, object] = {}
+    """Which of `team_id` and `user_id` are to be others."""
     spend: bool = False
     """`spend` is one of them: then what is spent of the key's budget is stated anew, too."""
 
@@ -552,8 +569,18 @@ class KeyAdministration(Protocol):
     whoever asked. Every worker hears of changes at once.
     """
 
-    async def insert(self, key: NewKey, *, actor: Actor) -> KeyRow | None:
-        """Store a new key, and its owner's row if there is none; None when its alias is taken."""
+    async def insert(
+        self,
+        key: NewKey,
+        *,
+        actor: Actor,
+        asker: str | None = None,
+        check: Callable[[KeyPlace], None] | None = None,
+    ) -> KeyRow | None:
+        """Store a new key, and its owner's row if there is none; None when its alias is taken.
+
+        `check` sees the place of the key, of a user `asker` who asks for it, and raises to prevent it.
+        """
 
     async def info(self, token: KeyHash) -> KeyRow | None:
         """The key's row."""
@@ -566,9 +593,6 @@ class KeyAdministration(Protocol):
 
     async def users(self, user_ids: Sequence[str]) -> dict[str, KeyRow]:
         """What is shown of keys' owners, by id."""
-
-    async def team(self, team_id: str) -> KeyRow | None:
-        """What a team says about keys in it: its organization, members and their permissions."""
 
     async def page(self, wanted: KeyFilter, *, limit: int, offset: int) -> KeyPage:
         """Keys, some at a time."""

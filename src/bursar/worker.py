@@ -184,7 +184,7 @@ class Worker:
         commit = GroupCommit(
             journal, appended=poster.notify, confirmation=_confirmation(own.durability, journal, poster)
         )
-        keys = PostgresKeys(database)
+        keys = PostgresKeys(database, user_budgets_in_teams=plan.config.general.apply_user_budget_to_team_keys)
         directory = Directory(
             keys, self._tasks, clock=time.monotonic, fresh_s=plan.config.general.user_api_key_cache_ttl_s
         )

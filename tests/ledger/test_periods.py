@@ -204,7 +204,8 @@ async def test_a_charge_that_nobody_held_of_the_gateway_and_of_a_model_of_a_key(
     )
     await ledger.post(answered(1, 70, **ONE_TAG))
     await ledger.post(answered(2, 5, **ONE_TAG, model_group="another"))
-    assert (await figures(ledger, current)).spent == (75 if scope is GATEWAY else 70)
+    await ledger.post(answered(3, 3, **ONE_TAG, model_group="openai/gpt-4o"))
+    assert (await figures(ledger, current)).spent == (78 if scope is GATEWAY else 73)
     assert (await audit(ledger.database)).differences == []
 
 

@@ -239,7 +239,7 @@ async def test_what_a_key_has_spent_of_its_budgets_goes_on(gateway: Gateway, boo
     check_error(answer, 422, "exceeded")
     windows = await books.fetch(
         "SELECT scope_kind, spent_nano_usd FROM bursar.windows WHERE starts_with(scope_id, $1) ORDER BY 1",
-        made["token"],
+        hash_of(key),
     )
     spent = round((await info(gateway, made["key"]))["spend"] * 1e9)
     assert [(row["scope_kind"], row["spent_nano_usd"]) for row in windows] == [("key", spent), ("key_model", spent)]

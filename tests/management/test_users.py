@@ -304,3 +304,18 @@ async def test_a_user_who_is_made_anew_has_spent_nothing(gateway: Gateway, books
     assert window["spent_nano_usd"] > 0
     assert (await post(gateway, "/user/delete", {"user_ids": ["again"]})).status == 200
     assert [row["spent_nano_usd"] for row in await books.fetch(spent)] == [0]
+
+
+async def test_so_have_his_memberships(gateway: Gateway, books: Books) -> None:
+    await new(gateway, user_id="again", auto_create_key=False)
+    member = {"team_id": "t", "user_id": "again"}
+    await post(gateway, "/team/new", {"team_id": "t", "members_with_roles": [{"role": "user", "user_id": "again"}]})
+    await post(gateway, "/team/member_update", {**member, "max_budget_in_team": 1})
+    assert (await gateway.chat(key=await gateway.new_key(**member))).status == 200
+    await books.posted()
+    spent = "SELECT spent_nano_usd FROM bursar.windows WHERE scope_kind = 'team_member' AND scope_id = 't/again'"
+    [window] = await books.fetch(spent)
+    assert window["spent_nano_usd"] > 0
+    assert (await post(gateway, "/user/delete", {"user_ids": ["again"]})).status == 200
+    assert [row["spent_nano_usd"] for row in await books.fetch(spent)] == [0]
+    assert await books.fetch("SELECT FROM \"LiteLLM_BudgetTable\" WHERE starts_with(budget_id, 'own-budget-')") == []

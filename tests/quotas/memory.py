@@ -50,8 +50,9 @@ class MemoryBudgets:
         answers = []
         for asked in asks:
             window_id, ask = asked.ask.window, asked.ask
-            window = self.windows.get(window_id, Window(limit=asked.budget.limit, leased=0, spent=0))
-            window = msgspec.structs.replace(window, limit=asked.budget.limit)
+            limit = asked.budget.limit_at(time.time())
+            window = self.windows.get(window_id, Window(limit=limit, leased=0, spent=0))
+            window = msgspec.structs.replace(window, limit=limit)
             grant = self.grants.get((window_id, instance), Grant())
             after, grant, answer = exchange(window, grant, ask, instances=len(self.alive))
             assert after.leased <= max(window.leased, window.limit)

@@ -479,7 +479,7 @@ GENERAL_SETTINGS = _section(
     Key("proxy_budget_rescheduler_min_time", SECONDS, 597.0, Room.BUDGETS),
     Key("proxy_budget_rescheduler_max_time", SECONDS, 605.0, Room.BUDGETS),
     Key("token_rate_limit_type", choice("total", "input", "output"), "total"),
-    Key("apply_user_budget_to_team_keys", BOOLEAN, False, Room.BUDGETS),
+    Key("apply_user_budget_to_team_keys", BOOLEAN, False),
     Key("disable_budget_reservation", BOOLEAN, False, Room.BUDGETS),
     Key("coordination_redis", MAPPING, {}, Room.REDIS),
     Key("fail_closed_rate_limit_enforcement", BOOLEAN, False),

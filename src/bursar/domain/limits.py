@@ -4,12 +4,14 @@ A call is in up to ten scopes at once: its key, the key's owner, team … the wh
 call must fit into all of them.
 """
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
 
-from bursar.domain.money import NanoUsd
+from bursar.domain.money import MAX_NANO_USD, NANO_PER_USD, NanoUsd
 
 
 class ScopeKind(StrEnum):
@@ -61,6 +63,14 @@ def parts_of(scope: Scope) -> tuple[str, str]:
     return first.replace("%2F", "/").replace("%25", "%"), second
 
 
+class Raise(NamedTuple):
+    """More to spend for a while: `temp_budget_increase` until `temp_budget_expiry`."""
+
+    by: NanoUsd
+    until_s: float
+    """In seconds since 1970."""
+
+
 class Budget(msgspec.Struct, frozen=True):
     """How much may be spent in a period."""
 
@@ -70,6 +80,30 @@ class Budget(msgspec.Struct, frozen=True):
     """`30d`, `1mo` … as LiteLLM writes it; None: for ever."""
     reset_at_s: float | None = None
     """When the current period ends, in seconds since 1970, where the table says it; in the past: it has ended."""
+    raised: Raise | None = None
+
+    def limit_at(self, now_s: float) -> int:
+        """The limit at `now_s`, in seconds since 1970: raised, until that ends."""
+        return self.limit if self.raised is None else raised_limit(self.limit, self.raised, now_s)
+
+
+def raised_limit(limit: int, raised: Raise, now_s: float) -> int:
+    """`limit` with `raised`, while that lasts."""
+    return min(limit + raised.by, MAX_NANO_USD) if now_s < raised.until_s else limit
+
+
+def raise_of(stated: Mapping[str, object]) -> Raise | None:
+    """The `temp_budget_increase`, in dollars, and the `temp_budget_expiry`, in ISO 8601 and UTC unless it says
+    otherwise, of a row or of a key's metadata. None: they say nothing; without an end there is no raise."""
+    usd, until = stated.get("temp_budget_increase"), stated.get("temp_budget_expiry")
+    if not isinstance(usd, int | float) or isinstance(usd, bool) or not usd > 0 or not isinstance(until, str):
+        return None
+    try:
+        ends = datetime.fromisoformat(until)
+    except ValueError:
+        return None
+    ends = ends.replace(tzinfo=UTC) if ends.tzinfo is None else ends
+    return Raise(NanoUsd(round(min(usd, MAX_NANO_USD // NANO_PER_USD) * NANO_PER_USD)), ends.timestamp())
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

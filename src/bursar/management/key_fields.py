@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from bursar.domain.durations import after
 from bursar.domain.errors import InvalidRequest
 from bursar.domain.limit_terms import terms_after
+from bursar.domain.limits import raise_of
 from bursar.domain.periods import Calendar
 
 T = TypeVar("T")
@@ -84,8 +85,10 @@ class KeyFields(msgspec.Struct, kw_only=True):
     tpm_limit_type: Given[Literal["guaranteed_throughput", "best_effort_throughput", "dynamic"]] = UNSET
     budget_fallbacks: Given[JsonObject] = UNSET
     end_user_budget_id: Given[str] = UNSET
-    temp_budget_increase: Given[float] = UNSET
-    temp_budget_expiry: Given[str] = UNSET
+    temp_budget_increase: Given[Annotated[float, Meta(description="US dollars, added to `max_budget`.")]] = UNSET
+    temp_budget_expiry: Given[
+        Annotated[str, Meta(description="Until when; UTC unless it says otherwise.", examples=["2026-12-24T00:00:00Z"])]
+    ] = UNSET
 
 
 IN_METADATA = (
@@ -120,10 +123,21 @@ def columns_of(said: KeyFields, before: Row, *, now: datetime, calendar: Calenda
         raise InvalidRequest(f"spend cannot be negative, but is {spend}.", param="spend")
     if (said.temp_budget_increase is UNSET) != (said.temp_budget_expiry is UNSET):
         raise InvalidRequest("temp_budget_increase and temp_budget_expiry go together.", param="temp_budget_increase")
+    if isinstance(said.temp_budget_increase, float):
+        _check_raise(said)
     metadata = before.get("metadata")
     if (merged := metadata_of(said, metadata if isinstance(metadata, Mapping) else {})) is not None:
         found["metadata"] = merged
     return terms_after(before, found, now=now, calendar=calendar)
+
+
+def _check_raise(said: KeyFields) -> None:
+    stated = {"temp_budget_increase": said.temp_budget_increase, "temp_budget_expiry": said.temp_budget_expiry}
+    if raise_of(stated) is None:
+        raise InvalidRequest(
+            "temp_budget_increase is an amount above 0, and temp_budget_expiry a moment such as 2026-12-24T00:00:00Z.",
+            param="temp_budget_increase",
+        )
 
 
 def metadata_of(said: KeyFields, before: Mapping[str, object]) -> dict[str, object] | None:

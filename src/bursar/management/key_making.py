@@ -34,18 +34,10 @@ class KeyMaker:
             )
         return own or self._forms.generate()
 
-    async def plan(
-        self,
-        standing: Standing,
-        said: KeyFields,
-        plain: str,
-        *,
-        service: bool = False,
-        for_new_user: bool = False,
-    ) -> NewKey:
+    def plan(self, standing: Standing, said: KeyFields, plain: str, *, service: bool = False) -> NewKey:
         """The key as it is to be stored. Raises Forbidden, InvalidRequest: see `KeyRules.new`."""
         wanted = columns_of(self._with_defaults(said), {}, now=datetime.now(UTC), calendar=self._settings.calendar)
-        allowed = await self._rules.new(standing, wanted, service=service, for_new_user=for_new_user)
+        allowed = self._rules.new(standing, wanted, service=service)
         named = {"token": self._forms.hash(plain), "key_name": self._forms.abbreviate(plain)}
         return msgspec.convert({**allowed, **named}, NewKey)
 

@@ -20,7 +20,7 @@ from bursar.domain.permissions import LLM_ROUTES
 from bursar.domain.principals import DASHBOARD_TEAM, Principal
 from bursar.management.key_fields import KeyFields
 from bursar.management.objects import administers_key, changes_key, changes_organization, changes_team, require
-from bursar.ports import KeyAdministration, MembershipLookup
+from bursar.ports import KeyPlace
 
 Row = Mapping[str, object]
 
@@ -36,9 +36,10 @@ _LIMITING = (
         "tpm_limit_type",
         "enforced_params",
     ),
-    *("guardrails", "policies", "end_user_budget_id", "budget_fallbacks", "temp_budget_increase", "temp_budget_expiry"),
+    *("guardrails", "policies", "end_user_budget_id", "budget_fallbacks"),
 )
 """Of the metadata: what somebody else may have meant as a limit."""
+_OF_A_RAISE = ("temp_budget_increase", "temp_budget_expiry")
 _COUNTS = ("max_budget", "max_parallel_requests", "tpm_limit", "rpm_limit")
 
 
@@ -89,17 +90,13 @@ class KeySettings:
 class KeyRules:
     """Decides about keys, for one caller at a time."""
 
-    def __init__(self, keys: KeyAdministration, memberships: MembershipLookup, settings: KeySettings) -> None:
-        self._keys = keys
-        self._memberships = memberships
+    def __init__(self, settings: KeySettings) -> None:
         self._upper = settings.upper
         self._generation = settings.generation
 
-    async def new(
-        self, standing: Standing, wanted: Row, *, service: bool = False, for_new_user: bool = False
-    ) -> dict[str, object]:
-        """The columns of a new key that the caller may make. `service`: it belongs to a team and to no user.
-        `for_new_user`: to one whom the caller makes with it, as he may.
+    def new(self, standing: Standing, wanted: Row, *, service: bool = False) -> dict[str, object]:
+        """The columns of a new key that the caller may make, where `check_new` has nothing against it. `service`: it
+        belongs to a team and to no user.
 
         Raises Forbidden; InvalidRequest: it goes beyond what is configured.
         """
@@ -120,13 +117,18 @@ class KeyRules:
         bound = bounds_of(caller)
         found = filled(found, bound)
         check_within(found, bound, whose="the key that makes it")
-        if not for_new_user:
-            await self._check_place(standing, found)
+        self._check_raise({}, found, bound)
         if found.get("user_id") not in (None, caller.user_id):
             found["allowed_routes"] = for_calls_only(found.get("allowed_routes"))
         return found
 
-    async def check_move(self, standing: Standing, row: Row, changes: Row) -> None:
+    def check_new(self, standing: Standing, wanted: Row, place: KeyPlace) -> None:
+        """Whether the caller may have a key with these columns for its user, in its team. Raises Forbidden;
+        InvalidRequest: it does not say what keys there have to say."""
+        if not standing.all:
+            self._check_place(moved(standing, place), wanted, place)
+
+    def check_move(self, standing: Standing, row: Row, changes: Row, place: KeyPlace) -> None:
         """Whether the key may get another owner, team or organization. Raises Forbidden."""
         moves = [
             name for name in ("user_id", "team_id", "organization_id") if changes.get(name, row[name]) != row[name]
@@ -135,7 +137,7 @@ class KeyRules:
             return  # what one may do with one's own, `changed` decides
         after_it = {**row, **changes}
         require(administers_key(standing, after_it), "A key cannot be moved to where you do not administer it.")
-        await self._check_place(standing, after_it)
+        self._check_place(standing, after_it, place)
 
     def changed(self, standing: Standing, row: Row, changes: Row, *, new_secret: bool = False) -> dict[str, object]:
         """The columns that the caller may change so. `new_secret`: he gets to know the key.
@@ -155,7 +157,9 @@ class KeyRules:
         caller = standing.caller
         learns = new_secret and row["token"] != caller.api_key
         known = {name: row[name] for name in (*BOUNDED, *PLACES)} if learns else {}
-        check_within({**known, **found}, bounds_of(caller), whose="the key that changes it")
+        bound = bounds_of(caller)
+        check_within({**known, **found}, bound, whose="the key that changes it")
+        self._check_raise(row, found, bound)
         if not administers_key(standing, row):
             _check_own(row, found)
         user = found.get("user_id", row["user_id"])
@@ -163,12 +167,17 @@ class KeyRules:
             found["allowed_routes"] = for_calls_only(found.get("allowed_routes", row["allowed_routes"]))
         return found
 
-    async def _check_place(self, standing: Standing, wanted: Row) -> None:
+    def _check_raise(self, row: Row, changes: Row, bound: Row) -> None:
+        """A budget that is raised for a while must not pass what bounds it. Raises Forbidden."""
+        if (self._upper.max_budget is not None or bound.get("max_budget") is not None) and _raises(row, changes):
+            raise Forbidden("Only a proxy admin raises a bounded budget for a while.", param="temp_budget_increase")
+
+    def _check_place(self, standing: Standing, wanted: Row, place: KeyPlace) -> None:
         """Whether the caller may have a key for this user, in this team and organization. Raises Forbidden."""
         caller, user, team_id = standing.caller, wanted.get("user_id"), wanted.get("team_id")
         others = user not in (None, caller.user_id)
         if team_id is not None:
-            team = await self._keys.team(str(team_id))
+            team = place.team
             roles = {} if team is None else _roles(team)
             if team is None or not (changes_team(standing, team) or caller.user_id in roles):
                 raise Forbidden(f"User={caller.user_id} is not a member of team={team_id}.", param="team_id")
@@ -188,8 +197,7 @@ class KeyRules:
                 f"You are not an admin of organization={organization}.",
             )
         if others:
-            theirs = (await self._memberships.find(str(user))).organizations
-            if not any(changes_organization(standing, one) for one in theirs):
+            if not any(changes_organization(standing, one) for one in place.owner.organizations):
                 raise Forbidden("A key for another user is made by who administers his organization.", param="user_id")
         elif user is None and organization is None:
             raise Forbidden("Only a proxy admin makes keys that are nobody's.", param="user_id")
@@ -245,6 +253,11 @@ class KeyRules:
         return found
 
 
+def moved(standing: Standing, place: KeyPlace) -> Standing:
+    """The caller as he stands by the time the key is stored: he may belong elsewhere by then."""
+    return msgspec.structs.replace(standing, memberships=place.asker)
+
+
 def _within_routes(caller: Principal, wanted: dict[str, object]) -> dict[str, object]:
     """Of an administrator whose key is for some routes: he makes keys for those, and for calls. Raises Forbidden."""
     if not (held := caller.allowed_routes):
@@ -287,11 +300,22 @@ def _check_own(row: Row, changes: Row) -> None:
     check_within(changes, {**row, "team_id": None, "organization_id": None}, whose="it")
     if row["model_max_budget"] and changes.get("model_max_budget", row["model_max_budget"]) != row["model_max_budget"]:
         raise Forbidden("The user of a key cannot change its model_max_budget.", param="model_max_budget")
+    if _raises(row, changes):
+        raise Forbidden("The user of a key cannot change its temp_budget_increase.", param="temp_budget_increase")
     before, metadata = row["metadata"], changes.get("metadata")
     if isinstance(before, Mapping) and isinstance(metadata, Mapping):
         for name in _LIMITING:
             if name in before and metadata.get(name) != before[name]:
                 raise Forbidden(f"The user of a key cannot change its {name}.", param=name)
+
+
+def _raises(row: Row, changes: Row) -> bool:
+    """Whether the key's budget is to be raised for a while otherwise than it is."""
+    before, metadata = row.get("metadata"), changes.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return False
+    known = before if isinstance(before, Mapping) else {}
+    return any(metadata.get(name) != known.get(name) for name in _OF_A_RAISE)
 
 
 def _roles(team: Row) -> dict[str, str]:

@@ -14,12 +14,13 @@ from bursar.domain.errors import Forbidden, InvalidRequest, NotFound, Refusal, S
 from bursar.domain.ids import KeyHash
 from bursar.management.key_fields import Given, JsonObject, KeyFields, columns_of
 from bursar.management.key_making import KeyMaker, made, taken
-from bursar.management.key_rules import KeyRules, KeySettings
+from bursar.management.key_rules import KeyRules, KeySettings, moved
 from bursar.management.objects import changes_key, require, sees_key
 from bursar.management.route import Asked, Route
-from bursar.ports import KeyAdministration, KeyEdit, KeyFilter, KeyForms, KeyRow
+from bursar.ports import KeyAdministration, KeyEdit, KeyFilter, KeyForms, KeyPlace, KeyRow
 
 _EVERYTHING: dict[str, object] = {"everything": True}
+_MOVES = ("team_id", "user_id")
 _NOT_SEEN = "You are not allowed to access this key's info."
 _NOT_CHANGED = "You are not allowed to change this key."
 Name = Annotated[str, Meta(max_length=10_000)]
@@ -264,8 +265,14 @@ class KeyEndpoints:
 
     async def _generate(self, asked: Asked[GenerateKey, None], *, service: bool) -> object:
         plain = self._maker.secret(asked.body.key)
-        new = await self._maker.plan(asked.standing, asked.body, plain, service=service)
-        row = await self._keys.insert(new, actor=asked.actor)
+        standing = asked.standing
+        new = self._maker.plan(standing, asked.body, plain, service=service)
+        row = await self._keys.insert(
+            new,
+            actor=asked.actor,
+            asker=_asker(standing),
+            check=lambda place: self._rules.check_new(standing, msgspec.structs.asdict(new), place),
+        )
         if row is None:
             raise taken(new.key_alias)
         return made(row, plain, await self._budget(row))
@@ -405,9 +412,13 @@ class KeyEndpoints:
         return await self._set_blocked(asked, blocked=False)
 
     async def _set_blocked(self, asked: Asked[OneKey, None], *, blocked: bool) -> object:
-        edit = KeyEdit(changes=lambda row: self._rules.changed(asked.standing, row, {"blocked": blocked}))
+        standing = asked.standing
+        edit = KeyEdit(
+            changes=lambda row, place: self._rules.changed(moved(standing, place), row, {"blocked": blocked}),
+            asker=_asker(standing),
+        )
         token = self._token(asked.body.key)
-        await self._must_be_there(asked.standing, token)
+        await self._must_be_there(standing, token)
         action = Action.BLOCKED if blocked else Action.UNBLOCKED
         row = await self._keys.change(token, edit, action=action, actor=asked.actor)
         if row is None:
@@ -440,16 +451,16 @@ class KeyEndpoints:
         """What the key has spent in its current period; what it has spent in all stays."""
         amount, standing = asked.body.reset_to, asked.standing
 
-        def changes(row: KeyRow) -> Mapping[str, object]:
+        def changes(row: KeyRow, place: KeyPlace) -> Mapping[str, object]:
             spent = row["spend"]
             assert isinstance(spent, float)
             if not 0 <= amount <= spent:
                 raise InvalidRequest(f"reset_to must lie between 0 and the key's spend, {spent}.", param="reset_to")
-            return self._rules.changed(standing, row, {"spend": amount})
+            return self._rules.changed(moved(standing, place), row, {"spend": amount})
 
         token = self._token(asked.path["key"])
         await self._must_be_there(standing, token)
-        edit = KeyEdit(changes=changes, spend=True)
+        edit = KeyEdit(changes=changes, asker=_asker(standing), spend=True)
         row = await self._keys.change(token, edit, action=Action.UPDATED, actor=asked.actor)
         if row is None:
             raise NotFound("Key not found in database")
@@ -464,18 +475,17 @@ class KeyEndpoints:
     ) -> KeyEdit:
         """What `body` comes to. Raises Refusal: the caller may not, or there is no such key."""
         now, calendar = datetime.now(UTC), self._settings.calendar
-        present = await self._must_be_there(standing, token)
-        await self._rules.check_move(standing, present, columns_of(body, present, now=now, calendar=calendar))
+        await self._must_be_there(standing, token)
 
-        def changes(row: KeyRow) -> Mapping[str, object]:
+        def changes(row: KeyRow, place: KeyPlace) -> Mapping[str, object]:
             wanted = columns_of(body, row, now=now, calendar=calendar)
-            for name in ("user_id", "team_id", "organization_id"):
-                if row[name] != present[name]:
-                    raise StoreConflict("This key was moved by somebody else in the meantime. Look at it again.")
-            found = self._rules.changed(standing, row, wanted, new_secret=new_secret is not None)
+            stands = moved(standing, place)
+            self._rules.check_move(stands, row, wanted, place)
+            found = self._rules.changed(stands, row, wanted, new_secret=new_secret is not None)
             return {**found, **(new_secret or {})}
 
-        return KeyEdit(changes=changes, spend=isinstance(body.spend, float))
+        moves = {name: value for name in _MOVES if (value := getattr(body, name)) is not UNSET}
+        return KeyEdit(changes=changes, asker=_asker(standing), moves=moves, spend=isinstance(body.spend, float))
 
     async def _must_be_there(self, standing: Standing, token: KeyHash) -> KeyRow:
         """Its row. Raises NotFound; Forbidden: who may not change a key does not learn whether it exists."""
@@ -511,6 +521,11 @@ class KeyEndpoints:
     def _token(self, key: str) -> KeyHash:
         """The hash of `key`, which may be one already: as a name of a key, not as a proof of having it."""
         return KeyHash(key) if self._forms.is_hash(key) else self._forms.hash(key)
+
+
+def _asker(standing: Standing) -> str | None:
+    """Whose memberships say what he may."""
+    return None if standing.all else standing.caller.user_id
 
 
 def _reach(standing: Standing) -> dict[str, object]:

@@ -63,7 +63,7 @@ class MemberTerms(msgspec.Struct, kw_only=True):
     rpm_limit: Count | UnsetType | None = UNSET
     allowed_models: list[str] | UnsetType | None = UNSET
     temp_budget_increase: float | UnsetType | None = UNSET
-    """Kept, and not enforced."""
+    """Added to `max_budget_in_team` until `temp_budget_expiry`."""
     temp_budget_expiry: datetime | UnsetType | None = UNSET
 
     @property

@@ -245,7 +245,7 @@ class UserEndpoints:
         plain, key = "", None
         if body.auto_create_key:
             plain = self._maker.secret(None)
-            key = await self._key(asked, user, organizations, plain)
+            key = self._key(asked, user, organizations, plain)
         row, made_key = await self._users.insert(
             user, teams=teams, organizations=organizations, key=key, actor=asked.actor
         )
@@ -259,7 +259,7 @@ class UserEndpoints:
             "organizations": organizations,
         }
 
-    async def _key(
+    def _key(
         self, asked: Asked[NewUser, None], user: Mapping[str, object], organizations: Sequence[str], plain: str
     ) -> NewKey:
         """The user's first key; his own limits are his, and not repeated in it."""
@@ -270,7 +270,7 @@ class UserEndpoints:
                 setattr(said, name, value)
         if not asked.standing.all:
             said.organization_id = organizations[0]
-        return await self._maker.plan(asked.standing, said, plain, for_new_user=True)
+        return self._maker.plan(asked.standing, said, plain)
 
     async def info(self, asked: Asked[None, NamedUser]) -> object:
         """Of his keys and teams those that the caller may see."""

@@ -45,11 +45,21 @@ _EXCHANGE_MAX = 500
 class Line:
     """One budget window as this process sees it: its share, and who waits for it."""
 
-    __slots__ = ("asked_at_s", "budget", "due_s", "limits", "queue", "share", "short", "unsure", "used_up")
+    __slots__ = (
+        "asked_at_s",
+        "budget",
+        "due_s",
+        "limits",
+        "lowers_at_s",
+        "queue",
+        "share",
+        "short",
+        "unsure",
+        "used_up",
+    )
 
     def __init__(self, limits: Limits, budget: Budget, ends_at_s: float | None) -> None:
-        self.limits = limits
-        self.budget = budget
+        self.set(limits, budget)
         self.share = Share(window_id(limits.scope, ends_at_s), limits.scope, ends_at_s)
         self.queue: deque[_Waiter] = deque()
         self.due_s = 0.0
@@ -61,6 +71,19 @@ class Line:
         """The database may have forgotten what it granted: the next exchange reminds it."""
         self.used_up: tuple[float, int] | None = None
         """Until when (monotonic) it is known that holds above an amount do not fit, whatever comes back."""
+
+    @property
+    def until_s(self) -> float:
+        """Up to when calls may hold of it as now, by the store's clock: until its period ends, or its limit falls."""
+        ends_at_s = self.share.ends_at_s
+        return self.lowers_at_s if ends_at_s is None else min(ends_at_s, self.lowers_at_s)
+
+    def set(self, limits: Limits, budget: Budget) -> None:
+        """What applies to the period."""
+        self.limits = limits
+        self.budget = budget
+        self.lowers_at_s = math.inf if budget.raised is None else budget.raised.until_s
+        """When less is allowed than before, by the store's clock; infinite once that is heeded."""
 
 
 class Hold:
@@ -106,7 +129,7 @@ class Account:
         self._limits = limits
         self._lines: tuple[Line, ...] = ()
         self._until_s = -math.inf
-        """When the first of their periods ends, by the store's clock."""
+        """When the first of their periods, or of what they are raised by, ends, by the store's clock."""
         self._dropped = 0
 
     def hold_now(self, plan: HoldPlan) -> Hold | None:
@@ -122,8 +145,7 @@ class Account:
         budgets = self._budgets
         if budgets.now_s() >= self._until_s or self._dropped != budgets.dropped:
             self._lines = budgets.lines(self._limits)
-            ends = (line.share.ends_at_s for line in self._lines)
-            self._until_s = min((end_s for end_s in ends if end_s is not None), default=math.inf)
+            self._until_s = min((line.until_s for line in self._lines), default=math.inf)
             self._dropped = budgets.dropped
         return self._lines
 
@@ -324,6 +346,9 @@ class Budgets:
             if line.budget is not budget:
                 self._changed(line, limits, budget)
             if line.budget is budget:
+                if now_s >= line.lowers_at_s:
+                    line.lowers_at_s = math.inf
+                    self._give_back(line)
                 return line
         return self._new_line(limits, budget, now_s)
 
@@ -332,7 +357,7 @@ class Budgets:
         known = self._by_window.get(line.share.window)
         if known is not None:
             line = known  # the period was named differently, and is the same
-            line.limits, line.budget = limits, budget
+            line.set(limits, budget)
         self._by_scope[limits.scope] = line
         self._by_scope.move_to_end(limits.scope)
         self._by_window[line.share.window] = line
@@ -355,10 +380,21 @@ class Budgets:
             self._end_of(budget, self.now_s()) != line.share.ends_at_s
         ):
             return  # another period: another line
-        line.limits, line.budget, line.used_up = limits, budget, None
-        if budget.limit < before.limit and line.share.free > 0:
-            line.share.recalled = True  # what is not in use goes back, and is leased anew under the new limit
-            self._want(line, self._clock())
+        now_s = self.now_s()
+        line.set(limits, budget)
+        line.used_up = None
+        if budget.limit_at(now_s) < before.limit_at(now_s):
+            self._give_back(line)
+
+    def _give_back(self, line: Line) -> None:
+        """The limit has fallen: what is not in use goes back at once, and is leased anew under the new one."""
+        share, now_s = line.share, self._clock()
+        if share.free > 0:
+            share.recalled = True
+            if share.asked is None:
+                share.ask(need=0, now_s=now_s, give_back=share.free)
+                line.asked_at_s = now_s
+            self._want(line, now_s)
 
     def _short_of(self, waiter: _Waiter) -> Line:
         """The line that keeps it from being served, or, where others are before it, one of those."""

@@ -1,6 +1,6 @@
 """Budget windows and grants in PostgreSQL: implements `ports.BudgetStore`. `domain.windows` decides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +8,7 @@ import msgspec
 
 from bursar.domain.errors import JournalTaken, StoreUnavailable
 from bursar.domain.ids import JournalId
-from bursar.domain.limits import Scope, ScopeKind, parts_of
+from bursar.domain.limits import Scope, ScopeKind, parts_of, raise_of, raised_limit
 from bursar.domain.windows import Answer, Grant, Window, WindowId, exchange
 from bursar.ports import BudgetAsk
 from bursar.store.database import Database, end_stalled
@@ -125,9 +125,17 @@ async def in_force(connection: Any, scopes: Sequence[Scope]) -> dict[Scope, InFo
         _SQL["in_force"], [scope.kind for scope in held], [first for first, _ in parts], [second for _, second in parts]
     )
     return {
-        held[row["n"] - 1]: InForce(nano_of(row["max_budget"]), nano_of(row["spend"]) or 0, utc_s(row["reset_at"]))
-        for row in rows
+        held[row["n"] - 1]: InForce(_limit_of(row), nano_of(row["spend"]) or 0, utc_s(row["reset_at"])) for row in rows
     }
+
+
+def _limit_of(row: Mapping[str, Any]) -> int | None:
+    """What a table allows, raised while it is."""
+    limit = nano_of(row["max_budget"])
+    if limit is None or row["raised"] is None:
+        return limit
+    raised = raise_of(msgspec.json.decode(row["raised"]))
+    return limit if raised is None else raised_limit(limit, raised, row["now_s"])
 
 
 async def _windows(

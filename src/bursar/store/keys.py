@@ -12,21 +12,21 @@ import asyncpg
 import msgspec
 
 from bursar.domain.audit import Action, Actor, Change
-from bursar.domain.errors import StoreRefused
+from bursar.domain.errors import StoreConflict, StoreRefused
 from bursar.domain.ids import KeyHash
-from bursar.domain.limits import Limits, Scope, ScopeKind, member_scope
+from bursar.domain.limits import Limits, Raise, Scope, ScopeKind, member_scope, raise_of
 from bursar.domain.money import NANO_PER_USD, NanoUsd
 from bursar.domain.preconditions import check_unchanged
-from bursar.domain.principals import Principal, role_of
-from bursar.domain.windows import window_id
-from bursar.ports import KeyEdit, KeyFilter, KeyPage, KeyRow, NewKey
+from bursar.domain.principals import Memberships, Principal, role_of
+from bursar.ports import KeyEdit, KeyFilter, KeyPage, KeyPlace, KeyRow, NewKey
 from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.limits import limits_of, model_limits, nano_of
+from bursar.store.memberships import memberships_of
 from bursar.store.named_sql import load_named_sql
-from bursar.store.scope_windows import set_spent
+from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
 
-_SQL = {**load_named_sql("budgets"), **load_named_sql("totals"), **load_named_sql("keys")}
+_SQL = load_named_sql("keys")
 _JSON_COLUMNS = frozenset(
     {
         "aliases",
@@ -49,22 +49,35 @@ _SOFT = "soft-budget-"
 class PostgresKeys:
     """The table `LiteLLM_VerificationToken`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, user_budgets_in_teams: bool = False) -> None:
+        """`user_budgets_in_teams`: the budget of a key's owner is about keys in a team, too."""
         self._database = database
+        self._user_budgets_in_teams = user_budgets_in_teams
 
     async def find(self, key: KeyHash) -> Principal | None:
         """See `ports.KeyStore.find`."""
         row = await self._database.read_row(_SQL["find"], key)
-        return None if row is None else _principal(row)
+        return None if row is None else _principal(row, user_budgets_in_teams=self._user_budgets_in_teams)
 
-    async def insert(self, key: NewKey, *, actor: Actor) -> KeyRow | None:
-        """Store a new key, and its owner's row if there is none; None when its alias is taken.
+    async def insert(
+        self,
+        key: NewKey,
+        *,
+        actor: Actor,
+        asker: str | None = None,
+        check: Callable[[KeyPlace], None] | None = None,
+    ) -> KeyRow | None:
+        """See `ports.KeyAdministration.insert`.
 
         Raises StoreUnavailable; StoreRefused: the key exists, what it names does not, or a value cannot be stored. The
         message is fit for whoever asked.
         """
         with refusals():
             async with self._database.transaction() as connection:
+                await hold_totals(connection)
+                place = await _place(connection, key.team_id, key.user_id, asker)
+                if check is not None:
+                    check(place)
                 return await insert_key(connection, key, actor)
 
     async def info(self, token: KeyHash) -> KeyRow | None:
@@ -94,13 +107,6 @@ class PostgresKeys:
             rows = await connection.fetch(_SQL["users"], list(user_ids))
         return {row["user_id"]: dict(row) for row in rows}
 
-    async def team(self, team_id: str) -> KeyRow | None:
-        """What a team says about keys in it. Raises StoreUnavailable."""
-        with refusals():
-            async with self._database.connection() as connection:
-                row = await connection.fetchrow(_SQL["team"], team_id)
-        return None if row is None else row_of(row)
-
     async def page(self, wanted: KeyFilter, *, limit: int, offset: int) -> KeyPage:
         """See `ports.KeyAdministration.page`."""
         filters = {name: value for name, value in msgspec.structs.asdict(wanted).items() if name in _FILTERS}
@@ -120,16 +126,14 @@ class PostgresKeys:
         """See `ports.KeyAdministration.change`."""
         with refusals():
             async with self._database.transaction() as connection:
-                if edit.spend:
-                    await connection.execute(_SQL["lock_totals"])
-                before = await connection.fetchrow(_SQL["lock"], token)
-                if before is None:
+                await (lock_totals if edit.spend else hold_totals)(connection)
+                if (found := await _locked(connection, token, edit)) is None:
                     return None
-                row = row_of(before)
+                row, place = found
                 check_unchanged(expected, _moment(row["updated_at"]))
-                after = await _update(connection, row, edit.changes(row), actor)
+                after = await _update(connection, row, edit.changes(row, place), actor)
                 if edit.spend:
-                    await set_spent(connection, [Scope(ScopeKind.KEY, token)], nano_of(_number(after["spend"])) or 0)
+                    await _set_spent(connection, token, after["spend"])
                 await record(connection, _change(action, after, actor, before=row))
                 await connection.execute(_SQL["tell"], [token])
         return after
@@ -146,22 +150,20 @@ class PostgresKeys:
         """See `ports.KeyAdministration.rotate`."""
         with refusals():
             async with self._database.transaction() as connection:
-                await connection.execute(_SQL["lock_totals"])
-                before = await connection.fetchrow(_SQL["lock"], token)
-                if before is None:
+                await lock_totals(connection)
+                if (found := await _locked(connection, token, edit)) is None:
                     return None
-                row = row_of(before)
+                row, place = found
                 check_unchanged(expected, _moment(row["updated_at"]))
-                changes = dict(edit.changes(row))
+                changes = dict(edit.changes(row, place))
                 new = KeyHash(str(changes["token"]))
                 if await connection.fetchval(_SQL["is_used_up"], new) or new == token:
                     raise StoreRefused("This key was used before: a key that was replaced does not come back.")
                 changes["rotation_count"] = int(_number(row["rotation_count"]) or 0) + 1
                 after = await _update(connection, row, changes, actor)
                 await connection.execute(_SQL["rotate"], token, new, _naive(revoke_at))
-                await _carry_windows(connection, token, new)
                 if edit.spend:
-                    await set_spent(connection, [Scope(ScopeKind.KEY, new)], nano_of(_number(after["spend"])) or 0)
+                    await _set_spent(connection, new, after["spend"])
                 await record(connection, _change(Action.ROTATED, after, actor, before=row))
                 await connection.execute(_SQL["tell"], [token, new])
         return after
@@ -183,7 +185,7 @@ class PostgresKeys:
 
 
 async def insert_key(connection: Any, key: NewKey, actor: Actor) -> KeyRow | None:  # noqa: ANN401  # asyncpg
-    """The same as `PostgresKeys.insert`, within a transaction."""
+    """The same as `PostgresKeys.insert`, within a transaction that has the totals, for a key that may be made."""
     if key.team_id is not None and await connection.fetchrow(_SQL["team"], key.team_id) is None:
         raise StoreRefused(f"The team {key.team_id!r} does not exist.")
     if await connection.fetchval(_SQL["is_used_up"], key.token):
@@ -223,6 +225,39 @@ async def delete_keys(
     return rows
 
 
+async def _locked(connection: Any, token: KeyHash, edit: KeyEdit) -> tuple[KeyRow, KeyPlace] | None:  # noqa: ANN401
+    """The key's row and where it is to be; None: there is no such key. Raises StoreConflict: it was moved meanwhile.
+
+    Locks are taken in the same order by all who change keys: the totals, teams, owners, keys, aliases.
+    """
+    known = await connection.fetchrow(_SQL["info"], token)
+    if known is None:
+        return None
+    to = {**dict(known), **edit.moves}
+    if known["team_id"] != to["team_id"]:
+        for team_id in sorted(team for team in (known["team_id"], _text(to["team_id"])) if team is not None):
+            await connection.fetchrow(_SQL["team"], team_id)
+    place = await _place(connection, _text(to["team_id"]), _text(to["user_id"]), edit.asker)
+    before = await connection.fetchrow(_SQL["lock"], token)
+    if before is None:
+        return None
+    if any(before[name] != known[name] for name in ("team_id", "user_id")):
+        raise StoreConflict("This key was moved by somebody else in the meantime. Look at it again.")
+    return row_of(before), place
+
+
+async def _place(connection: Any, team_id: str | None, user_id: str | None, asker: str | None) -> KeyPlace:  # noqa: ANN401
+    """A place for a key, locked until commit. Nobody's memberships matter where nobody asks."""
+    team = None if team_id is None else await connection.fetchrow(_SQL["team"], team_id)
+    if user_id is not None:
+        await connection.fetchrow(_SQL["owner"], user_id)
+    return KeyPlace(
+        team=None if team is None else row_of(team),
+        owner=Memberships() if asker is None or user_id is None else await memberships_of(connection, user_id),
+        asker=Memberships() if asker is None else await memberships_of(connection, asker),
+    )
+
+
 async def _update(connection: Any, row: KeyRow, changes: Mapping[str, object], actor: Actor) -> KeyRow:  # noqa: ANN401
     """Change some columns of a row that is locked; `soft_budget` among them, which is a budget's."""
     columns = dict(changes)
@@ -254,21 +289,10 @@ async def _soft_budget(connection: Any, budget_id: str | None, amount: float | N
     return made
 
 
-async def _carry_windows(connection: Any, old: KeyHash, new: KeyHash) -> None:  # noqa: ANN401  # asyncpg
-    """What is spent of the budgets of a key goes on under its new hash. What calls under way hold comes when it is
-    booked."""
-    rows = await connection.fetch(_SQL["windows_of"], old)
-    scopes = [Scope(ScopeKind(row["scope_kind"]), str(row["scope_id"]).replace(old, new, 1)) for row in rows]
-    ends = [row["ends_at_s"] for row in rows]
-    await connection.execute(
-        _SQL["make_windows"],
-        [window_id(scope, end) for scope, end in zip(scopes, ends, strict=True)],
-        [scope.kind for scope in scopes],
-        [scope.id for scope in scopes],
-        [None if end is None else datetime.fromtimestamp(end, UTC) for end in ends],
-        [row["limit_nano_usd"] for row in rows],
-        [row["spent_nano_usd"] for row in rows],
-    )
+async def _set_spent(connection: Any, token: KeyHash, usd: object) -> None:  # noqa: ANN401  # asyncpg
+    """What the key has spent of its budget is `usd` from now on, in dollars. Only with the totals locked."""
+    scope = Scope(ScopeKind.KEY, await connection.fetchval(_SQL["scope_of"], token))
+    await set_spent(connection, [scope], nano_of(_number(usd)) or 0)
 
 
 @contextmanager
@@ -353,7 +377,7 @@ def _name(text: str | None) -> str | None:
     return None if text is None else sys.intern(text)
 
 
-def _principal(row: asyncpg.Record) -> Principal:
+def _principal(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> Principal:
     metadata, team_metadata = _metadata(row["metadata"]), _metadata(row["team_metadata"])
     logs_metadata: dict[str, object] = {}
     for source in (team_metadata, metadata):
@@ -385,8 +409,8 @@ def _principal(row: asyncpg.Record) -> Principal:
         max_budget=row["key_max_budget"],
         tpm_limit=row["key_tpm_limit"],
         rpm_limit=row["key_rpm_limit"],
-        limits=_limits(row),
-        model_limits=model_limits(row["token"], msgspec.json.decode(row["model_max_budget"] or "{}"), metadata)
+        limits=_limits(row, user_budgets_in_teams=user_budgets_in_teams),
+        model_limits=model_limits(row["scope_token"], msgspec.json.decode(row["model_max_budget"] or "{}"), metadata)
         or _NOTHING,
     )
 
@@ -412,10 +436,11 @@ def _aliases(row: asyncpg.Record) -> dict[str, str]:
     return found
 
 
-def _limits(row: asyncpg.Record) -> tuple[Limits, ...]:
-    """Of all scopes a key brings along."""
+def _limits(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> tuple[Limits, ...]:
+    """Of all scopes a key brings along. Its own keeps its name when the key gets another secret, so that what running
+    calls hold counts for those with the new one."""
     team, user, organization = row["team_id"], row["user_id"], row["org_id"]
-    scopes = [("key_", Scope(ScopeKind.KEY, row["token"]), f"{row['key_alias'] or 'key'} ({row['key_name']})")]
+    scopes = [("key_", Scope(ScopeKind.KEY, row["scope_token"]), f"{row['key_alias'] or 'key'} ({row['key_name']})")]
     if user is not None:
         scopes.append(("user_", Scope(ScopeKind.USER, user), ""))
     if team is not None:
@@ -424,5 +449,21 @@ def _limits(row: asyncpg.Record) -> tuple[Limits, ...]:
             scopes.append(("member_", member_scope(team, user), f"{user} in Team={team}"))
     if organization is not None:
         scopes.append(("org_", Scope(ScopeKind.ORGANIZATION, organization), ""))
-    found = (limits_of(row, scope, prefix=prefix, name=name) for prefix, scope, name in scopes)
-    return tuple(limits for limits in found if limits is not None)
+    raises = {
+        ScopeKind.KEY: raise_of(_metadata(row["metadata"])),
+        ScopeKind.TEAM_MEMBER: raise_of(_metadata(row["member_raise"])),
+    }
+    found = []
+    for prefix, scope, name in scopes:
+        limits = limits_of(row, scope, prefix=prefix, name=name)
+        if limits is not None and scope.kind is ScopeKind.USER and row["in_team"] and not user_budgets_in_teams:
+            limits = msgspec.structs.replace(limits, budget=None)
+        if limits is not None and limits.limiting:
+            found.append(_raised(limits, raises.get(scope.kind)))
+    return tuple(found)
+
+
+def _raised(limits: Limits, raised: Raise | None) -> Limits:
+    if raised is None or limits.budget is None:
+        return limits
+    return msgspec.structs.replace(limits, budget=msgspec.structs.replace(limits.budget, raised=raised))

@@ -14,6 +14,11 @@ async def lock_totals(connection: Any) -> None:  # noqa: ANN401  # asyncpg
     await connection.execute(_SQL["lock_totals"])
 
 
+async def hold_totals(connection: Any) -> None:  # noqa: ANN401  # asyncpg
+    """Keep posters away until commit, and whoever has `lock_totals`: for changes to one row that depend on others."""
+    await connection.execute(_SQL["hold_totals"])
+
+
 async def set_spent(connection: Any, scopes: Sequence[Scope], nano_usd: int = 0) -> None:  # noqa: ANN401  # asyncpg
     """Have `nano_usd` be what `scopes` have spent in their current periods. Only after `lock_totals`."""
     kinds, ids = [scope.kind for scope in scopes], [scope.id for scope in scopes]

@@ -10,15 +10,16 @@ import msgspec
 from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.errors import Conflict, NotFound, StoreRefused
 from bursar.domain.ids import KeyHash
-from bursar.domain.limits import Scope, ScopeKind
+from bursar.domain.limits import Scope, ScopeKind, member_scope
 from bursar.domain.preconditions import check_unchanged
 from bursar.ports import KeyRow, NewKey, UserFilter, UserPage, UserRow
 from bursar.store.audit_log import record
+from bursar.store.budget_table import drop_own
 from bursar.store.database import Database
 from bursar.store.keys import delete_keys, insert_key, refusals, row_of
 from bursar.store.limits import nano_of
 from bursar.store.named_sql import load_named_sql
-from bursar.store.scope_windows import lock_totals, set_spent
+from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
 
 _SQL = {**load_named_sql("totals"), **load_named_sql("users")}
 _KEYS_MAX = 1_000
@@ -38,6 +39,7 @@ class PostgresUsers:
         user_id, email = str(user["user_id"]), user.get("user_email")
         with refusals():
             async with self._database.transaction() as connection:
+                await (lock_totals if teams else hold_totals)(connection)
                 await _check_known(connection, teams, organizations)
                 await _check_email(connection, email, user_id)
                 found = await connection.fetchrow(_SQL["insert"], _json(user))
@@ -140,8 +142,10 @@ class PostgresUsers:
                 tokens = [KeyHash(row["token"]) for row in await connection.fetch(_SQL["tokens"], list(user_ids))]
                 if tokens:
                     await delete_keys(connection, tokens=tokens, actor=actor)
-                await connection.execute(_SQL["leave"], list(user_ids))
-                await set_spent(connection, [Scope(ScopeKind.USER, user_id) for user_id in user_ids])
+                left = await connection.fetch(_SQL["leave"], list(user_ids))
+                members = [member_scope(row["team_id"], row["user_id"]) for row in left]
+                await set_spent(connection, [*(Scope(ScopeKind.USER, user_id) for user_id in user_ids), *members])
+                await drop_own(connection, [row["budget_id"] for row in left], actor=actor)
                 rows = [_user(row) for row in await connection.fetch(_SQL["delete"], list(user_ids))]
                 await record(connection, *(_change(Action.DELETED, row, actor) for row in rows))
         return rows

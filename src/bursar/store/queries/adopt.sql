@@ -233,9 +233,10 @@ SELECT what FROM (
     ) AS b
     GROUP BY which
     UNION ALL
-    SELECT 7, 1, format('%s budgets have a temp_budget_increase, which is not granted yet', count(*))
-    FROM "LiteLLM_BudgetTable"
-    WHERE temp_budget_increase > 0 AND (temp_budget_expiry IS NULL OR temp_budget_expiry > now() AT TIME ZONE 'UTC')
+    SELECT 7, 1, format('%s budgets have a temp_budget_increase, which only members of teams get', count(*))
+    FROM "LiteLLM_BudgetTable" AS b
+    WHERE temp_budget_increase > 0 AND temp_budget_expiry > now() AT TIME ZONE 'UTC'
+        AND NOT EXISTS (SELECT FROM "LiteLLM_TeamMembership" AS m WHERE m.budget_id = b.budget_id)
     HAVING count(*) > 0
     UNION ALL
     SELECT 8, 1, format('%s rows have a budget_reset_at that has passed: their periods begin anew with the first start', count(*))

@@ -52,40 +52,48 @@ ON CONFLICT (window_id, instance_id) DO UPDATE
 SET leased_nano_usd = excluded.leased_nano_usd, operation = excluded.operation
 
 -- name: in_force
--- The limits that the tables state now, in dollars, and what was spent in the period that ends then. $1: kinds, $2 and $3:
--- the parts of the ids. No row: the table knows no such scope.
-SELECT s.n, found.max_budget, found.spend, found.reset_at
+-- The limits that the tables state now, in dollars, by what they are raised for a while, and what was spent in the period
+-- that ends then. $1: kinds, $2 and $3: the parts of the ids. No row: the table knows no such scope.
+SELECT s.n, found.max_budget, found.spend, found.reset_at, found.raised::text,
+    extract(epoch FROM clock_timestamp())::double precision AS now_s
 FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS s (kind, first, second, n)
 CROSS JOIN LATERAL (
     SELECT coalesce(k.max_budget, b.max_budget) AS max_budget, k.spend,
-        CASE WHEN k.max_budget IS NULL THEN b.budget_reset_at ELSE k.budget_reset_at END AS reset_at
+        CASE WHEN k.max_budget IS NULL THEN b.budget_reset_at ELSE k.budget_reset_at END AS reset_at,
+        CASE WHEN k.metadata ? 'temp_budget_increase' THEN jsonb_build_object(
+            'temp_budget_increase', k.metadata -> 'temp_budget_increase',
+            'temp_budget_expiry', k.metadata -> 'temp_budget_expiry'
+        ) END AS raised
     FROM "LiteLLM_VerificationToken" AS k
     LEFT JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = k.budget_id
-    WHERE s.kind = 'key' AND k.token = s.first
+    WHERE s.kind = 'key' AND k.token = bursar.active_key(s.first)
     UNION ALL
-    SELECT u.max_budget, u.spend, u.budget_reset_at FROM "LiteLLM_UserTable" AS u
+    SELECT u.max_budget, u.spend, u.budget_reset_at, NULL FROM "LiteLLM_UserTable" AS u
     WHERE s.kind = 'user' AND u.user_id = s.first
     UNION ALL
-    SELECT t.max_budget, t.spend, t.budget_reset_at FROM "LiteLLM_TeamTable" AS t
+    SELECT t.max_budget, t.spend, t.budget_reset_at, NULL FROM "LiteLLM_TeamTable" AS t
     WHERE s.kind = 'team' AND t.team_id = s.first
     UNION ALL
-    SELECT b.max_budget, m.spend, b.budget_reset_at
+    SELECT b.max_budget, m.spend, b.budget_reset_at,
+        CASE WHEN b.temp_budget_increase IS NOT NULL THEN jsonb_build_object(
+            'temp_budget_increase', b.temp_budget_increase, 'temp_budget_expiry', b.temp_budget_expiry
+        ) END
     FROM "LiteLLM_TeamMembership" AS m JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = m.budget_id
     WHERE s.kind = 'team_member' AND m.team_id = s.first AND m.user_id = s.second
     UNION ALL
-    SELECT b.max_budget, o.spend, b.budget_reset_at
+    SELECT b.max_budget, o.spend, b.budget_reset_at, NULL
     FROM "LiteLLM_OrganizationTable" AS o JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = o.budget_id
     WHERE s.kind = 'organization' AND o.organization_id = s.first
     UNION ALL
-    SELECT b.max_budget, e.spend, b.budget_reset_at
+    SELECT b.max_budget, e.spend, b.budget_reset_at, NULL
     FROM "LiteLLM_EndUserTable" AS e LEFT JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = e.budget_id
     WHERE s.kind = 'end_user' AND e.user_id = s.first
     UNION ALL
-    SELECT b.max_budget, t.spend, b.budget_reset_at
+    SELECT b.max_budget, t.spend, b.budget_reset_at, NULL
     FROM "LiteLLM_TagTable" AS t JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = t.budget_id
     WHERE s.kind = 'tag' AND t.tag_name = s.first
     UNION ALL
-    SELECT NULL, u.spend, u.budget_reset_at FROM "LiteLLM_UserTable" AS u  -- LiteLLM's name for all that goes through it
+    SELECT NULL, u.spend, u.budget_reset_at, NULL FROM "LiteLLM_UserTable" AS u  -- LiteLLM's name for all that goes through it
     WHERE s.kind = 'gateway' AND u.user_id = 'litellm-proxy-budget'
 ) AS found
 

@@ -8,10 +8,10 @@ WITH named AS (
     SELECT active_token_id, revoke_at FROM "LiteLLM_DeprecatedVerificationToken"
     WHERE token = $1 AND revoke_at > now() AT TIME ZONE 'UTC'
 )
-SELECT named.revoke_at, k.token, k.key_name, k.key_alias, k.user_id, k.team_id, k.organization_id, k.models, k.allowed_routes,
+SELECT named.revoke_at, k.token, bursar.scope_of_key(k.token) AS scope_token, k.key_name, k.key_alias, k.user_id, k.team_id, k.organization_id, k.models, k.allowed_routes,
     k.metadata, k.expires, k.blocked, k.spend, k.model_max_budget, k.aliases, u.user_role, u.models AS user_models,
     mb.allowed_models AS member_models, o.models AS org_models, ta.aliases AS team_aliases,
-    t.team_alias, t.blocked AS team_blocked, t.models AS team_models, t.metadata AS team_metadata,
+    t.team_id IS NOT NULL AS in_team, t.team_alias, t.blocked AS team_blocked, t.models AS team_models, t.metadata AS team_metadata,
     coalesce(k.max_budget, kb.max_budget) AS key_max_budget,
     CASE WHEN k.max_budget IS NULL THEN kb.budget_duration ELSE k.budget_duration END AS key_budget_duration,
     CASE WHEN k.max_budget IS NULL THEN kb.budget_reset_at ELSE k.budget_reset_at END AS key_budget_reset_at,
@@ -29,6 +29,9 @@ SELECT named.revoke_at, k.token, k.key_name, k.key_alias, k.user_id, k.team_id, 
     t.max_parallel_requests AS team_max_parallel_requests,
     mb.max_budget AS member_max_budget, mb.budget_duration AS member_budget_duration,
     mb.budget_reset_at AS member_budget_reset_at, mb.soft_budget AS member_soft_budget,
+    jsonb_build_object(
+        'temp_budget_increase', mb.temp_budget_increase, 'temp_budget_expiry', mb.temp_budget_expiry
+    ) AS member_raise,
     mb.rpm_limit AS member_rpm_limit, mb.tpm_limit AS member_tpm_limit,
     mb.max_parallel_requests AS member_max_parallel_requests,
     ob.max_budget AS org_max_budget, ob.budget_duration AS org_budget_duration,
@@ -97,9 +100,12 @@ SELECT EXISTS (SELECT FROM bursar.rotated_keys WHERE token = $1)
 SELECT EXISTS (SELECT FROM "LiteLLM_VerificationToken" WHERE key_alias = $1 AND token IS DISTINCT FROM $2)
 
 -- name: team
--- What a key's team says about keys in it.
+-- What a key's team says about keys in it, until commit.
 SELECT team_id, organization_id, members_with_roles, team_member_permissions
-FROM "LiteLLM_TeamTable" WHERE team_id = $1
+FROM "LiteLLM_TeamTable" WHERE team_id = $1 FOR SHARE
+
+-- name: owner
+SELECT user_id FROM "LiteLLM_UserTable" WHERE user_id = $1 FOR SHARE
 
 -- name: make_user
 INSERT INTO "LiteLLM_UserTable" (user_id, models) VALUES ($1, '{}') ON CONFLICT (user_id) DO NOTHING
@@ -192,16 +198,8 @@ ORDER BY
     k.token
 LIMIT $5 OFFSET $6
 
--- name: windows_of
--- The windows of a key and of its use of single models, in their current periods.
-SELECT scope_kind, scope_id, extract(epoch FROM nullif(ends_at, 'infinity'))::double precision AS ends_at_s,
-    limit_nano_usd, greatest(spent_nano_usd, 0) AS spent_nano_usd
-FROM bursar.windows
-WHERE ends_at > now() AND (
-    (scope_kind = 'key' AND scope_id = $1) OR (scope_kind = 'key_model' AND starts_with(scope_id, $1 || '/'))
-)
-ORDER BY window_id
-FOR UPDATE
+-- name: scope_of
+SELECT bursar.scope_of_key($1)
 
 -- name: rotate
 -- $1: the old hash, $2: the new one, $3: until when the old one works.
@@ -209,7 +207,7 @@ WITH former AS (
     UPDATE bursar.rotated_keys SET active_token = $2 WHERE active_token = $1
 ),
 own AS (
-    INSERT INTO bursar.rotated_keys (token, active_token) VALUES ($1, $2)
+    INSERT INTO bursar.rotated_keys (token, active_token, scope_token) VALUES ($1, $2, bursar.scope_of_key($1))
 ),
 deprecated AS (
     UPDATE "LiteLLM_DeprecatedVerificationToken" SET active_token_id = $2 WHERE active_token_id = $1

@@ -25,7 +25,8 @@ LIMIT $1
 UPDATE "LiteLLM_VerificationToken" AS k
 SET budget_reset_at = $3, spend = CASE WHEN $2::timestamp IS NULL THEN k.spend ELSE coalesce((
         SELECT w.spent_nano_usd / 1e9 FROM bursar.windows AS w
-        WHERE w.scope_kind = 'key' AND w.scope_id = k.token AND w.ends_at = $3::timestamp AT TIME ZONE 'UTC'
+        WHERE w.scope_kind = 'key' AND w.scope_id = bursar.scope_of_key(k.token)
+            AND w.ends_at = $3::timestamp AT TIME ZONE 'UTC'
     ), 0) END
 WHERE k.token = $1 AND k.budget_reset_at IS NOT DISTINCT FROM $2::timestamp
 
@@ -61,7 +62,7 @@ spent AS (
 ),
 keys AS (
     UPDATE "LiteLLM_VerificationToken" AS k
-    SET spend = coalesce((SELECT usd FROM spent WHERE scope_kind = 'key' AND scope_id = k.token), 0)
+    SET spend = coalesce((SELECT usd FROM spent WHERE scope_kind = 'key' AND scope_id = bursar.scope_of_key(k.token)), 0)
     FROM ended WHERE k.budget_id = ended.budget_id AND k.max_budget IS NULL
 ),
 members AS (

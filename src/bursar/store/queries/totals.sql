@@ -5,6 +5,10 @@
 -- Taken after the entries, kept until commit. The number spells "totals".
 SELECT pg_advisory_xact_lock(128022042733683)
 
+-- name: hold_totals
+-- Keeps posters away, and all who change a team with its members and keys; not others who only do this.
+SELECT pg_advisory_xact_lock_shared(128022042733683)
+
 -- name: hold_totals_for_new
 -- $1: windows that are about to be used. One that is not there yet begins with what is spent so far, and from then on what
 -- is booked without a hold goes to it: between the two no poster may be at it.
@@ -27,7 +31,7 @@ WHERE EXISTS (
 -- Daily rows get ids made of their keys: random ones, of which most are not needed, take five times as long.
 WITH moves AS MATERIALIZED (
     SELECT to_char(date '1970-01-01' + day, 'YYYY-MM-DD') AS date, api_key,
-        coalesce(r.active_token, api_key) AS key, "user", owner, team_id, organization_id,
+        coalesce(r.active_token, api_key) AS key, coalesce(r.scope_token, api_key) AS key_scope, "user", owner, team_id, organization_id,
         end_user, tags, model, coalesce(provider, '') AS provider, model_group, request_id, windows, cost,
         prompt_tokens, completion_tokens, cache_read_tokens, cache_creation_tokens, requests, failures, response_ms,
         CASE coalesce(call_type, 'acompletion')
@@ -57,7 +61,10 @@ WITH moves AS MATERIALIZED (
         cost bigint, prompt_tokens bigint, completion_tokens bigint, cache_read_tokens bigint,
         cache_creation_tokens bigint, requests bigint, failures bigint, response_ms bigint
     )
-    LEFT JOIN bursar.rotated_keys AS r ON r.token = m.api_key
+    LEFT JOIN LATERAL (
+        SELECT r.active_token, r.scope_token FROM bursar.rotated_keys AS r
+        WHERE r.token = m.api_key OR r.active_token = m.api_key LIMIT 1
+    ) AS r ON true
 ),
 tagged AS MATERIALIZED (
     SELECT moves.*, tag
@@ -66,16 +73,14 @@ tagged AS MATERIALIZED (
     WHERE moves.tags IS NOT NULL
 ),
 ended AS MATERIALIZED (
-    SELECT w.scope_kind, w.scope_id, sum(m.cost) AS cost
+    SELECT w.scope_kind, w.scope_id, min(m.key) AS key, sum(m.cost) AS cost
     FROM moves AS m
     CROSS JOIN LATERAL unnest(m.windows) AS window_id
     JOIN bursar.windows AS w USING (window_id)
     WHERE w.ends_at <= clock_timestamp() AND CASE w.scope_kind
         WHEN 'key' THEN EXISTS (
             SELECT FROM "LiteLLM_VerificationToken" AS k LEFT JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = k.budget_id
-            WHERE k.token = coalesce(
-                (SELECT r.active_token FROM bursar.rotated_keys AS r WHERE r.token = w.scope_id), w.scope_id
-            ) AND CASE WHEN k.max_budget IS NULL
+            WHERE k.token = m.key AND CASE WHEN k.max_budget IS NULL
                 THEN coalesce(k.budget_reset_at, b.budget_reset_at) ELSE k.budget_reset_at END IS NOT NULL
         )
         WHEN 'user' THEN EXISTS (
@@ -108,11 +113,11 @@ keys AS (
     SET spend = greatest(k.spend + m.current_usd, 0), total_spend = k.total_spend + m.usd,
         last_active = now() AT TIME ZONE 'UTC'
     FROM (
-        SELECT m.key, sum(m.cost) / 1e9::double precision AS usd,
-            (sum(m.cost) - coalesce(sum(e.cost), 0)) / 1e9::double precision AS current_usd
-        FROM (SELECT key, api_key, sum(cost) AS cost FROM moves GROUP BY key, api_key) AS m
-        LEFT JOIN ended AS e ON e.scope_kind = 'key' AND e.scope_id = m.api_key
-        GROUP BY m.key ORDER BY m.key
+        SELECT m.key, m.cost / 1e9::double precision AS usd,
+            (m.cost - coalesce(e.cost, 0)) / 1e9::double precision AS current_usd
+        FROM (SELECT key, sum(cost) AS cost FROM moves GROUP BY key) AS m
+        LEFT JOIN (SELECT key, sum(cost) AS cost FROM ended WHERE scope_kind = 'key' GROUP BY key) AS e USING (key)
+        ORDER BY m.key
     ) AS m
     WHERE k.token = m.key
 ),
@@ -353,7 +358,7 @@ SELECT json_agg(json_build_array(window_id, cost))::text
 FROM (
     SELECT w.window_id, sum(s.cost) AS cost
     FROM (
-        SELECT 'key' AS kind, key AS id, windows, cost FROM moves
+        SELECT 'key' AS kind, key_scope AS id, windows, cost FROM moves
         UNION ALL
         SELECT 'user', "user", windows, cost FROM moves WHERE "user" = owner
         UNION ALL
@@ -368,7 +373,13 @@ FROM (
         UNION ALL
         SELECT 'tag', tag, windows, cost FROM tagged
         UNION ALL
-        SELECT 'key_model', key || '/' || model_group, windows, cost FROM moves
+        SELECT 'key_model', (  -- by its whole name, else by what is behind the last slash, as limits of models are found
+            SELECT c.scope_id FROM bursar.windows AS c
+            WHERE c.scope_kind = 'key_model' AND c.scope_id IN (
+                key_scope || '/' || model_group, key_scope || '/' || substring(model_group FROM '[^/]*$')
+            )
+            ORDER BY c.scope_id = key_scope || '/' || model_group DESC LIMIT 1
+        ), windows, cost FROM moves
         UNION ALL
         SELECT 'gateway', '', windows, cost FROM moves
     ) AS s

@@ -133,7 +133,7 @@ SELECT count(*) FROM "LiteLLM_UserTable"
 SELECT token FROM "LiteLLM_VerificationToken" WHERE user_id = ANY ($1::text[])
 
 -- name: leave
--- $1: users. They belong to no team and no organization any more.
+-- $1: users. They belong to no team and no organization any more. Returned are their memberships of teams.
 WITH teams AS (
     UPDATE "LiteLLM_TeamTable" AS t
     SET members_with_roles = (
@@ -149,10 +149,10 @@ WITH teams AS (
         WHERE t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', gone))
     )
 ),
-memberships AS (
-    DELETE FROM "LiteLLM_TeamMembership" WHERE user_id = ANY ($1::text[])
+organizations AS (
+    DELETE FROM "LiteLLM_OrganizationMembership" WHERE user_id = ANY ($1::text[])
 )
-DELETE FROM "LiteLLM_OrganizationMembership" WHERE user_id = ANY ($1::text[])
+DELETE FROM "LiteLLM_TeamMembership" WHERE user_id = ANY ($1::text[]) RETURNING team_id, user_id, budget_id
 
 -- name: delete
 DELETE FROM "LiteLLM_UserTable" WHERE user_id = ANY ($1::text[])

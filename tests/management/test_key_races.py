@@ -1,0 +1,85 @@
+"""Keys that are made and moved while their team changes: as if one came after the other, whichever it is."""
+
+import asyncio
+
+from tests.gateway.running import Books, Gateway
+from tests.management.admin import does
+
+ROUNDS = 25
+TEAM = {"team_id": "t", "team_member_permissions": ["/key/generate"]}
+MEMBER = {"role": "user", "user_id": "u"}
+
+
+async def furnish(gateway: Gateway) -> str:
+    """A team, and the key of somebody who becomes a member of it."""
+    await does(gateway, "POST", "/user/new", {"user_id": "u", "user_role": "internal_user", "auto_create_key": False})
+    await does(gateway, "POST", "/team/new", TEAM)
+    return await gateway.new_key(user_id="u")
+
+
+async def later(after_s: float, gateway: Gateway, path: str, body: object) -> None:
+    await asyncio.sleep(after_s)
+    await does(gateway, "POST", path, body)
+
+
+async def team_keys(books: Books) -> int:
+    return len(await books.fetch("SELECT token FROM \"LiteLLM_VerificationToken\" WHERE team_id = 't'"))
+
+
+async def test_keys_of_a_member_who_leaves(gateway: Gateway, books: Books) -> None:
+    """His keys go with him: none is made when he is gone, and none stays that was made before."""
+    key = await furnish(gateway)
+    made = 0
+    for number in range(ROUNDS):
+        await does(gateway, "POST", "/team/member_add", {"team_id": "t", "member": MEMBER})
+
+        leaving = asyncio.create_task(
+            later(0.001 * (number % 8), gateway, "/team/member_delete", {"team_id": "t", "user_id": "u"})
+        )
+        answers = await asyncio.gather(
+            *(gateway.request("POST", "/key/generate", {"team_id": "t"}, key=key) for _ in range(4))
+        )
+        await leaving
+        assert {answer.status for answer in answers} <= {200, 403}
+        made += sum(answer.status == 200 for answer in answers)
+        assert await team_keys(books) == 0
+    assert 0 < made < 4 * ROUNDS
+
+
+async def test_keys_in_a_team_that_is_deleted(gateway: Gateway, books: Books) -> None:
+    """Made in it, and moved into it."""
+    await does(gateway, "POST", "/team/new", TEAM)
+    roaming = [await gateway.new_key() for _ in range(3)]
+    for number in range(ROUNDS):
+        deleting = asyncio.create_task(later(0.001 * (number % 8), gateway, "/team/delete", {"team_ids": ["t"]}))
+        answers = await asyncio.gather(
+            gateway.request("POST", "/key/generate", {"team_id": "t"}),
+            *(gateway.request("POST", "/key/update", {"key": key, "team_id": "t"}) for key in roaming),
+        )
+        await deleting
+        assert {answer.status for answer in answers} <= {200, 400}
+        assert await team_keys(books) == 0
+        await does(gateway, "POST", "/team/new", TEAM)
+        gone = [key for key, answer in zip(roaming, answers[1:], strict=True) if answer.status == 200]
+        roaming = [key for key in roaming if key not in gone] + [await gateway.new_key() for _ in gone]
+
+
+async def test_nothing_waits_for_each_other(gateway: Gateway, books: Books) -> None:
+    """Keys, their team, their user and the books at once: all of it goes through."""
+    key = await furnish(gateway)
+    await does(gateway, "POST", "/team/member_add", {"team_id": "t", "member": MEMBER})
+    own = [await gateway.new_key(user_id="u", team_id="t", max_budget=5) for _ in range(4)]
+    for number in range(ROUNDS):
+        answers = await asyncio.gather(
+            gateway.request("POST", "/key/generate", {"team_id": "t"}, key=key),
+            gateway.request("POST", "/team/update", {"team_id": "t", "rpm_limit": 1000 + number}),
+            gateway.request("POST", "/user/update", {"user_id": "u", "spend": 0.0}),
+            gateway.request("POST", "/user/update", {"user_id": "u", "rpm_limit": 1000 + number}),
+            gateway.request("POST", "/user/new", {"user_id": f"u{number}", "teams": ["t"]}),
+            *(gateway.request("POST", "/key/update", {"key": one, "spend": 0.0}) for one in own[:2]),
+            *(gateway.request("POST", "/key/update", {"key": one, "rpm_limit": 1000}) for one in own[2:]),
+            *(gateway.chat(key=one) for one in own),
+        )
+        assert [answer.status for answer in answers] == [200] * len(answers), [answer.body for answer in answers]
+        own[0] = (await does(gateway, "POST", "/key/regenerate", {"key": own[0]}))["key"]
+    await books.posted()
