@@ -16,8 +16,8 @@ class Gateways:
         self._known = {origin for url in urls if (origin := _origin(url))}
 
     def serve(self, details: Mapping[str, object]) -> bool:
-        """Whether the call of LiteLLM's `details` went through one. An answer with the mark makes its URL known: a call
-        that fails without an answer is recognised by that from then on."""
+        """Whether the call of LiteLLM's `details` went through one. An answer with the mark, also a refusal, makes
+        its URL known: a call that fails without an answer is recognised by that from then on."""
         origin = _origin(_api_base(details))
         if origin in self._known:
             return True
@@ -39,9 +39,10 @@ def _api_base(details: Mapping[str, object]) -> str:
 
 
 def _is_marked(details: Mapping[str, object]) -> bool:
-    headers = details.get("response_headers")
-    if isinstance(headers, Mapping) and _MARK in headers:
-        return True
+    of_refusal = getattr(details.get("exception"), "litellm_response_headers", None)
+    for headers in (details.get("response_headers"), of_refusal):
+        if isinstance(headers, Mapping) and _MARK in headers:
+            return True
     told = details.get("standard_logging_object")
     hidden = told.get("hidden_params") if isinstance(told, Mapping) else None
     relayed = hidden.get("additional_headers") if isinstance(hidden, Mapping) else None
