@@ -146,7 +146,7 @@ async def test_what_was_queued_when_the_app_was_killed_arrives_after_its_restart
             while await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs"') <= len(told):
                 assert restarted.poll() is None
                 await asyncio.sleep(0.1)
-        assert restarted.communicate("", timeout=20)[1] == ""
+        assert "sdk." not in restarted.communicate("", timeout=20)[1]
     ids = Counter(row[0] for row in await connection.fetch('SELECT litellm_call_id FROM "LiteLLM_SpendLogs"'))
     assert set(told) <= set(ids)
     assert set(ids.values()) == {1}

@@ -1,5 +1,5 @@
-"""One of many instances: records calls until it is killed, through Redis: `instance <name> <file>`. The id of each that is
-on record stands in the file, a line each."""
+"""One of many instances, `instance <name> <file>`: records calls until it is killed, through Redis. The file gets the
+id of each that is on record."""
 
 import os
 import sys
