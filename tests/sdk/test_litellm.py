@@ -15,6 +15,8 @@ SUCCESS, FAILURE = "success", "failure"
 EVERY_KIND = {
     "completion": {SUCCESS: 1},
     "completion, streamed": {SUCCESS: 1},
+    "completion, left": {SUCCESS: 1},
+    "completion, left, watched": {SUCCESS: 1},
     "completion, failed": {FAILURE: 1},
     "completion, in a loop": {SUCCESS: 1},
     "unpriced": {SUCCESS: 1},
@@ -49,8 +51,10 @@ async def test_every_kind_of_call_is_booked_once(app: App, connection: Any) -> N
     assert (by_kind["unpriced"]["spend"], by_kind["unpriced"]["evidence"]) == (0.0, "unpriced")
     assert (by_kind["cached"]["spend"], by_kind["cached"]["evidence"]) == (0.0, "cache")
     assert by_kind["fallback"]["model"] == "openai/gpt-4o-mini"
-    assert by_kind["abandoned, watched"]["evidence"] == "estimated"
-    assert by_kind["abandoned, watched"]["spend"] > 0
+    read = [by_kind[kind] for kind in ("completion, left", "completion, left, watched", "abandoned, watched")]
+    assert {row["evidence"] for row in read} == {"estimated"}
+    assert len({row["completion_tokens"] for row in read}) == 1, "as much was read of each"
+    assert all(row["spend"] > 0 for row in read)
     assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
     assert await connection.fetchval("SELECT count(*) FROM bursar.instances WHERE ended_at IS NULL") == 0
 
