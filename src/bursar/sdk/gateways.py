@@ -18,14 +18,13 @@ class Gateways:
     def serve(self, details: Mapping[str, object]) -> bool:
         """Whether the call of LiteLLM's `details` went through one. An answer with the mark, also a refusal, makes
         its URL known: a call that fails without an answer is recognised by that from then on."""
-        origin = _origin(_api_base(details))
-        if origin in self._known:
-            return True
-        if not _is_marked(details):
+        marked = _is_marked(details)
+        if not marked and not self._known:
             return False
-        if origin:
+        origin = _origin(_api_base(details))
+        if marked and origin:
             self._known.add(origin)
-        return True
+        return marked or origin in self._known
 
 
 def _api_base(details: Mapping[str, object]) -> str:
@@ -39,10 +38,11 @@ def _api_base(details: Mapping[str, object]) -> str:
 
 
 def _is_marked(details: Mapping[str, object]) -> bool:
-    of_refusal = getattr(details.get("exception"), "litellm_response_headers", None)
-    for headers in (details.get("response_headers"), of_refusal):
-        if isinstance(headers, Mapping) and _MARK in headers:
-            return True
+    headers = details.get("response_headers")
+    if headers is None:
+        headers = getattr(details.get("exception"), "litellm_response_headers", None)
+    if isinstance(headers, Mapping) and _MARK in headers:
+        return True
     told = details.get("standard_logging_object")
     hidden = told.get("hidden_params") if isinstance(told, Mapping) else None
     relayed = hidden.get("additional_headers") if isinstance(hidden, Mapping) else None
