@@ -62,6 +62,12 @@ async def test_models_follow_a_changed_credential(gateway: Gateway, values: dict
     }
 
 
+async def test_a_credential_leads_nowhere_that_a_model_could_not(gateway: Gateway) -> None:
+    await put(gateway, "c", {"api_key": "sk-of-nobody", "api_base": "http://169.254.169.254/v1"})
+    answer = await new(gateway, "m", {"model": "openai/oracle", "litellm_credential_name": "c"})
+    check_error(answer, 400, "credentials of their machines")
+
+
 async def test_a_credential_of_the_file(start_gateway: StartGateway, oracle: RunningOracle) -> None:
     settings = f"""
     {STORED}

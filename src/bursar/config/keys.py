@@ -527,6 +527,7 @@ BURSAR_SETTINGS = _section(
     Key("upstream_connect_timeout_s", SECONDS, 10.0),
     Key("upstream_idle_timeout_s", SECONDS, 300.0),
     Key("upstream_max_connections_per_host", POSITIVE, 1000),
+    Key("stored_models_private_addresses", BOOLEAN, True),
     Key("max_request_bytes", POSITIVE, 33554432),
     Key("max_response_bytes", POSITIVE, 268435456),
     Key("metadata_max_bytes", COUNT, 65536),
