@@ -158,6 +158,9 @@ async def test_permissions_of_members(gateway: Gateway) -> None:
     shown = await does(gateway, "GET", "/team/permissions_list?team_id=t")
     assert shown["team_member_permissions"] == ["/key/generate"]
     assert "/key/info" in shown["all_available_permissions"]
+    await does(
+        gateway, "POST", "/team/permissions_update", body | {"team_member_permissions": ["/key/{id}/regenerate"]}
+    )
     body["team_member_permissions"] = ["/user/delete"]
     await refused(gateway, "POST", "/team/permissions_update", body, status=400, word="not there")
 

@@ -19,7 +19,14 @@ from bursar.domain.periods import Calendar, length_s
 from bursar.domain.permissions import LLM_ROUTES
 from bursar.domain.principals import DASHBOARD_TEAM, Principal
 from bursar.management.key_fields import KeyFields
-from bursar.management.objects import administers_key, changes_key, changes_organization, changes_team, require
+from bursar.management.objects import (
+    administers_key,
+    changes_key,
+    changes_organization,
+    changes_team,
+    is_permitted,
+    require,
+)
 from bursar.ports import KeyAdministration, MembershipLookup
 
 Row = Mapping[str, object]
@@ -121,7 +128,7 @@ class KeyRules:
         found = filled(found, bound)
         check_within(found, bound, whose="the key that makes it")
         if not for_new_user:
-            await self._check_place(standing, found)
+            await self._check_place(standing, found, service=service)
         if found.get("user_id") not in (None, caller.user_id):
             found["allowed_routes"] = for_calls_only(found.get("allowed_routes"))
         return found
@@ -137,8 +144,11 @@ class KeyRules:
         require(administers_key(standing, after_it), "A key cannot be moved to where you do not administer it.")
         await self._check_place(standing, after_it)
 
-    def changed(self, standing: Standing, row: Row, changes: Row, *, new_secret: bool = False) -> dict[str, object]:
-        """The columns that the caller may change so. `new_secret`: he gets to know the key.
+    def changed(
+        self, standing: Standing, row: Row, changes: Row, *, new_secret: bool = False, by_route: bool = False
+    ) -> dict[str, object]:
+        """The columns that the caller may change so. `new_secret`: he gets to know the key. `by_route`: this is what
+        the route does, and a permission to use it is one to do this.
 
         Raises Forbidden; InvalidRequest: it goes beyond what is configured.
         """
@@ -156,14 +166,14 @@ class KeyRules:
         learns = new_secret and row["token"] != caller.api_key
         known = {name: row[name] for name in (*BOUNDED, *PLACES)} if learns else {}
         check_within({**known, **found}, bounds_of(caller), whose="the key that changes it")
-        if not administers_key(standing, row):
+        if not (administers_key(standing, row) or (by_route and is_permitted(standing, row))):
             _check_own(row, found)
         user = found.get("user_id", row["user_id"])
         if user not in (None, caller.user_id) and (new_secret or {"user_id", "allowed_routes"} & found.keys()):
             found["allowed_routes"] = for_calls_only(found.get("allowed_routes", row["allowed_routes"]))
         return found
 
-    async def _check_place(self, standing: Standing, wanted: Row) -> None:
+    async def _check_place(self, standing: Standing, wanted: Row, *, service: bool = False) -> None:
         """Whether the caller may have a key for this user, in this team and organization. Raises Forbidden."""
         caller, user, team_id = standing.caller, wanted.get("user_id"), wanted.get("team_id")
         others = user not in (None, caller.user_id)
@@ -173,8 +183,8 @@ class KeyRules:
             if team is None or not (changes_team(standing, team) or caller.user_id in roles):
                 raise Forbidden(f"User={caller.user_id} is not a member of team={team_id}.", param="team_id")
             administers = changes_team(standing, team)
-            self._check_team_key(standing, wanted, team, role="admin" if administers else "user")
-            if user is None and not administers:
+            self._check_team_key(standing, wanted, team, service=service, role="admin" if administers else "user")
+            if user is None and not (administers or service):
                 raise Forbidden("Only an admin of the team makes keys that are nobody's.", param="user_id")
             if others and not (administers and user in roles):
                 raise Forbidden(f"User={user} is not a member of team={team_id}.", param="user_id")
@@ -195,16 +205,17 @@ class KeyRules:
             raise Forbidden("Only a proxy admin makes keys that are nobody's.", param="user_id")
         self._check_personal_key(standing, wanted)
 
-    def _check_team_key(self, standing: Standing, wanted: Row, team: Row, *, role: str) -> None:
+    def _check_team_key(self, standing: Standing, wanted: Row, team: Row, *, service: bool, role: str) -> None:
+        """The configuration says who makes keys in teams; where it does not, each team does. Service accounts are for
+        each team to permit, because they outlive who makes them."""
         rules = self._generation.team_key_generation
         allowed = rules.allowed_team_member_roles
-        permissions = team["team_member_permissions"] or ()
-        assert isinstance(permissions, Sequence)
         if allowed is not None and role not in allowed:
             raise Forbidden(f"Team member role {role} not in allowed_team_member_roles={', '.join(allowed)}")
-        if role != "admin" and allowed is None and "/key/generate" not in permissions:
+        if role != "admin" and (allowed is None or service) and not is_permitted(standing, team):
+            path = "/key/service-account/generate" if service else "/key/generate"
             raise Forbidden(
-                f"Team member does not have permissions for endpoint: /key/generate. User={standing.caller.user_id}, "
+                f"Team member does not have permissions for endpoint: {path}. User={standing.caller.user_id}, "
                 f"Team={team['team_id']}",
                 kind="team_member_permission_error",
             )

@@ -1,5 +1,7 @@
 """Where users belong: teams and organizations, from LiteLLM's tables."""
 
+import msgspec
+
 from bursar.domain.principals import Memberships
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
@@ -18,4 +20,9 @@ class PostgresMemberships:
         if "\x00" in user_id:  # no text in the database has it
             return Memberships()
         row = await self._database.read_row(_SQL["memberships_of"], user_id)
-        return Memberships(**{name: frozenset(ids) for name, ids in dict(row).items()})
+        found = dict(row)
+        permissions = msgspec.json.decode(found.pop("member_permissions") or "{}", type=dict[str, frozenset[str]])
+        return Memberships(
+            **{name: frozenset(ids) for name, ids in found.items()},
+            member_permissions=permissions,
+        )

@@ -98,8 +98,7 @@ SELECT EXISTS (SELECT FROM "LiteLLM_VerificationToken" WHERE key_alias = $1 AND 
 
 -- name: team
 -- What a key's team says about keys in it.
-SELECT team_id, organization_id, members_with_roles, team_member_permissions
-FROM "LiteLLM_TeamTable" WHERE team_id = $1
+SELECT team_id, organization_id, members_with_roles FROM "LiteLLM_TeamTable" WHERE team_id = $1
 
 -- name: make_user
 INSERT INTO "LiteLLM_UserTable" (user_id, models) VALUES ($1, '{}') ON CONFLICT (user_id) DO NOTHING
