@@ -1,4 +1,5 @@
-"""Who may do what with the management API: the one table of permissions. What is not in it does not exist.
+"""Who may do what with the management API: the one table of permissions. What is not in it does not exist, and what is
+in it does.
 
 A row is a route, and how far each role reaches with it (`Reach`): which objects it is about for them. Roles that follow
 from memberships add to the role a user has; the furthest reach counts. Whether a single object lies within that reach
@@ -99,9 +100,6 @@ POST   /team/model/delete                   all   -      org    team   -      - 
 GET    /team/permissions_list               all   all    org    team   own    own    -
 POST   /team/permissions_update             all   -      org    team   -      -      -
 GET    /team/available                      all   all    org    team   own    own    -
-GET    /team/{team_id}/callback             all   all    org    team   -      -      -
-POST   /team/{team_id}/callback             all   -      org    team   -      -      -
-POST   /team/{team_id}/disable_logging      all   -      org    team   -      -      -
 POST   /team/{team_id}/member/{user_id}/reset_spend  all - org  team   -      -      -
 GET    /team/daily/activity                 all   all    org    team   own    own    -
 
@@ -141,10 +139,6 @@ POST   /tag/info                            all   all    -      -      -      - 
 GET    /tag/list                            all   all    -      -      -      -      -
 POST   /tag/delete                          all   -      -      -      -      -      -
 GET    /tag/daily/activity                  all   all    -      -      -      -      -
-GET    /tag/summary                         all   all    -      -      -      -      -
-GET    /tag/dau                             all   all    -      -      -      -      -
-GET    /tag/wau                             all   all    -      -      -      -      -
-GET    /tag/mau                             all   all    -      -      -      -      -
 
 # Models: looking is bounded by what the caller may use. Models of a single team are not built: who may choose an
 # address and a price is an administrator
@@ -186,10 +180,6 @@ POST   /global/spend/reset                  master -     -      -      -      - 
 POST   /global/spend/refresh                all   -      -      -      -      -      -
 GET    /global/activity                     all   all    -      -      -      -      -
 GET    /global/activity/model               all   all    -      -      -      -      -
-GET    /global/activity/cache_hits          all   all    -      -      -      -      -
-GET    /global/activity/exceptions          all   all    -      -      -      -      -
-GET    /global/activity/exceptions/deployment  all all   -      -      -      -      -
-GET    /provider/budgets                    all   all    -      -      -      -      -
 
 # Running the gateway
 GET    /audit                               all   all    -      -      -      -      -
@@ -198,11 +188,6 @@ GET    /health/services                     all   -      -      -      -      - 
 POST   /config/update                       all   -      -      -      -      -      -
 GET    /config/list                         all   all    -      -      -      -      -
 GET    /config/field/info                   all   all    -      -      -      -      -
-POST   /config/field/update                 all   -      -      -      -      -      -
-POST   /config/field/delete                 all   -      -      -      -      -      -
-GET    /get/config/callbacks                all   all    -      -      -      -      -
-GET    /callbacks/list                      all   all    -      -      -      -      -
-POST   /config/callback/delete              all   -      -      -      -      -      -
 POST   /utils/token_counter                 all   all    org    team   own    own    own
 
 # Open to all: what leads to a session, and the documentation
