@@ -101,6 +101,7 @@ class ModelBuilder:
             [Group(name, tuple(deployments)) for name, deployments in plain.items()],
             aliases=aliases,
             wildcards=[self._wildcard(pattern, configs) for pattern, configs in patterns.items()],
+            meant=self._config.litellm.model_alias_map,
             provider_of=self._provider_of,
         )
 

@@ -72,7 +72,6 @@ class Room(StrEnum):
     PROVIDERS = "the providers that read it cannot be called"
     PARAMS = "requests reach the provider without this change"
     ALIAS_LISTS = "calls go to the first name in this list, and after a failure to no other"
-    ALIASES = "the names in it are not resolved"
     OTHER = "it has no effect"
 
 
@@ -372,7 +371,7 @@ LITELLM_SETTINGS = _section(
     Key("content_policy_fallbacks", FALLBACKS, (), Room.FALLBACKS, into="router.content_policy_fallbacks"),
     Key("max_fallbacks", COUNT, 5, Room.FALLBACKS, fine=(0,), into="router.max_fallbacks"),
     Key("model_group_alias", ALIASES, {}, into="router.model_group_alias", belongs="router_settings"),
-    Key("model_alias_map", TEXTS, {}, Room.ALIASES),
+    Key("model_alias_map", TEXTS, {}),
     Key("rpm", COUNT),
     Key("tpm", COUNT),
     Key("ssl_verify", BOOLEAN_OR_PATH, True),
