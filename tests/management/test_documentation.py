@@ -56,6 +56,21 @@ async def test_operations_say_what_goes_in_and_comes_out(described: dict[str, An
     assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
 
 
+async def test_lists_in_queries_may_be_written_as_texts(described: dict[str, Any]) -> None:
+    """As LiteLLM takes them (`tags=a,b`)."""
+    parameters = {p["name"]: p["schema"] for p in described["paths"]["/global/spend/tags"]["get"]["parameters"]}
+    assert parameters["tags"] == {
+        "anyOf": [
+            {"type": "array", "items": {"type": "string"}},
+            {"type": "null"},
+            {"type": "string", "description": "Several are parted by commas."},
+        ],
+        "default": None,
+    }
+    expand = next(p for p in described["paths"]["/key/list"]["get"]["parameters"] if p["name"] == "expand")
+    assert expand["schema"]["items"] == {"enum": ["user"]}
+
+
 async def test_the_page_shows_every_route(gateway: Gateway) -> None:
     answer = await gateway.request("GET", "/docs", key=None)
     assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
