@@ -133,6 +133,7 @@ ACTIVE_THIS_RELEASE: Mapping[str, set[str]] = {
     },
     "general_settings": {
         "allowed_ips",
+        "apply_user_budget_to_team_keys",
         "enforced_params",
         "master_key",
         "dangerously_permit_weak_or_unset_master_key",
