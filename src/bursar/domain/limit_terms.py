@@ -3,7 +3,7 @@
 Rows are those of LiteLLM's tables, by column name; money in US dollars.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeGuard
 
@@ -36,11 +36,13 @@ _MODEL_PERIODS = ("time_period", "budget_duration")
 def terms_after(before: Row, changes: Row, *, now: datetime, calendar: Calendar) -> dict[str, object]:
     """`changes` of a row that was `before`, and the end of the period where its length changes.
 
-    Raises InvalidRequest: a negative amount, a soft budget that is not below the hard one, a period that is none.
+    Raises InvalidRequest: a negative amount, a soft budget that is not below the hard one, a period that is none, or
+    stands for two budgets.
     """
     for name in _AMOUNTS:
         _check_amount(changes.get(name), name)
     _check_models(changes.get("model_max_budget"))
+    _check_periods(changes.get("budget_limits"))
     after = {**before, **changes}
     soft, hard = after.get("soft_budget"), after.get("max_budget")
     if {"soft_budget", "max_budget"} & changes.keys() and _is_number(soft) and _is_number(hard) and soft >= hard:
@@ -75,6 +77,24 @@ def _check_models(models: object) -> None:
         for name in _MODEL_PERIODS:
             if isinstance(period := terms.get(name), str):
                 checked_duration(period, param="model_max_budget")
+
+
+def _check_periods(limits: object) -> None:
+    if not isinstance(limits, Sequence):
+        return
+    periods = []
+    for one in limits:
+        amount, period = (
+            (one.get("max_budget"), one.get("budget_duration")) if isinstance(one, Mapping) else (None, None)
+        )
+        if not _is_number(amount) or not isinstance(period, str):
+            raise InvalidRequest(
+                'budget_limits holds objects such as {"budget_duration": "1d", "max_budget": 5}.', param="budget_limits"
+            )
+        _check_amount(amount, "budget_limits")
+        periods.append(checked_duration(period, param="budget_limits"))
+    if len(set(periods)) < len(periods):
+        raise InvalidRequest("budget_limits has two budgets for the same budget_duration.", param="budget_limits")
 
 
 def _check_amount(amount: object, name: str) -> None:
