@@ -40,6 +40,8 @@ _LIMITING = (
     *("guardrails", "policies", "end_user_budget_id", "budget_fallbacks"),
 )
 """Of the metadata: what somebody else may have meant as a limit."""
+_FIXED = ("model_max_budget", "budget_limits")
+"""What the user of a key leaves as it is, once it says something."""
 _OF_A_RAISE = ("temp_budget_increase", "temp_budget_expiry")
 _COUNTS = ("max_budget", "max_parallel_requests", "tpm_limit", "rpm_limit")
 
@@ -298,9 +300,15 @@ def _check_own(row: Row, changes: Row) -> None:
             if changes.get(name, row[name]) != row[name]:
                 raise Forbidden(f"The key has the limits of a budget: its user cannot change its {name}.", param=name)
     check_within(changes, {**row, "team_id": None, "organization_id": None}, whose="it")
-    for name in ("model_max_budget", "budget_limits"):
+    # not even for a longer one: a period of another length has nothing in it of what calls under way hold
+    fixed = (*_FIXED, "budget_duration") if row["max_budget"] is not None else _FIXED
+    for name in fixed:
         if row[name] and changes.get(name, row[name]) != row[name]:
             raise Forbidden(f"The user of a key cannot change its {name}.", param=name)
+    _check_own_metadata(row, changes)
+
+
+def _check_own_metadata(row: Row, changes: Row) -> None:
     if _raises(row, changes):
         raise Forbidden("The user of a key cannot change its temp_budget_increase.", param="temp_budget_increase")
     before, metadata = row["metadata"], changes.get("metadata")
