@@ -14,7 +14,7 @@ from bursar.domain.accounting import AdjustBody, CallStatus, EndBody, Entry, Evi
 from bursar.domain.ids import JournalId
 from bursar.domain.limits import Budget, Scope, ScopeKind, member_scope
 from bursar.domain.money import NanoUsd
-from bursar.domain.periods import Calendar
+from bursar.domain.periods import Calendar, next_reset
 from bursar.domain.windows import Ask, Window, WindowId, force, window_id
 from bursar.ledger.journal import Journal
 from bursar.ports import BudgetAsk
@@ -257,6 +257,32 @@ async def test_the_truth_about_a_period_that_has_ended(ledger: Ledger) -> None:
     assert await spend(ledger, ScopeKind.TEAM) == 250
     assert (await figures(ledger, ended)).spent == 250
     assert (await figures(ledger, current)).spent == 0
+
+
+async def test_a_key_with_another_secret(ledger: Ledger) -> None:
+    """Its windows stay under the first one, whichever it is called with, in one period and in the next."""
+    tomorrow = next_reset("1d", datetime.now(UTC))
+    await ledger.do(
+        "UPDATE \"LiteLLM_VerificationToken\" SET token = 'new', budget_duration = '1d', spend = 0.5",
+        f"INSERT INTO bursar.rotated_keys (token, active_token, scope_token) VALUES ('{KEY}', 'new', '{KEY}')",
+    )
+    journal = ledger.journal()
+    ended, current = await window(ledger, ScopeKind.KEY, PAST), await window(ledger, ScopeKind.KEY, tomorrow)
+    await grant(ledger, journal, ended)
+    new = ONE_TAG | {"api_key": "new"}
+    await ledger.post(
+        pinned(answered(1, 70, **ONE_TAG), ended),
+        pinned(answered(2, 10, **new), ended),
+        answered(3, 5, **ONE_TAG),
+        answered(4, 2, **new),
+        journal=journal,
+    )
+    assert await spend(ledger, ScopeKind.KEY) == (await figures(ledger, current)).spent == 7
+    assert (await figures(ledger, ended)).spent == 80
+    await ledger.do("UPDATE \"LiteLLM_VerificationToken\" SET budget_reset_at = '2020-01-01'")
+    assert await PeriodSweeper(ledger.database, Calendar()).sweep() == 1
+    assert await spend(ledger, ScopeKind.KEY) + BEFORE[ScopeKind.KEY] == 7
+    assert (await audit(ledger.database)).differences == []
 
 
 async def test_the_truth_about_what_nobody_held(ledger: Ledger) -> None:
