@@ -35,9 +35,10 @@ test: lint types $(VENV)/.dev  ## lint, types and all tests, on the default Pyth
 	$(BIN)/pytest -n 2 $(ARGS)
 	@$(MAKE) --no-print-directory test-newest
 
-# How processes die, and what a database does meanwhile, does not depend on the interpreter: once is enough.
-ONCE := $(addprefix --ignore tests/process/test_,crash_matrix.py outage.py lost_and_restored.py budgets.py recording.py \
-    kill.py orphans.py rate_limits.py adopting.py)
+# How processes die, what a database does meanwhile, what is in an adopted one, and what requests made at random find does
+# not depend on the interpreter: once is enough.
+ONCE := $(addprefix --ignore tests/,$(addprefix process/test_,crash_matrix.py outage.py lost_and_restored.py budgets.py \
+    recording.py kill.py orphans.py rate_limits.py adopting.py) management/test_described_requests.py adopting)
 
 test-newest:
 	@newest=$$(sh scripts/find-python.sh | tail -n 1); default=$$(sh scripts/find-python.sh | head -n 1); \

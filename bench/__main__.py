@@ -7,13 +7,14 @@ from pathlib import Path
 
 import msgspec
 
-from bench import posting
+from bench import posting, sdk
 from bench.nginx import find_nginx
 from bench.posting import PostingReport, measure_posting, render_posting
 from bench.programs import BenchError
 from bench.report import render
 from bench.rounds import Say
 from bench.run import Report, run
+from bench.sdk import SdkReport, measure_sdk, render_sdk
 from bench.sizes import FULL, QUICK
 
 _DESCRIPTION = """\
@@ -23,7 +24,8 @@ Four ways to the same provider (`bursar upstream`) get the same calls from the s
 direct one, nginx, Bursar with everything on (virtual key with budget and limits, journal, embedded PostgreSQL, prices,
 log rows), and the floor, which is Bursar's own HTTP server and client with nothing in between. At the end the ledger is
 compared with the provider's bill. Then the poster is measured: how many times a worker's pace it keeps, beside COPY of
-the same rows. docs/benchmarks.md explains the method and how to read the table.
+the same rows; and what the SDK's callback costs an app. docs/benchmarks.md explains the method and how to read the
+table.
 """
 _EPILOG = """\
 Read the ratios, not the microseconds: those belong to the machine. Run it on a machine that does nothing else.
@@ -52,7 +54,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--quick", action="store_true", help="about two minutes, without gates (a full run: seven to ten)"
+        "--quick", action="store_true", help="about two minutes, without gates (a full run: eight to eleven)"
     )
     parser.add_argument(
         "--poster",
@@ -92,13 +94,15 @@ def main() -> int:
         say("the poster")
         sizes = posting.QUICK if arguments.quick else posting.FULL
         posted = measure_posting(sizes, nginx=nginx, say=say)
+        by_sdk = measure_sdk(sdk.QUICK if arguments.quick else sdk.FULL, say)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    _keep(_Result(report, posted), arguments.json)
-    print(render(report, figures), render_posting(posted, gated=not arguments.quick), sep="\n\n")
+    _keep(_Result(report, posted, by_sdk), arguments.json)
+    gated = not arguments.quick
+    print(render(report, figures), render_posting(posted, gated=gated), render_sdk(by_sdk, gated=gated), sep="\n\n")
     print(f"\nAll figures: {arguments.json}")
-    return 0 if report.passed and (arguments.quick or posted.passed) else 1
+    return 0 if report.passed and (arguments.quick or (posted.passed and by_sdk.passed)) else 1
 
 
 class _Result(msgspec.Struct, frozen=True):
@@ -106,6 +110,7 @@ class _Result(msgspec.Struct, frozen=True):
 
     calls: Report
     posting: PostingReport
+    sdk: SdkReport
 
 
 def _poster_alone(arguments: argparse.Namespace, nginx: Path, say: Say) -> int:

@@ -58,6 +58,14 @@ class Cost(msgspec.Struct, frozen=True):
     unlimited: Spread
     """The whole of it, for a call that nothing limits."""
 
+    def with_(self, other: "Cost") -> "Cost":
+        """Over the rounds of both."""
+        return Cost(
+            spread_of([*self.taken.rounds, *other.taken.rounds]),
+            spread_of([*self.given_back.rounds, *other.given_back.rounds]),
+            spread_of([*self.unlimited.rounds, *other.unlimited.rounds]),
+        )
+
 
 class _AllMoney:
     """A `ports.BudgetStore` that grants all of every limit."""

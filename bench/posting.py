@@ -37,7 +37,7 @@ from bursar.store.database import Database, DatabaseOptions
 from bursar.store.embedded import EmbeddedPostgres
 from bursar.store.ledger import PostgresLedger
 from bursar.store.migrate import migrate
-from bursar.worker import quieten_collector
+from bursar.worker import give_back_memory, quieten_collector
 
 SERVED_MAX = 1 / 3
 """Of the time in which one worker serves a call: posting keeps three times its pace."""
@@ -208,7 +208,8 @@ class _Bench:
 
     def run(self) -> list[_Round]:
         """All rounds."""
-        quieten_collector()  # as in a worker
+        quieten_collector()  # both as in a worker
+        give_back_memory()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             self._serve(_WARM_UP_CALLS)
             runner.run(self._prepare())

@@ -34,8 +34,8 @@ from bursar.ports import (
 
 log = logging.getLogger(__name__)
 
-_LIVE_SETTINGS = ("drop_params", "request_timeout_s")
-"""Of `litellm_settings`, those that models are built by."""
+_LIVE_SETTINGS = ("drop_params", "request_timeout_s", "model_alias_map")
+"""Of `litellm_settings`, those that models are built and found by."""
 POLL_S = 5.0
 """How long a change that nobody told of stays unseen; with the time it takes, less than ten seconds."""
 

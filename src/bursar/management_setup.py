@@ -94,10 +94,11 @@ def console_login(environ: Mapping[str, str], master_key: str | None) -> Console
 
 def model_rooms(database: Database, catalogue: ModelCatalogue, vault: SecretVault) -> list[Room]:
     """The rooms of what is on offer, and of how the gateway is set up."""
+    models = PostgresModels(database)
     return [
         ModelInfoEndpoints(catalogue),
-        ModelEndpoints(PostgresModels(database), catalogue, vault),
-        CredentialEndpoints(PostgresCredentials(database), catalogue, vault),
+        ModelEndpoints(models, catalogue, vault),
+        CredentialEndpoints(PostgresCredentials(database), models, catalogue, vault),
         SettingEndpoints(PostgresSettings(database), catalogue, vault),
         ToolEndpoints(catalogue),
     ]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from bursar.config.schema import DEFAULT_REQUEST_TIMEOUT_S, Config, DeploymentConfig
+from bursar.domain.egress import Egress
 from bursar.domain.errors import ConfigError
 from bursar.domain.limits import Budget, Limits, Scope, ScopeKind
 from bursar.domain.money import NANO_PER_USD, UNITS_PER_RATE
@@ -19,7 +20,7 @@ from bursar.ports import Timeouts
 from bursar.providers.catalogue import Resolved, resolve
 from bursar.providers.chat_upstream import ProviderChat
 from bursar.providers.openai_compatible import OpenAICompatible, Settings
-from bursar.providers.upstream import build_upstream
+from bursar.providers.upstream import build_upstream, check_address
 
 _FIRST_PARTIES = ("openai", "anthropic", "vertex_ai", "mistral", "cohere", "xai", "deepseek")
 """Whose bare model names may stand without a prefix, in this order."""
@@ -80,6 +81,8 @@ class ModelBuilder:
 
     def build(self, config: DeploymentConfig) -> Built:
         """What a table takes. Raises ConfigError."""
+        if config.api_base is not None and config.stored:  # of wildcards nothing else is looked at before they are used
+            check_address(config.api_base, self._egress(config))
         return Built(config, None if "*" in config.model_name else self.deployment(config))
 
     def table(self, built: Iterable[Built]) -> ModelTable:
@@ -98,6 +101,7 @@ class ModelBuilder:
             [Group(name, tuple(deployments)) for name, deployments in plain.items()],
             aliases=aliases,
             wildcards=[self._wildcard(pattern, configs) for pattern, configs in patterns.items()],
+            meant=self._config.litellm.model_alias_map,
             provider_of=self._provider_of,
         )
 
@@ -175,6 +179,7 @@ class ModelBuilder:
             api_base=self._demo_base if config.built_in_demo else config.api_base,
             organization=config.organization,
             extra_headers={name: value.reveal() for name, value in config.extra_headers.items()},
+            egress=self._egress(config),
         )
         defaults = {**config.extra_params, **config.extra_body}
         settings = Settings(
@@ -186,6 +191,12 @@ class ModelBuilder:
             asks_usage=False if self._config.general.always_include_stream_usage is False else None,
         )
         return ProviderChat(OpenAICompatible(upstream, settings), mock_response=config.mock_response)
+
+    def _egress(self, config: DeploymentConfig) -> Egress:
+        """The file may name any address; whoever stores models may not."""
+        if not config.stored:
+            return Egress.ANY
+        return Egress.NO_METADATA if self._config.bursar.stored_models_private_addresses else Egress.PUBLIC
 
     def _wildcard(self, pattern: str, configs: Sequence[DeploymentConfig]) -> Wildcard:
         def make(name: str) -> tuple[Deployment, ...]:

@@ -209,6 +209,8 @@ class Batch:
     """The position it will be at."""
     entries: bytes
     """A JSON array of entries."""
+    missing: int = 0
+    """Records before these that cannot be read any more: the position passes over them."""
     set_aside: "SetAside | None" = None
 
 
@@ -337,6 +339,8 @@ class BooksState(msgspec.Struct, frozen=True, kw_only=True):
     """Records."""
     budgets_over_limit: int
     """In their current period."""
+    incidents: int
+    """What explains figures that are odd: restored databases, processes declared lost, records that are gone."""
     audit: LastAudit | None
     """None: nobody has looked yet."""
 

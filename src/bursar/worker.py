@@ -1,6 +1,7 @@
 """One worker process: everything a call needs, made and wired, served until told to end. Part of the composition."""
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -95,6 +96,8 @@ _DRAIN_HURRIED_S = 1.0
 _ORPHAN_GRACE_S = 5.0
 """The grace of a worker whose supervisor has died: the next one wants to start."""
 _SWEEP_SEGMENTS_S = 60.0
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameters of mallopt(3)."""
 _POST_AGAIN_S = 2.0
 """After the database has refused in a way that only a person can mend."""
 
@@ -283,6 +286,7 @@ class Worker:
         for sock in plan.sockets:
             await server.listen(sock, tls=plan.tls)
         quieten_collector()
+        give_back_memory()
         ready()
 
         await self._stopping.wait()
@@ -657,6 +661,15 @@ def quieten_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def give_back_memory() -> None:
+    """What a batch on its way to the database took goes back to the system. By itself glibc's malloc takes the largest
+    piece that was ever freed for a hint to keep that much for good."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # it is glibc's alone
+        mallopt(_M_MMAP_THRESHOLD, 256 * 1024)
+        mallopt(_M_TRIM_THRESHOLD, 1024 * 1024)
 
 
 def _random() -> int:

@@ -120,6 +120,7 @@ ACTIVE_THIS_RELEASE: Mapping[str, set[str]] = {
         "budget_exceeded_status_code",
         "budget_reset_time",
         "timezone",
+        "model_alias_map",
         "model_group_alias",
         "ssl_verify",
         "block_requests_for_models_without_pricing",

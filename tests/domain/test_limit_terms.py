@@ -58,6 +58,26 @@ def test_an_empty_duration_is_none() -> None:
         ({}, {"budget_duration": "soon"}, "budget_duration"),
         ({}, {"budget_duration": "0d"}, "budget_duration"),
         ({}, {"temp_budget_increase": 1.0}, "temp_budget_increase"),
+        ({}, {"max_budget": 9.3e9}, "max_budget"),
+        ({}, {"max_budget": 1e18}, "max_budget"),
+        ({}, {"soft_budget": float("inf")}, "soft_budget"),
+        ({}, {"max_budget": float("nan")}, "max_budget"),
+        *(
+            ({}, {"model_max_budget": {"gpt-4o": terms}}, "model_max_budget")
+            for terms in (
+                {"budget_limit": "5"},
+                {"budget_limit": True},
+                {"budget_limit": [0]},
+                {"max_budget": "x"},
+                {"budget_limit": 1e18},
+                {"limit": 0},
+                {"rpm_limit": "10"},
+                {"rpm_limit": -1},
+            )
+        ),
+        ({}, {"metadata": {"model_rpm_limit": {"gpt-4o": "0"}}}, "model_rpm_limit"),
+        ({}, {"metadata": {"model_rpm_limit": 5}}, "model_rpm_limit"),
+        ({}, {"metadata": {"model_tpm_limit": {"gpt-4o": True}}}, "model_tpm_limit"),
         ({}, {"temp_budget_expiry": NOW}, "temp_budget_increase"),
         ({}, {"model_max_budget": {"m": 5}}, "model_max_budget"),
         ({}, {"model_max_budget": {"m": {"budget_limit": -5}}}, "model_max_budget"),
@@ -75,3 +95,10 @@ def test_what_can_be() -> None:
     changes = {"max_budget": 0, "soft_budget": None, "model_max_budget": models}
     assert after({}, **changes) == changes
     assert after({"max_budget": 1.0, "soft_budget": 2.0}, rpm_limit=1) == {"rpm_limit": 1}, "an old quarrel is not ours"
+
+
+def test_what_limits_single_models() -> None:
+    models = {"gpt-4o": {"budget_limit": 5, "time_period": "1d", "rpm_limit": 3}, "gpt-4o-mini": {"max_budget": 0.5}}
+    metadata = {"model_rpm_limit": {"gpt-4o": 10}, "model_tpm_limit": None, "note": "anything"}
+    changes = {"model_max_budget": models, "metadata": metadata, "max_budget": 9.2e9}
+    assert after({}, **changes) == changes

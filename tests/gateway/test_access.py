@@ -63,6 +63,36 @@ async def test_a_teams_aliases_come_before_the_keys(gateway: Gateway, books: Boo
     assert [(await gateway.chat(name, key=key)).status for name in ("team-name", "own", "key-name")] == [200, 200, 200]
 
 
+MAPPED = """
+litellm_settings:
+  model_alias_map: {mapped: oracle, key-name: at/mapped, twice: mapped, nowhere: nothing, to-alias: of-the-router}
+router_settings:
+  model_group_alias: {of-the-router: oracle}
+"""
+
+
+async def test_the_configurations_map(start_gateway: StartGateway, books: Books) -> None:
+    """Once, after key and team, before the router."""
+    gateway = await start_gateway(settings=MAPPED)
+    answer = await gateway.chat("mapped")
+    assert (answer.status, answer.json["model"]) == (200, "mapped")
+    assert answer.headers["x-litellm-model-group"] == "oracle"
+    assert {row["model_group"] for row in await books.rows()} == {"oracle"}
+    assert (await gateway.chat("to-alias")).status == 200
+    assert [(await gateway.chat(name)).status for name in ("twice", "nowhere")] == [400, 400]
+    key = await gateway.new_key(aliases={"key-name": "mapped"}, model_rpm_limit={"oracle": 1})
+    assert [(await gateway.chat(name, key=key)).status for name in ("key-name", "mapped")] == [200, 429]
+    assert "mapped" not in await gateway.model_ids()
+
+
+@pytest.mark.parametrize(("listed", "status"), [("mapped", 200), ("oracle", 200), ("other", 403)])
+async def test_a_list_may_name_either_side_of_the_map(start_gateway: StartGateway, listed: str, status: int) -> None:
+    gateway = await start_gateway(settings=MAPPED)
+    key = await gateway.new_key(models=[listed])
+    assert (await gateway.chat("mapped", key=key)).status == status
+    assert (await gateway.chat("oracle", key=key)).status == (200 if listed == "oracle" else 403)
+
+
 # --- lists of models ---
 
 

@@ -136,6 +136,31 @@ async def test_a_call_with_the_master_key(gateway: Gateway, books: Books) -> Non
     assert MASTER_KEY not in json.dumps(row, default=str)
 
 
+async def test_a_keys_organization_is_its_own_or_its_teams(gateway: Gateway, books: Books) -> None:
+    """Rows, days, counter and budget are all of the same one."""
+    await books.fetch("""INSERT INTO "LiteLLM_BudgetTable" (budget_id, created_by, updated_by) VALUES ('b', '', '')""")
+    await books.fetch(
+        """INSERT INTO "LiteLLM_OrganizationTable" (organization_id, organization_alias, budget_id, created_by,
+            updated_by) VALUES ('own', '', 'b', '', ''), ('of-team', '', 'b', '', '')"""
+    )
+    await books.fetch(
+        "INSERT INTO \"LiteLLM_TeamTable\" (team_id, organization_id) VALUES ('t', 'of-team'), ('u', NULL)"
+    )
+    keys = [
+        await gateway.new_key(**terms)
+        for terms in ({"team_id": "t"}, {"team_id": "t", "organization_id": "own"}, {"team_id": "u"}, {})
+    ]
+    for key in keys:
+        assert (await gateway.chat(key=key)).status == 200
+    rows = await books.rows()
+    found = {row["api_key"]: row["organization_id"] for row in rows}
+    assert [found[hashlib.sha256(key.encode()).hexdigest()] for key in keys] == ["of-team", "own", "", ""]
+    days = await books.fetch('SELECT organization_id, spend FROM "LiteLLM_DailyOrganizationSpend" ORDER BY 1')
+    counters = await books.fetch('SELECT organization_id, spend FROM "LiteLLM_OrganizationTable" ORDER BY 1')
+    assert [(row["organization_id"], row["spend"] > 0) for row in days] == [("of-team", True), ("own", True)]
+    assert days == counters
+
+
 async def test_whose_key_it_is(gateway: Gateway, books: Books) -> None:
     """The key's owner, team and organization; the tags and metadata of key and team."""
     await books.fetch('INSERT INTO "LiteLLM_BudgetTable" (budget_id, created_by, updated_by) VALUES ($1, $1, $1)', "b")

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ import pytest
 
 from bursar.domain.accounting import AdjustBody, CallStatus, EndBody, Entry, Evidence, adjusted, unknown
 from bursar.domain.ids import JournalId
-from bursar.domain.limits import Budget, Scope, ScopeKind, member_scope
+from bursar.domain.limits import (
+    GATEWAY,
+    Budget,
+    Scope,
+    ScopeKind,
+    key_model_scope,
+    key_period_scope,
+    member_scope,
+    team_period_scope,
+)
 from bursar.domain.money import NanoUsd
 from bursar.domain.periods import Calendar, next_reset
 from bursar.domain.windows import Ask, Window, WindowId, force, window_id
@@ -190,6 +200,46 @@ async def test_a_charge_that_nobody_held(ledger: Ledger, kind: ScopeKind) -> Non
     assert await spend(ledger, kind) == await spend(ledger, other) == 70
     [row] = await ledger.rows("SELECT forced_nano_usd AS n FROM bursar.windows WHERE window_id = $1", current)
     assert row["n"] == 70
+    assert (await audit(ledger.database)).differences == []
+
+
+@pytest.mark.parametrize("scope", [GATEWAY, key_model_scope(KEY, "gpt-4o")])
+async def test_a_charge_that_nobody_held_of_the_gateway_and_of_a_model_of_a_key(ledger: Ledger, scope: Scope) -> None:
+    """They have no row of their own, and get what others get."""
+    current = window_id(scope, FUTURE.timestamp())
+    await ledger.rows(
+        "INSERT INTO bursar.windows (window_id, scope_kind, scope_id, ends_at, limit_nano_usd, leased_nano_usd,"
+        " spent_nano_usd) VALUES ($1, $2, $3, $4, 60, 0, 0)",
+        *(current, scope.kind, scope.id, FUTURE),
+    )
+    await ledger.post(answered(1, 70, **ONE_TAG))
+    await ledger.post(answered(2, 5, **ONE_TAG, model_group="another"))
+    await ledger.post(answered(3, 3, **ONE_TAG, model_group="openai/gpt-4o"))
+    assert (await figures(ledger, current)).spent == (78 if scope is GATEWAY else 73)
+    assert (await audit(ledger.database)).differences == []
+
+
+@pytest.mark.parametrize("table", ["VerificationToken", "TeamTable"])
+async def test_a_charge_that_nobody_held_in_several_periods_at_once(ledger: Ledger, table: str) -> None:
+    """In each of those that run; what is held of one is not booked there again."""
+    scope_of = partial(key_period_scope, KEY) if table == "VerificationToken" else partial(team_period_scope, "t")
+    await ledger.do(
+        f"""UPDATE "LiteLLM_{table}" SET budget_limits =
+        '[{{"budget_duration": "1d", "max_budget": 1}}, {{"budget_duration": "30d", "max_budget": 1}}, 5]'"""
+    )
+    found = []
+    for duration in ("1d", "30d", "7d"):
+        scope = scope_of(duration)
+        found.append(window_id(scope, FUTURE.timestamp()))
+        await ledger.rows(
+            "INSERT INTO bursar.windows (window_id, scope_kind, scope_id, ends_at, limit_nano_usd, leased_nano_usd,"
+            " spent_nano_usd) VALUES ($1, $2, $3, $4, 60, 0, 0)",
+            *(found[-1], scope.kind, scope.id, FUTURE),
+        )
+    journal = ledger.journal()
+    await grant(ledger, journal, found[0])
+    await ledger.post(answered(1, 70, **ONE_TAG), pinned(answered(2, 5, **ONE_TAG), found[0]), journal=journal)
+    assert [(await figures(ledger, each)).spent for each in found] == [75, 75, 0]
     assert (await audit(ledger.database)).differences == []
 
 

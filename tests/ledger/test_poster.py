@@ -15,6 +15,7 @@ from bursar.ledger.journal import Journal
 from bursar.ledger.places import segment_path
 from bursar.ledger.poster import Poster, merge_entries
 from bursar.ledger.reader import JournalReader
+from bursar.store.auditor import books_state
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.ledger import PostgresLedger
 from tests.ledger.entries import call_entry, ids, open_entry, settle_entry
@@ -333,6 +334,9 @@ async def test_what_is_no_longer_kept_is_told_and_the_rest_is_posted(
     assert position["posted_sequence"] == 10
     gone = [r.getMessage().split(" ", 2)[2] for r in caplog.records if "ledger.records_gone" in r.getMessage()]
     assert gone == ["first=1 last=3", "first=7 last=7"]
+    incidents = [row["what"].split(" of ")[0] for row in await rows(database, "SELECT what FROM bursar.incidents")]
+    assert incidents == ["records 1 to 3", "records 7 to 7"]
+    assert (await books_state(database)).incidents == 2
     journal.release()
 
 

@@ -446,6 +446,9 @@ class Held(Sink):
         self.expected = asyncio.Event()
         self.taken: list[Batch] = []
 
+    async def register(self, journal_id: JournalId, host: str) -> JournalPosition:
+        return JournalPosition(sequence=self.taken[-1].upto if self.taken else 0, epoch=1)
+
     def expect(self, entries: bytes) -> None:
         self.expected.set()
 
@@ -453,6 +456,36 @@ class Held(Sink):
         await self.first
         self.taken.append(batch)
         return 0
+
+
+class Stumbling(JournalReader):
+    """One whose disk fails once, when it goes on in a next segment."""
+
+    failed = False
+
+    def read_on(self, max_bytes: int) -> list[memoryview]:
+        if not self.failed:
+            self.failed = True
+            raise OSError("the disk")
+        return super().read_on(max_bytes)
+
+
+async def test_what_could_not_be_read_ahead_is_read_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, JournalId(uuid7(AT_US // 1000, 1)), segment_bytes=5 << 20)
+    for number in range(8_000):
+        journal.append(encode_entries([settle_entry(number, 1), call_entry(number)]))
+    store, reader = Held(), Stumbling(journal.directory, journal.id)
+    poster = Poster(store, reader, journal_id=journal.id, host="test")
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        running = group.create_task(poster.run(follow=False))
+        while not reader.failed:
+            await asyncio.sleep(0.001)
+        store.first.set_result(None)
+        assert await running
+    assert [batch.missing for batch in store.taken] == [0] * len(store.taken)
+    attempts = [entry["attempt_id"] for batch in store.taken for entry in msgspec.json.decode(batch.entries)]
+    assert len(attempts) == len(set(attempts)) == 16_000
+    journal.release()
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -145,6 +145,7 @@ EXAMPLES: dict[str, Example] = {
     "POST /credentials": Example({"credential_name": "$new", "credential_values": {"api_key": "sk-of-a-provider"}}),
     "GET /credentials": Example(),
     "GET /credentials/{credential_name}": Example(path={"credential_name": "a-credential"}),
+    "GET /credentials/by_model/{model_id}": Example(path={"model_id": "a-model"}),
     "GET /credentials/by_name/{credential_name}": Example(path={"credential_name": "a-credential"}),
     "PATCH /credentials/{credential_name}": Example(
         {"credential_info": {"of": "us"}}, path={"credential_name": "a-credential"}
@@ -180,6 +181,7 @@ EXAMPLES: dict[str, Example] = {
     "GET /global/activity": Example(query=_DAYS),
     "GET /global/activity/model": Example(query=_DAYS),
     "POST /global/spend/reset": Example(),
+    "POST /global/spend/refresh": Example(),
     "GET /user/daily/activity": Example(query=f"{_DAYS}&api_key=$hash"),
     "GET /user/daily/activity/aggregated": Example(query=f"{_DAYS}&api_key=$hash"),
     "GET /team/daily/activity": Example(query=_DAYS),

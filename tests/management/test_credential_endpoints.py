@@ -62,6 +62,12 @@ async def test_models_follow_a_changed_credential(gateway: Gateway, values: dict
     }
 
 
+async def test_a_credential_leads_nowhere_that_a_model_could_not(gateway: Gateway) -> None:
+    await put(gateway, "c", {"api_key": "sk-of-nobody", "api_base": "http://169.254.169.254/v1"})
+    answer = await new(gateway, "m", {"model": "openai/oracle", "litellm_credential_name": "c"})
+    check_error(answer, 400, "credentials of their machines")
+
+
 async def test_a_credential_of_the_file(start_gateway: StartGateway, oracle: RunningOracle) -> None:
     settings = f"""
     {STORED}
@@ -130,3 +136,22 @@ async def test_changes_are_on_record_without_values(gateway: Gateway, books: Boo
     assert [(row["action"], row["object_id"]) for row in rows] == [("created", "c"), ("updated", "c"), ("deleted", "c")]
     assert "canary" not in str(rows)
     assert "bursar:v1" not in str(rows)
+
+
+async def test_the_credential_of_a_model(gateway: Gateway, oracle: RunningOracle, values: dict[str, Any]) -> None:
+    await put(gateway, "c", values)
+    named = await made(gateway, "m", {"model": "openai/oracle", "litellm_credential_name": "c"})
+    own = await made(gateway, "n", {"model": "openai/oracle", **values, "rpm": 5})
+    of_named = await gateway.request("GET", f"/credentials/by_model/{named}")
+    assert of_named.json == (await gateway.request("GET", "/credentials/c")).json
+    assert (await gateway.request("GET", f"/credentials/by_model/{own}")).json == {
+        "credential_name": f"n-credential-{own}",
+        "credential_values": {"api_key": MASK, "api_base": oracle.base_url},
+        "credential_info": {},
+    }
+    assert (await gateway.request("GET", "/credentials/by_model/the-oracle")).json == {
+        "credential_name": "oracle-credential-the-oracle",
+        "credential_values": {},
+        "credential_info": {"source": "the configuration file"},
+    }
+    check_error(await gateway.request("GET", "/credentials/by_model/none"), 404, "Model not found")

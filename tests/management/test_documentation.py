@@ -9,6 +9,7 @@ import pytest
 
 from bursar.domain.authority import PERMISSIONS, ROLES, Permission, Reach, permission
 from tests.gateway.running import Gateway
+from tests.management.contract import CONTRACT
 from tests.management.matrix import registered_routes
 
 ROUTES = registered_routes()
@@ -55,6 +56,21 @@ async def test_operations_say_what_goes_in_and_comes_out(described: dict[str, An
     assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
 
 
+async def test_lists_in_queries_may_be_written_as_texts(described: dict[str, Any]) -> None:
+    """As LiteLLM takes them (`tags=a,b`)."""
+    parameters = {p["name"]: p["schema"] for p in described["paths"]["/global/spend/tags"]["get"]["parameters"]}
+    assert parameters["tags"] == {
+        "anyOf": [
+            {"type": "array", "items": {"type": "string"}},
+            {"type": "null"},
+            {"type": "string", "description": "Several are parted by commas."},
+        ],
+        "default": None,
+    }
+    expand = next(p for p in described["paths"]["/key/list"]["get"]["parameters"] if p["name"] == "expand")
+    assert expand["schema"]["items"] == {"enum": ["user"]}
+
+
 async def test_the_page_shows_every_route(gateway: Gateway) -> None:
     answer = await gateway.request("GET", "/docs", key=None)
     assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
@@ -90,3 +106,16 @@ def roles_table() -> str:
 def test_the_roles_in_the_documentation_are_those_of_the_table() -> None:
     """When it fails, put what `roles_table` gives into docs/api.md."""
     assert roles_table() in API_PAGE.read_text()
+
+
+def not_built() -> str:
+    """What of the contract answers 501, by chapter."""
+    chapters: dict[str, list[str]] = {}
+    for method, path in sorted(CONTRACT - ALL, key=lambda route: (route[1], route[0])):
+        chapters.setdefault(re.sub(r"^/(\w+).*", r"/\1", path), []).append(f"`{method} {path}`")
+    return "\n".join(f"- {', '.join(routes)}" for routes in chapters.values())
+
+
+def test_what_is_not_built_is_in_the_documentation() -> None:
+    """When it fails, put what `not_built` gives into docs/api.md."""
+    assert not_built() in API_PAGE.read_text()

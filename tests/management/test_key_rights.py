@@ -175,6 +175,72 @@ async def test_what_members_may_by_permission_of_the_team(gateway: Gateway, book
     check_error(await generate(gateway, {"team_id": AWAY["team"]}, of="member"), 403, "not a member")
 
 
+THEIRS = "sk-object-of-looker-0001"
+"""Another member's key of the same team."""
+BY_PERMISSION: dict[str, tuple[str, str, object]] = {
+    "/key/info": ("GET", f"/key/info?key={THEIRS}", None),
+    "/v2/key/info": ("POST", "/v2/key/info", {"keys": [THEIRS]}),
+    "/key/list": (
+        "GET",
+        f"/key/list?team_id={TEAM.replace('/', '%2F').replace('+', '%2B').replace('%1', '%251')}",
+        None,
+    ),
+    "/key/update": ("POST", "/key/update", {"key": THEIRS, "key_alias": "renamed"}),
+    "/key/bulk_update": ("POST", "/key/bulk_update", {"keys": [{"key": THEIRS, "key_alias": "renamed"}]}),
+    "/key/block": ("POST", "/key/block", {"key": THEIRS}),
+    "/key/unblock": ("POST", "/key/unblock", {"key": THEIRS}),
+    "/key/{key}/reset_spend": ("POST", f"/key/{THEIRS}/reset_spend", {"reset_to": 0.0}),
+    "/key/{key}/regenerate": ("POST", f"/key/{THEIRS}/regenerate", {}),
+    "/key/regenerate": ("POST", "/key/regenerate", {"key": THEIRS}),
+    "/key/delete": ("POST", "/key/delete", {"keys": [THEIRS]}),
+    "/key/service-account/generate": ("POST", "/key/service-account/generate", {"team_id": TEAM}),
+}
+
+
+async def permit(books: Books, *paths: str) -> None:
+    await books.fetch('UPDATE "LiteLLM_TeamTable" SET team_member_permissions = $1', list(paths))
+
+
+@pytest.mark.parametrize("path", BY_PERMISSION)
+async def test_a_team_lets_its_members_use_its_keys_as_it_says(gateway: Gateway, books: Books, path: str) -> None:
+    """Without the permission neither the route nor, on routes that he may use for his own, another's key."""
+    method, target, body = BY_PERMISSION[path]
+
+    async def asked(of: str) -> tuple[bool, Answer]:
+        answer = await gateway.request(method, target, body, key=key_of(of))
+        found = hash_of(THEIRS) in answer.body.decode() if path == "/key/list" else True
+        return answer.status == 200 and found, answer
+
+    await permit(books, "/key/health")
+    assert not (await asked("member"))[0]
+    await permit(books, "/key/info" if path == "/v2/key/info" else path)
+    assert not (await asked("stranger"))[0], "who is not in the team"
+    assert not (await asked("unknown-role"))[0], "whom no role gives rights"
+    allowed, answer = await asked("member")
+    assert allowed, answer.body
+
+
+async def test_what_members_may_by_default(gateway: Gateway, books: Books) -> None:
+    """To look at the team's keys, as with LiteLLM."""
+    assert (await gateway.request("GET", f"/key/info?key={THEIRS}", key=key_of("member"))).status == 200
+    check_error(await post(gateway, "/key/delete", {"keys": [THEIRS]}, key=key_of("member")), 403, "not allowed")
+    shown = await gateway.request("GET", "/team/permissions_list?team_id=away-team")
+    assert shown.json["team_member_permissions"] == ["/key/health", "/key/info"]
+
+
+async def test_a_permission_gives_members_no_more_than_their_own_keys_have(gateway: Gateway, books: Books) -> None:
+    """To change a key is to give it less; whoever sees another's secret does not act in his name."""
+    await permit(books, "/key/update", "/key/regenerate", "/key/{key_id}/regenerate", "/key/unblock")
+    limited = await gateway.new_key(user_id="looker", team_id=TEAM, blocked=True, **LIMITS)
+    for more in ({"max_budget": 6}, {"team_id": None}, {"user_id": "member"}, {"blocked": False}, {"spend": 1.0}):
+        check_error(await post(gateway, "/key/update", {"key": limited, **more}, key=key_of("member")), 403, "")
+    made = (await post(gateway, "/key/regenerate", {"key": THEIRS}, key=key_of("member"))).json
+    assert made["allowed_routes"] == CALLS
+    personal = await gateway.new_key(user_id="member", blocked=True)
+    check_error(await post(gateway, "/key/unblock", {"key": personal}, key=key_of("member")), 403, "")
+    check_error(await post(gateway, "/key/unblock", {"key": AWAY["key"]}, key=key_of("member")), 403, "not allowed")
+
+
 # --- one's own ---
 
 

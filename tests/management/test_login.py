@@ -228,3 +228,56 @@ def test_passwords_are_salted() -> None:
     assert len(base64.b64decode(first.removeprefix("scrypt:"))) == 48
     assert password_fits(PASSWORD, first)
     assert not password_fits(PASSWORD + "x", first)
+
+
+async def session(gateway: Gateway, username: str, password: str = PASSWORD) -> str:
+    """The key of a new one."""
+    answer = await log_in(gateway, username, password)
+    assert answer.status == 200, answer.body
+    return str(claims(answer.json["token"])["key"])
+
+
+async def works(gateway: Gateway, key: str) -> bool:
+    return (await gateway.request("GET", "/key/list", key=key)).status == 200
+
+
+async def test_another_password_ends_the_sessions_of_the_one_before(gateway: Gateway, books: Books) -> None:
+    """Those of others, and all keys that are no sessions, go on."""
+    await put_user(books, "ann")
+    await put_user(books, "bob")
+    first, second, other = [await session(gateway, name) for name in ("ann", "ann", "bob")]
+    made = (await gateway.request("POST", "/key/generate", {}, key=first)).json["key"]
+    renamed = await gateway.request("POST", "/user/update", {"user_id": "ann", "user_alias": "Ann"})
+    assert renamed.status == 200
+    assert await works(gateway, second)
+    change = {"user_id": "ann", "password": "another good password"}
+    assert (await gateway.request("POST", "/user/update", change, key=first)).status == 200
+    assert [await works(gateway, key) for key in (first, second, other, made)] == [True, False, True, True]
+    assert (await gateway.request("POST", "/user/update", change)).status == 200  # by somebody else
+    assert not await works(gateway, first)
+    assert await works(gateway, await session(gateway, "ann", "another good password"))
+    gone = await books.fetch('SELECT deleted_by FROM "LiteLLM_DeletedVerificationToken" ORDER BY deleted_at')
+    assert [row["deleted_by"] for row in gone] == ["ann", "default_user_id"]
+
+
+async def test_taking_the_password_away_ends_them_too(gateway: Gateway, books: Books) -> None:
+    await put_user(books, "ann")
+    key = await session(gateway, "ann")
+    body = {"users": [{"user_id": "ann", "password": None}]}
+    assert (await gateway.request("POST", "/user/bulk_update", body)).status == 200
+    assert not await works(gateway, key)
+
+
+async def test_a_deleted_user_has_no_session(gateway: Gateway, books: Books) -> None:
+    await put_user(books, "ann")
+    key = await session(gateway, "ann")
+    assert (await gateway.request("POST", "/user/delete", {"user_ids": ["ann"]})).status == 200
+    assert (await gateway.request("GET", "/key/list", key=key)).status == 401
+
+
+async def test_who_took_the_administrators_id_before_him_is_out(gateway: Gateway, books: Books) -> None:
+    """Else the session would become an administrator's."""
+    await put_user(books, "default_user_id")
+    key = await session(gateway, "default_user_id")
+    assert (await log_in(gateway, "admin", MASTER_KEY)).status == 200
+    assert not await works(gateway, key)

@@ -83,6 +83,31 @@ async def test_a_new_model_takes_calls_at_once(gateway: Gateway, books: Books, o
     assert spent["model_id"] == row["model_id"]
 
 
+async def test_nowhere_where_clouds_keep_credentials(gateway: Gateway, books: Books, oracle: RunningOracle) -> None:
+    """However it got there: what is stored is looked at again when it is loaded."""
+    check_error(await new(gateway, "any/*", {"model": "openai/*", "api_base": "http://169.254.169.254"}), 400, "clouds")
+    model_id = await made(gateway, "m", parameters(oracle))
+    moved = {"litellm_params": {"api_base": "http://169.254.169.254", "api_key": "sk-other"}}
+    check_error(await patch(gateway, model_id, moved), 400, "clouds")
+    assert (await gateway.chat("m")).status == 200
+    await books.fetch(
+        """INSERT INTO "LiteLLM_ProxyModelTable"
+             (model_id, model_name, litellm_params, model_info, created_by, updated_by)
+           VALUES ('planted', 'planted', $1, '{}', 'x', 'x')""",
+        {"model": "openai/oracle", "api_base": "http://169.254.169.254"},
+    )
+    await made(gateway, "another", parameters(oracle))  # has the table read anew
+    assert "clouds" in (await described(gateway, "planted"))["model_info"]["error"]
+
+
+async def test_private_addresses_are_the_operators_choice(start_gateway: StartGateway, oracle: RunningOracle) -> None:
+    """What the file names is never in question."""
+    gateway = await start_gateway(settings=STORED + "\nbursar_settings: {stored_models_private_addresses: false}")
+    check_error(await new(gateway, "m", parameters(oracle)), 400, "not an address of the Internet")
+    await made(gateway, "m", {"model": "openai/oracle", "api_base": "https://models.example/v1", "api_key": "sk-1"})
+    assert (await gateway.chat()).status == 200
+
+
 async def test_it_joins_a_group_of_the_file(gateway: Gateway, oracle: RunningOracle) -> None:
     model_id = await made(gateway, "oracle", parameters(oracle), model_info={"id": "mine"})
     assert model_id == "mine"
@@ -105,6 +130,10 @@ async def test_wildcards_too(gateway: Gateway, oracle: RunningOracle) -> None:
         ({"litellm_params": {"model": "openai/x", "api_base": "ftp://a"}}, "api_base"),
         ({"litellm_params": {"model": "openai/x", "api_base": "https://u:sk-canary-00@a"}}, "api_base"),
         ({"litellm_params": {"model": "openai/x", "api_key": "sk-canary\r\nx: y"}}, ""),
+        ({"litellm_params": {"model": "openai/x", "api_base": "http://169.254.169.254/v1"}}, "credentials of their"),
+        ({"litellm_params": {"model": "openai/x", "base_url": "http://[::ffff:a9fe:a9fe]"}}, "credentials of their"),
+        ({"litellm_params": {"model": "openai/x", "api_base": "http://2852039166/latest"}}, "credentials of their"),
+        ({"litellm_params": {"model": "openai/x", "api_base": "http://metadata.google.internal"}}, "metadata service"),
         ({"litellm_params": {"model": "openai/x", "input_cost_per_token": -1}}, "input_cost"),
         ({"litellm_params": {"model": "openai/x", "api_key": "os.environ/NOT_SET_ANYWHERE"}}, "NOT_SET_ANYWHERE"),
         ({"litellm_params": {"model": "openai/x", "litellm_credential_name": "none"}}, "no credential"),

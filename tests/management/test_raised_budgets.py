@@ -53,6 +53,31 @@ async def test_it_counts_until_it_ends_on_all_workers(
     assert window["spent"] == window["leased"] == 60_000_000
 
 
+@pytest.mark.parametrize("lowered", [0, 0.01])
+async def test_a_lowered_budget_refuses_the_very_next_call(
+    lowered: float, oracle: RunningOracle, database_url: str, books: Books, tmp_path: Path
+) -> None:
+    """On every worker, whatever it has leased of what there was before."""
+    config = config_text(oracle.base_url, models=CENTS, settings=IMPATIENT)
+    async with AsyncExitStack() as stack:
+        workers = [
+            await stack.enter_async_context(
+                running_gateway(config, database_url=database_url, directory=tmp_path / f"w{number}")
+            )
+            for number in range(2)
+        ]
+        key = await workers[0].new_key(max_budget=10.0)
+        for gateway in workers:
+            assert await statuses(gateway, "cent", key, key) == [200, 200]
+        await does(workers[1], "POST", "/key/update", {"key": key, "max_budget": lowered})
+        await asyncio.sleep(1.2)
+        for gateway in workers:
+            assert (await gateway.chat("cent", key=key, max_tokens=10)).status == 422
+        await books.posted()
+    [window] = await books.fetch("SELECT spent_nano_usd AS spent FROM bursar.windows")
+    assert window["spent"] == 40_000_000
+
+
 async def test_of_a_member_of_a_team(gateway: Gateway) -> None:
     await does(gateway, "POST", "/team/new", {"team_id": "t", "members_with_roles": [{"role": "user", "user_id": "u"}]})
     key = await gateway.new_key(team_id="t", user_id="u")

@@ -158,6 +158,9 @@ async def test_permissions_of_members(gateway: Gateway) -> None:
     shown = await does(gateway, "GET", "/team/permissions_list?team_id=t")
     assert shown["team_member_permissions"] == ["/key/generate"]
     assert "/key/info" in shown["all_available_permissions"]
+    await does(
+        gateway, "POST", "/team/permissions_update", body | {"team_member_permissions": ["/key/{id}/regenerate"]}
+    )
     body["team_member_permissions"] = ["/user/delete"]
     await refused(gateway, "POST", "/team/permissions_update", body, status=400, word="not there")
 
@@ -193,6 +196,35 @@ async def test_pages(gateway: Gateway) -> None:
     page = await does(gateway, "GET", "/v2/team/list?team_alias=m_3")
     assert [team["team_id"] for team in page["teams"]] == ["t3"]
     assert (await does(gateway, "GET", "/v2/team/list?team_alias=%25"))["total"] == 0
+
+
+async def test_deleted_teams_can_be_looked_at(gateway: Gateway, books: Books) -> None:
+    """Each of their lives, by who rules them; and nothing else of them."""
+    await furnish(books)
+    for alias in ("first", "second"):
+        await new_team(gateway, team_id="t", team_alias=alias, organization_id=HOME["organization"], models=["oracle"])
+        await does(gateway, "POST", "/team/member_add", {"team_id": "t", "member": {"user_id": "member"}})
+        await books.fetch("""UPDATE "LiteLLM_TeamTable" SET spend = 2.5 WHERE team_id = 't'""")
+        await does(gateway, "POST", "/team/delete", {"team_ids": ["t"]})
+    await new_team(gateway, team_id="t", team_alias="third")
+    await does(gateway, "POST", "/team/member_add", {"team_id": "t", "member": {"user_id": "member"}})
+    page = await does(gateway, "GET", "/v2/team/list?status=deleted&sort_by=team_alias&sort_order=asc")
+    assert [row["team_alias"] for row in page["teams"]] == ["first", "second"]
+    first = page["teams"][0]
+    assert (page["total"], first["spend"], first["models"]) == (2, 2.5, ["oracle"])
+    assert [member["user_id"] for member in first["members_with_roles"]] == ["member"]
+    assert first["deleted_by"] == "default_user_id"
+    assert first["deleted_at"] > first["created_at"]
+    for filters in ("team_alias=sec", "user_id=member&page=2&page_size=1", f"organization_id={HOME['organization']}"):
+        found = await does(gateway, "GET", f"/v2/team/list?status=deleted&{filters}")
+        assert found["total"] == (1 if "alias" in filters else 2), filters
+    live = await does(gateway, "GET", "/v2/team/list?team_id=t")
+    assert [row["team_alias"] for row in live["teams"]] == ["third"]
+    assert "deleted_at" not in live["teams"][0]
+    for caller, seen in (("org-admin", 2), ("member", 0), ("stranger", 0), ("viewer", 2)):
+        page = await does(gateway, "GET", "/v2/team/list?status=deleted", key=key_of(caller))
+        assert page["total"] == seen, caller
+    await refused(gateway, "GET", "/v2/team/list?status=gone", status=422, word="not one of the values")
 
 
 async def test_who_sees_which_teams(gateway: Gateway, books: Books) -> None:

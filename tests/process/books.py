@@ -16,10 +16,10 @@ from tests.process.calls import Booked
 _PATIENCE_S = 60.0
 
 _ROWS = """
-SELECT s.litellm_call_id AS mark, s.spend, s.status, s.metadata -> 'bursar' ->> 'evidence' AS evidence, e.cost
+SELECT s.litellm_call_id AS mark, s.spend, s.status, s.metadata -> 'bursar' ->> 'evidence' AS evidence, e.cost, e.hold
 FROM "LiteLLM_SpendLogs" AS s
 LEFT JOIN LATERAL (
-    SELECT sum(e.cost_nano_usd)::bigint AS cost
+    SELECT sum(e.cost_nano_usd)::bigint AS cost, max(e.hold_nano_usd) AS hold
     FROM (SELECT (s.metadata -> 'bursar' ->> 'call_id')::uuid AS call_id) AS c
     JOIN bursar.entries AS e ON e.attempt_id > c.call_id AND e.attempt_id <= bursar.last_attempt_id(c.call_id)
 ) AS e ON true
@@ -41,6 +41,8 @@ class Row:
     """The sum of its entries."""
     evidence: str | None
     status: str
+    hold_nano_usd: int | None
+    """What an attempt of its had held at most; None: there was no budget."""
 
 
 @dataclass
@@ -70,7 +72,7 @@ async def read_books(url: str) -> Books:
             cost = row["cost"] or 0
             # The float column shows the exact amount.
             assert round(row["spend"] * 1e9) == cost, dict(row)
-            rows.append(Row(row["mark"], cost, row["evidence"], row["status"]))
+            rows.append(Row(row["mark"], cost, row["evidence"], row["status"], row["hold"]))
         return Books(
             rows,
             attempts=await connection.fetchval(_ATTEMPTS),

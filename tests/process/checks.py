@@ -36,7 +36,8 @@ async def until_served(gateway: Gateway, kind: Kind = GREETING) -> None:
 
 
 async def check_after_deaths(gateway: Gateway, oracle: Oracle, received: Sequence[Received]) -> Books:
-    """What was answered is booked at the bill's price; what was billed is booked, exactly or as an estimate."""
+    """What was answered is booked at the bill's price; what was billed is booked, exactly or as an estimate
+    that is within what was held for it, if anything was."""
     answered = {call.mark for call in received if call.answered}
     books = await books_when(
         gateway.database_url(), lambda books: books.unended == 0 and answered | set(_bill_of(oracle)) <= books.marks
@@ -71,7 +72,7 @@ def _differences(books: Books, bill: dict[str, int], answered: set[str]) -> list
         if row is None:
             found.append((mark, row, charged))
         elif row.evidence == "estimated":
-            if mark in answered:
+            if mark in answered or (row.hold_nano_usd is not None and row.cost_nano_usd > row.hold_nano_usd):
                 found.append((mark, row, charged))
         elif row.cost_nano_usd != (charged or 0):
             found.append((mark, row, charged))

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,16 @@ def set_trap() -> None:
     around(Books, "open", before="before open", after="after open")
     around(NativeTransport, "send", after="after send")
     around(PostgresLedger, "post", after="before its acknowledgement")
+    posting = ContextVar("posting", default=False)
+    post = PostgresLedger._post
+
+    @functools.wraps(post)
+    async def marked_post(*arguments: Any, **named: Any) -> int:
+        token = posting.set(True)
+        try:
+            return await post(*arguments, **named)
+        finally:
+            posting.reset(token)
 
     feed, charge, settle, transaction = StreamRelay.feed, ChatCompletions._charge, Books.settle, Database.transaction
 
@@ -113,11 +124,13 @@ def set_trap() -> None:
     async def trapped_transaction(self: Database) -> AsyncIterator[Any]:
         async with transaction(self) as connection:
             yield connection
-            here("in the transaction")
+            if posting.get():
+                here("in the transaction")
 
     StreamRelay.feed = trapped_feed  # type: ignore[method-assign,assignment]
     ChatCompletions._charge = trapped_charge  # type: ignore[method-assign]
     Books.settle = trapped_settle  # type: ignore[method-assign]
+    PostgresLedger._post = marked_post  # type: ignore[method-assign]
     Database.transaction = trapped_transaction  # type: ignore[method-assign]
 
 

@@ -51,11 +51,11 @@ class Oracle:
         return read_bill(self.bill_path)
 
 
-def start_oracle(place: Path) -> Oracle:
+def start_oracle(place: Path, *arguments: str) -> Oracle:
     """A provider in `place`, ready."""
     place.mkdir()
     bill = place / "bill.jsonl"
-    program = Program("upstream", "--port", "0", "--bill", str(bill), place=place)
+    program = Program("upstream", "--port", "0", "--bill", str(bill), *arguments, place=place)
     found = program.wait_for(r"^Oracle upstream: (http://\S+)$")
     return Oracle(program, found[1], bill)
 

@@ -29,9 +29,19 @@ model_list:
   - model_name: unbounded
     litellm_params: {<<: *cent, model: openai/oracle?tokens=20&head_ms=20}
     model_info: {max_output_tokens: 1000000}
+  - model_name: dense
+    litellm_params: {<<: *cent, model: openai/oracle?prompt=1000&tokens=1, input_cost_per_token: 0.00001}
 bursar_settings: {budget_wait_s: 20}  # a busy machine must not turn a turn that is late into a refusal
 """
 CALLS = 1000
+_AT_A_TIME = """
+WITH ends AS (
+    SELECT (body ->> 'opened_us')::bigint AS began, extract(epoch FROM at) * 1e6 AS ended FROM bursar.entries
+    WHERE kind = 'settle'
+)
+SELECT max((SELECT count(*) FROM ends AS b WHERE b.began <= a.began AND a.began < b.ended)) FROM ends AS a
+"""
+"""How many calls were with the provider at the same moment."""
 
 
 async def request(port: int, path: str, body: object, key: str) -> tuple[int, bytes]:
@@ -73,12 +83,14 @@ async def race(gateways: Sequence[Gateway], key: str, model: str = "cent", **mor
 
 
 async def window(gateway: Gateway, settled: bool = True) -> tuple[int, int]:
-    """What is leased and spent of the only window, once all is booked and given back."""
+    """What is leased and spent of the window that gave most, once all is booked and given back."""
     connection = await asyncpg.connect(gateway.database_url())
     try:
         async with asyncio.timeout(60):
             while True:
-                [row] = await connection.fetch("SELECT leased_nano_usd, spent_nano_usd FROM bursar.windows")
+                row = await connection.fetchrow(
+                    "SELECT leased_nano_usd, spent_nano_usd FROM bursar.windows ORDER BY leased_nano_usd DESC LIMIT 1"
+                )
                 if not settled or row[0] == row[1]:
                     return row[0], row[1]
                 await asyncio.sleep(0.05)
@@ -119,16 +131,41 @@ async def test_holds_ten_times_too_high(oracle: Oracle, make_gateway: MakeGatewa
     assert gateway.stop() == 0
 
 
+async def test_ten_times_as_many_tokens_as_words_suggest(oracle: Oracle, make_gateway: MakeGateway) -> None:
+    """A token for each byte. What is held is counted in bytes, so that the budget holds all the same."""
+    gateway = make_gateway("--workers", "4", oracle=oracle, config=CENT)
+    gateway.start()
+    key = await new_key(gateway, 1.0)
+    statuses = await race(
+        [gateway], key, model="dense", max_tokens=1, messages=[{"role": "user", "content": "€" * 333}]
+    )
+    assert set(statuses) == {200, 422}
+    assert statuses[200] == len(oracle.bill()) > 90
+    leased, spent = await window(gateway)
+    assert 0.9 * 10**9 <= spent <= leased <= 10**9
+    assert gateway.stop() == 0
+
+
 async def test_two_gateways_on_one_database(oracle: Oracle, make_gateway: MakeGateway) -> None:
+    await two_gateways(1, oracle, make_gateway)
+
+
+@pytest.mark.long
+async def test_two_gateways_ten_times(oracle: Oracle, make_gateway: MakeGateway) -> None:
+    await two_gateways(10, oracle, make_gateway)
+
+
+async def two_gateways(rounds: int, oracle: Oracle, make_gateway: MakeGateway) -> None:
     first = make_gateway("--workers", "2", oracle=oracle, config=CENT)
     first.start()
     second = make_gateway(
         "--workers", "2", oracle=oracle, config=CENT, name="second", environ={"DATABASE_URL": first.database_url()}
     )
     second.start()
-    key = await new_key(first, 1.0)
-    assert await race([first, second], key, max_tokens=100) == Counter({200: 100, 422: 900})
-    assert len(oracle.bill()) == 100
+    for number in range(1, rounds + 1):
+        key = await new_key(first, 1.0)
+        assert await race([first, second], key, max_tokens=100) == Counter({200: 100, 422: 900})
+        assert len(oracle.bill()) == 100 * number
     assert second.stop() == 0
     assert first.stop() == 0
 
@@ -145,6 +182,9 @@ async def test_without_max_tokens(oracle: Oracle, make_gateway: MakeGateway) -> 
     assert served >= 0.9 * 500
     leased, spent = await window(gateway)
     assert 0.9 * 10**9 <= spent <= leased <= 10**9
+    connection = await asyncpg.connect(gateway.database_url())
+    assert await connection.fetchval(_AT_A_TIME) >= 4
+    await connection.close()
     assert gateway.stop() == 0
 
 
@@ -195,18 +235,32 @@ async def call(gateway: Gateway, key: str, model: str = "cent") -> tuple[int, by
 
 
 async def test_workers_are_killed_meanwhile(oracle: Oracle, make_gateway: MakeGateway) -> None:
+    await killed_meanwhile(1, oracle, make_gateway)
+
+
+@pytest.mark.long
+async def test_workers_are_killed_ten_times(oracle: Oracle, make_gateway: MakeGateway) -> None:
+    await killed_meanwhile(10, oracle, make_gateway)
+
+
+async def killed_meanwhile(rounds: int, oracle: Oracle, make_gateway: MakeGateway) -> None:
+    """One every half second, for as long as the race goes."""
     gateway = make_gateway("--workers", "4", oracle=oracle, config=CENT)
     gateway.start()
-    key = await new_key(gateway, 1.0)
-    racing = asyncio.ensure_future(race([gateway], key, model="slow", max_tokens=100))
-    for _ in range(3):
-        await asyncio.sleep(0.4)
-        if racing.done():
-            break
-        gateway.workers()[0].signal(signal.SIGKILL)
-    statuses = await racing
-    assert len(oracle.bill()) <= 100, "more was asked of the provider than the budget pays"
-    assert statuses[200] <= 100
-    leased, spent = await window(gateway, settled=False)
-    assert spent <= leased <= 10**9
+    for _ in range(rounds):
+        before = len(oracle.bill())
+        key = await new_key(gateway, 1.0)
+        racing = asyncio.create_task(race([gateway], key, model="slow", max_tokens=100))
+        kills = 0
+        while not racing.done():
+            await asyncio.wait({racing}, timeout=0.5)
+            if not racing.done():
+                gateway.workers()[0].signal(signal.SIGKILL)
+                kills += 1
+        statuses = await racing
+        assert kills
+        assert len(oracle.bill()) - before <= 100, "more was asked of the provider than the budget pays"
+        assert statuses[200] <= 100
+        leased, spent = await window(gateway, settled=False)
+        assert spent <= leased <= 10**9
     assert gateway.stop() == 0

@@ -17,7 +17,7 @@ import pytest
 from bursar.store.embedded import EmbeddedPostgres
 from tests.ledger.journals import fill, mounted
 from tests.process.caller import load
-from tests.process.calls import PACED, PLAIN, STREAM
+from tests.process.calls import PACED, PLAIN, STREAM, Kind
 from tests.process.checks import check_after_deaths
 from tests.process.crashing import POINTS, Trap
 from tests.process.gateway import EVERYTHING, Gateway, MakeGateway, Oracle
@@ -29,9 +29,12 @@ CRASHING = (sys.executable, "-m", "tests.process.crashing")
 ROOT = Path(__file__).parent.parent.parent
 NEEDS_THE_DATABASE = {"in the transaction", "before its acknowledgement"}
 STATES = ("up", "stopped", "restarting", "read-only", "frozen", "disk full")
-REACHABLE = {"up": set(POINTS), "restarting": set(POINTS), "disk full": {"before open"}}
+ENDS = {"mid stream", "after the last byte", "before the end", "after the end"}
+REACHABLE = {"up": set(POINTS), "restarting": set(POINTS), "disk full": {"before open", *ENDS}}
 """In the other states, everything that does not need the database. On a full disk calls are refused before anything is
-sent; those that were under way end as ever."""
+sent; those that were under way end as ever, for which `SLOW` ones are there."""
+SLOW = Kind("slow", "oracle?tokens=10&delay_ms=80", stream=True, members=PACED.members)
+_FROZEN_S = 2.0
 _DISK = "size=32m,mode=0700"
 
 
@@ -47,6 +50,8 @@ async def set_read_only(server: EmbeddedPostgres, on: bool) -> None:
 async def in_state(state: str, server: EmbeddedPostgres, directory: Path, disk: Path | None) -> AsyncIterator[None]:
     """The database and the journals' disk as `state` says for as long as the block lasts, and well again after it."""
     filler: Path | None = None
+    restart: asyncio.Task[None] | None = None
+    began_s = asyncio.get_running_loop().time()
     match state:
         case "disk full":
             assert disk is not None
@@ -59,8 +64,8 @@ async def in_state(state: str, server: EmbeddedPostgres, directory: Path, disk: 
             for _ in range(2):
                 signal_all(directory, signal.SIGSTOP)
         case "restarting":
-            await asyncio.to_thread(server.stop)
-            await asyncio.to_thread(server.start, print)
+            restart = asyncio.create_task(asyncio.to_thread(restarted, server))
+            await until(lambda: not server.running, 10.0)
     try:
         yield
     finally:
@@ -73,7 +78,16 @@ async def in_state(state: str, server: EmbeddedPostgres, directory: Path, disk: 
             case "read-only":
                 await set_read_only(server, False)
             case "frozen":
+                await asyncio.sleep(began_s + _FROZEN_S - asyncio.get_running_loop().time())
                 signal_all(directory, signal.SIGCONT)
+            case "restarting":
+                assert restart is not None
+                await restart
+
+
+def restarted(server: EmbeddedPostgres) -> None:
+    server.stop()
+    server.start(print)
 
 
 async def until(happened: Callable[[], bool], seconds: float) -> bool:
@@ -120,7 +134,9 @@ async def kill_at_every_point(
 ) -> int:
     """How many died."""
     deaths = 0
-    async with load(gateway.port, gateway.key, [*([[PLAIN]] * 3), *([[STREAM]] * 2), *([[PACED]] * 3)]) as clients:
+    async with load(
+        gateway.port, gateway.key, [*([[PLAIN]] * 3), *([[STREAM]] * 2), *([[PACED]] * 3), *([[SLOW]] * 3)]
+    ) as clients:
         await clients.until(answered=30)
         for _ in range(rounds):
             for point in POINTS:
@@ -134,7 +150,8 @@ async def kill_at_every_point(
                 deaths += 1
                 await asyncio.to_thread(gateway.program.wait_for, "worker.died name=worker", times=deaths)
                 await clients.until(answered=5)
-    await check_after_deaths(gateway, oracle, clients.received)
+    books = await check_after_deaths(gateway, oracle, clients.received)
+    assert [row for row in books.rows if row.evidence == "estimated" and row.hold_nano_usd is None] == []
     return deaths
 
 

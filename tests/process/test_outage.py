@@ -111,7 +111,8 @@ async def test_a_database_that_was_changed_under_us_is_posted_to_when_it_is_mend
 
 STEADY = Kind("steady", "oracle?tokens=12&head_ms=40")
 RATE_MARGIN = 3.0
-LATENCY_MARGIN = 1.5
+LATENCY_MARGIN_MS = 5.0
+"""Of the machine, where eighteen processes take turns."""
 
 
 async def rows(url: str) -> int:
@@ -167,14 +168,17 @@ async def test_a_minute_without_the_database(
     assert {call.status for call in spent_out} <= {503}
     assert len([call for call in limited.received if call.answered]) > 100
     drained = (backlog_of - posted) / drained_s
-    slower = median(call.took_s for call in without) / median(call.took_s for call in clients.received[:first_without])
+    before_s, without_s = (
+        median(call.took_s for call in calls) for calls in (clients.received[:first_without], without)
+    )
+    slower_ms = (without_s - before_s) * 1e3
     print(
         f"{rate:.0f} calls a second; {backlog_of - posted} posted at {drained:.0f} a second "
-        f"({drained / rate:.1f} times as fast as they came); calls took {slower:.2f} times as long meanwhile; "
+        f"({drained / rate:.1f} times as fast as they came); calls took {slower_ms:.1f} ms longer meanwhile; "
         f"{len(spent_out)} of {len(limited.received)} calls found their grant used up"
     )
     assert drained >= RATE_MARGIN * rate
-    assert slower <= LATENCY_MARGIN
+    assert slower_ms <= LATENCY_MARGIN_MS
     await check_books(gateway, oracle, [*clients.received, *(call for call in limited.received if call.answered)])
     assert gateway.stop() == 0
 

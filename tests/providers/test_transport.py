@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from bursar.domain.egress import Egress
 from bursar.ports import FailureKind, Timeouts, Transport, TransportError, UpstreamRequest
 from bursar.providers.aiohttp_transport import AiohttpTransport
 from bursar.providers.native import NativeTransport
@@ -28,10 +29,17 @@ async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
     await made.aclose()
 
 
-def to(port: int, *, host: str = "127.0.0.1", body: bytes = b"{}", timeouts: Timeouts = QUICK) -> UpstreamRequest:
+def to(
+    port: int,
+    *,
+    host: str = "127.0.0.1",
+    body: bytes = b"{}",
+    timeouts: Timeouts = QUICK,
+    egress: Egress = Egress.ANY,
+) -> UpstreamRequest:
     return UpstreamRequest(
         method="POST",
-        origin=Origin("http", host, port),
+        origin=Origin("http", host, port, egress),
         target="/v1/chat/completions?a=b%20c",
         headers=[(b"content-type", b"application/json"), (b"x-two", b"1"), (b"x-two", b"2")],
         body=body,
@@ -422,3 +430,37 @@ async def test_many_at_once(transport: Transport) -> None:
     async with serving(answering(OK)) as port:
         answers = await asyncio.gather(*[whole(transport, to(port, timeouts=Timeouts())) for _ in range(200)])
     assert answers == [(200, b"hello")] * 200
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_private_addresses_by_name_where_they_are_allowed(transport: Transport, host: str) -> None:
+    async with serving(answering(OK)) as port:
+        assert await whole(transport, to(port, host=host, egress=Egress.NO_METADATA)) == (200, b"hello")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1", "2130706433"])
+async def test_and_where_they_are_not(transport: Transport, host: str) -> None:
+    """A connection that is open already is no way around it."""
+    async with serving(answering(OK)) as port:
+        assert await whole(transport, to(port, host="127.0.0.1")) == (200, b"hello")
+        request = to(port, host=host, egress=Egress.PUBLIC)
+        error = await failure(transport, request)
+    assert (error.kind, error.sent, request.sent) == (FailureKind.DNS, False, False)
+
+
+async def test_one_forbidden_address_of_a_name_is_enough(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name service is whoever's who owns the name."""
+
+    async def leads_to(_host: str, port: int, **_: object) -> list[object]:
+        addresses = ("192.0.2.1", "169.254.169.254")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", leads_to)
+    error = await failure(transport, to(80, host="models.example", egress=Egress.NO_METADATA))
+    assert (error.kind, error.sent) == (FailureKind.DNS, False)
+    assert "credentials of their machines" in str(error)
+
+
+async def test_metadata_services_are_never_connected_to(transport: Transport) -> None:
+    error = await failure(transport, to(80, host="169.254.169.254", egress=Egress.NO_METADATA))
+    assert (error.kind, error.sent) == (FailureKind.DNS, False)

@@ -289,6 +289,30 @@ async def test_a_lowered_limit_binds() -> None:
             await budgets.hold(lines, plan())
 
 
+@pytest.mark.parametrize("asking", [False, True])
+async def test_a_limit_that_fell_long_ago_binds_the_very_next_call(asking: bool) -> None:
+    """Also where an exchange of before is under way, and brings more of what there was."""
+    async with place(delay_s=0.05) as here:
+        budgets = here.start()
+        (line,) = lines = budgets.lines([limits(limit=100 * CENT)])
+        here.settle(budgets, await budgets.hold(lines, plan()), CENT)
+        assert line.share.free > CENT
+        waiting = asyncio.ensure_future(budgets.hold(lines, plan(line.share.free + CENT))) if asking else None
+        while asking and here.store.exchanges == 1 and line.share.asked is None:
+            await asyncio.sleep(0.001)
+        lowered = budgets.lines([limits(limit=CENT)])
+        assert lowered == lines
+        assert budgets.hold_now(lowered, plan()) is None
+        with pytest.raises(BudgetExceeded):
+            await budgets.hold(lowered, plan())
+        if waiting is not None:
+            with pytest.raises(BudgetExceeded):
+                await waiting
+        async with asyncio.timeout(1.0):
+            while here.leased() > CENT:
+                await asyncio.sleep(0.01)
+
+
 async def test_a_period_ends_and_the_next_begins_with_all_of_it() -> None:
     now_s = 1_000_000.0
     async with place() as here:

@@ -21,23 +21,25 @@ class App:
             [self.python, *arguments],
             cwd=ROOT,
             env=_environment() | self.environ | environ,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, name: str, *arguments: str, **environ: str) -> str:
-        """Run `tests.sdk.apps.<name>` to its end; what it printed."""
-        return self._finish(self.start("-m", f"tests.sdk.apps.{name}", *arguments, **environ))
+    def run(self, name: str, *arguments: str, given: str = "", patience_s: float = 60, **environ: str) -> str:
+        """Run `tests.sdk.apps.<name>` to its end, `given` as its input; what it printed."""
+        program = self.start("-m", f"tests.sdk.apps.{name}", *arguments, **environ)
+        return self._finish(program, given, patience_s)
 
     def run_code(self, code: str, **environ: str) -> str:
         """Run a program given as text, as the documentation's are; what it printed."""
         return self._finish(self.start("-c", code, **environ))
 
-    def _finish(self, program: "subprocess.Popen[str]") -> str:
+    def _finish(self, program: "subprocess.Popen[str]", given: str = "", patience_s: float = 60) -> str:
         with program:
             try:
-                output, errors = program.communicate(timeout=60)
+                output, errors = program.communicate(given, timeout=patience_s)
             except subprocess.TimeoutExpired:
                 program.kill()
                 raise

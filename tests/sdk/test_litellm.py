@@ -1,5 +1,6 @@
 """What LiteLLM's SDK tells, and what becomes of it: real LiteLLM, oldest and newest, and a real database."""
 
+import asyncio
 import random
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,8 @@ SUCCESS, FAILURE = "success", "failure"
 EVERY_KIND = {
     "completion": {SUCCESS: 1},
     "completion, streamed": {SUCCESS: 1},
+    "completion, left": {SUCCESS: 1},
+    "completion, left, watched": {SUCCESS: 1},
     "completion, failed": {FAILURE: 1},
     "completion, in a loop": {SUCCESS: 1},
     "unpriced": {SUCCESS: 1},
@@ -48,8 +51,10 @@ async def test_every_kind_of_call_is_booked_once(app: App, connection: Any) -> N
     assert (by_kind["unpriced"]["spend"], by_kind["unpriced"]["evidence"]) == (0.0, "unpriced")
     assert (by_kind["cached"]["spend"], by_kind["cached"]["evidence"]) == (0.0, "cache")
     assert by_kind["fallback"]["model"] == "openai/gpt-4o-mini"
-    assert by_kind["abandoned, watched"]["evidence"] == "estimated"
-    assert by_kind["abandoned, watched"]["spend"] > 0
+    read = [by_kind[kind] for kind in ("completion, left", "completion, left, watched", "abandoned, watched")]
+    assert {row["evidence"] for row in read} == {"estimated"}
+    assert len({row["completion_tokens"] for row in read}) == 1, "as much was read of each"
+    assert all(row["spend"] > 0 for row in read)
     assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
     assert await connection.fetchval("SELECT count(*) FROM bursar.instances WHERE ended_at IS NULL") == 0
 
@@ -118,6 +123,40 @@ async def test_kill_9_loses_no_call_whose_callback_had_returned(
     assert len(told) > 200
     spent = await connection.fetchval('SELECT spend FROM "LiteLLM_UserTable" WHERE user_id = $1', "alice")
     assert spent == pytest.approx(0.000225 * len(ids))
+
+
+RESTARTED = """
+import sys
+import bursar.sdk
+import litellm
+litellm.callbacks = ["bursar"]
+litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}], mock_response="Hi", user="alice")
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("queued", [1000, pytest.param(10_000, marks=pytest.mark.long)])
+async def test_what_was_queued_when_the_app_was_killed_arrives_after_its_restart(
+    newest_app: App, connection: Any, queued: int
+) -> None:
+    away = newest_app.start("-m", "tests.sdk.apps.until_killed", DATABASE_URL="postgresql://u@127.0.0.1:1/nothing")
+    assert away.stdout is not None
+    told = [away.stdout.readline().strip() for _ in range(queued)]
+    away.kill()
+    told += [line.strip() for line in away.communicate()[0].splitlines(keepends=True) if line.endswith("\n")]
+    assert await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs"') == 0, "all of them were queued"
+    with newest_app.start("-c", RESTARTED) as restarted:
+        async with asyncio.timeout(60):
+            while await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs"') <= len(told):
+                assert restarted.poll() is None
+                await asyncio.sleep(0.1)
+        assert "sdk." not in restarted.communicate("", timeout=20)[1]
+    ids = Counter(row[0] for row in await connection.fetch('SELECT litellm_call_id FROM "LiteLLM_SpendLogs"'))
+    assert set(told) <= set(ids)
+    assert set(ids.values()) == {1}
+    spent = await connection.fetchval('SELECT spend FROM "LiteLLM_UserTable" WHERE user_id = $1', "alice")
+    assert spent == pytest.approx(0.000225 * len(ids))
+    print(f"{len(told)} queued when it was killed; all arrived once")
 
 
 BEFORE_LITELLM = """

@@ -1,10 +1,13 @@
 """What is remembered of calls whose event has not come."""
 
 import gc
+import time
 from collections.abc import Mapping
 from types import SimpleNamespace
 
-from bursar.sdk.pending import Pending, StreamSeen, Sweep
+import pytest
+
+from bursar.sdk.pending import Pending, Reader, StreamSeen, Sweep
 
 
 class Owner:
@@ -72,3 +75,33 @@ def test_a_stream_that_is_read_when_the_program_ends_is_booked() -> None:
     calls.sweep(Sweep.ALL)
     assert len(booked) == 1
     del owner
+
+
+def test_a_stream_whose_reader_nobody_knows_is_left_when_nothing_comes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, booked = pending()
+    begun, waiting, told = {"completion_start_time": 1}, {"completion_start_time": None}, {"completion_start_time": 1}
+    for details in (begun, waiting, told):
+        calls.asked(details)
+        calls.streamed(details, chunk("beans"))
+    calls.told(told)
+    calls.streamed(told, chunk("late"))
+    for what in (Sweep.OVERDUE, Sweep.ANSWERED):
+        calls.sweep(what)
+    assert booked == [], "they may still be read"
+    later = time.monotonic() + 301
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    calls.streamed(begun, chunk("more"))
+    calls.sweep(Sweep.OVERDUE)
+    assert booked == [], "somebody read on"
+    monkeypatch.setattr(time, "monotonic", lambda: later + 301)
+    calls.sweep(Sweep.OVERDUE)
+    assert [details for details, _ in booked] == [begun]
+
+
+def test_what_is_watched_is_seen_once() -> None:
+    calls, _ = pending()
+    owner, details = Owner(), {"completion_start_time": 1}
+    seen = calls.watch(owner, details, reader=Reader.WATCHED)
+    seen.see(chunk("beans"))
+    calls.streamed(details, chunk("beans"))
+    assert seen.texts == ["beans"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -89,37 +90,57 @@ async def test_what_nobody_understands_is_passed_over(
     assert await ids(connection) == Counter(["a"])
 
 
+@pytest.mark.parametrize(("kills", "restarts"), [(4, 1), pytest.param(24, 4, marks=pytest.mark.long)])
 async def test_kill_9_of_instances_and_of_redis_loses_nothing_and_doubles_nothing(
-    database_url: str, connection: Any, tmp_path: Path, server: RedisServer
+    database_url: str, connection: Any, tmp_path: Path, server: RedisServer, kills: int, restarts: int
 ) -> None:
+    """Three instances and a worker, of which one after the other is killed and replaced, and Redis between them."""
     app = App(
         Path(sys.executable),
         {"DATABASE_URL": database_url, "BURSAR_DATA_DIR": str(tmp_path), "REDIS_URL": server.url},
     )
+    told = tmp_path / "told"
+    worker = ("-c", "from bursar.cli import main; main()", "ledger", "worker", "--redis-url", server.url)
+    commands = [("-m", "tests.sdk.apps.instance", f"{number}", str(told)) for number in range(3)] + [worker]
     draw = random.Random(20_261_127)
-    told: list[str] = []
-    for life in range(2):
-        programs = [app.start("-m", "tests.sdk.apps.instance", f"{life}-{number}") for number in range(3)]
-        await asyncio.sleep(2.0 + draw.random())
-        server.kill()
-        programs[0].kill()
-        server.start()
+    victims = [draw.randrange(len(commands)) for _ in range(kills)]
+    restarted = set(range(1, kills, kills // restarts))
+    assert len(restarted) >= restarts
+    programs = [app.start(*command) for command in commands]
+    await asyncio.sleep(2.0)
+    for life, victim in enumerate(victims):
         await asyncio.sleep(1.5 * draw.random())
-        for program in programs:
-            program.kill()
-            told += [line.strip() for line in program.communicate()[0].splitlines(keepends=True) if line[-1] == "\n"]
+        kill(programs[victim])
+        if life in restarted:
+            server.kill()
+            await asyncio.sleep(draw.random())
+            server.start()
+        command = commands[victim]
+        if victim < 3:
+            command = (*command[:2], f"{victim}, life {life}", *command[3:])
+        programs[victim] = app.start(*command)
+    await asyncio.sleep(2.0)
+    for program in programs:
+        kill(program)
     last = instance(database_url, tmp_path, server.url)
     last.book(spend("the last"))
-    assert await asyncio.to_thread(last.flush, 20)
+    assert await asyncio.to_thread(last.flush, 60)
     await asyncio.to_thread(last.close, 20)
     await replay(database_url, tmp_path / "sdk")
     booked = await ids(connection)
-    assert set(told) <= set(booked)
-    assert set(booked.values()) == {1}
-    assert len(told) > 1000
+    on_record = told.read_text().splitlines()
+    assert set(on_record) <= set(booked), "0 lost"
+    assert set(booked.values()) == {1}, "0 duplicate"
+    assert len(on_record) > 500 * kills
     assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
     spent = await connection.fetchval('SELECT spend FROM "LiteLLM_UserTable" WHERE user_id = $1', "alice")
     assert spent == pytest.approx(0.001 * len(booked))
+    print(f"{kills} kills, {len(restarted)} restarts of Redis: {len(on_record)} on record, 0 lost, 0 duplicate")
+
+
+def kill(program: "subprocess.Popen[str]") -> None:
+    program.kill()
+    program.communicate()
 
 
 async def test_the_worker_posts_what_apps_leave_and_what_is_in_redis(

@@ -10,6 +10,8 @@ from tests.simulator.world import Violation, World
 
 STEPS = 5000
 FRESH_S = 4.0
+_FOUND_WITHIN_S = 60.0
+_MANY_STEPS = 10_000_000
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 31, 42, 525, 1042])
@@ -28,6 +30,19 @@ def test_fresh_seeds() -> None:
             pytest.fail(f"seed {seed}, {STEPS} steps: {violation}")
         seed += 1
     assert seed > first
+
+
+@pytest.mark.long
+def test_ten_million_steps() -> None:
+    seed, steps = int.from_bytes(os.urandom(6), "big"), 0
+    while steps < _MANY_STEPS:
+        world = World(seed, workers=1 + seed % 5, restores=seed % 4 == 0)
+        try:
+            world.run(4 * STEPS)
+        except Violation as violation:
+            pytest.fail(f"seed {seed}, step {world.steps}: {violation}")
+        steps += world.steps
+        seed += 1
 
 
 @pytest.mark.parametrize("workers", [1, 8])
@@ -59,10 +74,12 @@ def test_restored_databases() -> None:
     ids=str,
 )
 def test_planted_mistakes_are_found(bugs: Bugs) -> None:
-    """A simulator that finds nothing proves nothing."""
+    """A simulator that finds nothing proves nothing. Within a minute, on a machine that does other things too."""
+    began_s = time.monotonic()
     for seed in range(1, 60):
         try:
             World(seed, bugs=bugs, restores=bugs.forgets_for_good).run(STEPS)
         except AssertionError:
+            assert time.monotonic() - began_s < _FOUND_WITHIN_S
             return
     pytest.fail(f"{bugs} went unnoticed")

@@ -16,6 +16,8 @@ INSERT INTO "LiteLLM_TeamTable" (team_id, organization_id, members_with_roles) V
     ('t-by-membership', NULL, '[{"role": "user", "user_id": "u"}]'),
     ('t-of-led', 'led', '{}'),
     ('t-of-joined', 'joined', '{}');
+UPDATE "LiteLLM_TeamTable" SET team_member_permissions = '{/key/info,/key/list}' WHERE team_id IN ('t-joined', 't-led');
+UPDATE "LiteLLM_TeamTable" SET team_member_permissions = NULL WHERE team_id = 't-by-membership';
 INSERT INTO "LiteLLM_TeamMembership" (user_id, team_id) VALUES ('u', 't-by-membership');
 INSERT INTO "LiteLLM_OrganizationMembership" (user_id, organization_id, user_role)
     VALUES ('u', 'led', 'org_admin'), ('u', 'joined', 'internal_user'), ('v', 'other', NULL);
@@ -33,6 +35,7 @@ async def test_what_a_user_is_where(database: Database) -> None:
         organizations=frozenset({"led", "joined"}),
         administered_organizations=frozenset({"led"}),
         teams_of_organizations=frozenset({"t-of-led"}),
+        member_permissions={"t-joined": frozenset({"/key/info", "/key/list"}), "t-by-membership": frozenset()},
     )
     assert found.roles == {Role.TEAM_ADMIN, Role.ORG_ADMIN}
     assert (await memberships.find("v")).roles == frozenset()

@@ -75,7 +75,7 @@ def render_check(
     sections = [
         [_summary(loaded)],
         _section("Models", _models(examined)),
-        _section("Aliases", _aliases(config.router.model_group_alias)),
+        _section("Aliases", [*_mapped(config.litellm.model_alias_map), *_aliases(config.router.model_group_alias)]),
         _section("Fallbacks", _fallbacks(config)),
         _section("Without a price", _unpriced(examined, config.bursar)),
         _section("Keys not set", _unset(loaded, examined)),
@@ -170,6 +170,11 @@ def _provider_name(one: _Examined) -> str:
     if one.provider is not None:
         return one.provider.name
     return "by the name that is asked for" if one.deployment.model == "*" else "unknown"
+
+
+def _mapped(names: Mapping[str, str]) -> Iterator[str]:
+    for name, target in names.items():
+        yield f"{name} → {target} (hidden)"
 
 
 def _aliases(aliases: Mapping[str, ModelAlias]) -> Iterator[str]:

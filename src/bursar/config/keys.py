@@ -72,7 +72,6 @@ class Room(StrEnum):
     PROVIDERS = "the providers that read it cannot be called"
     PARAMS = "requests reach the provider without this change"
     ALIAS_LISTS = "calls go to the first name in this list, and after a failure to no other"
-    ALIASES = "the names in it are not resolved"
     OTHER = "it has no effect"
 
 
@@ -372,7 +371,7 @@ LITELLM_SETTINGS = _section(
     Key("content_policy_fallbacks", FALLBACKS, (), Room.FALLBACKS, into="router.content_policy_fallbacks"),
     Key("max_fallbacks", COUNT, 5, Room.FALLBACKS, fine=(0,), into="router.max_fallbacks"),
     Key("model_group_alias", ALIASES, {}, into="router.model_group_alias", belongs="router_settings"),
-    Key("model_alias_map", TEXTS, {}, Room.ALIASES),
+    Key("model_alias_map", TEXTS, {}),
     Key("rpm", COUNT),
     Key("tpm", COUNT),
     Key("ssl_verify", BOOLEAN_OR_PATH, True),
@@ -527,6 +526,7 @@ BURSAR_SETTINGS = _section(
     Key("upstream_connect_timeout_s", SECONDS, 10.0),
     Key("upstream_idle_timeout_s", SECONDS, 300.0),
     Key("upstream_max_connections_per_host", POSITIVE, 1000),
+    Key("stored_models_private_addresses", BOOLEAN, True),
     Key("max_request_bytes", POSITIVE, 33554432),
     Key("max_response_bytes", POSITIVE, 268435456),
     Key("metadata_max_bytes", COUNT, 65536),

@@ -386,6 +386,8 @@ class BursarSettings(Record, frozen=True, kw_only=True):
     upstream_connect_timeout_s: float = 10.0
     upstream_idle_timeout_s: float = 300.0
     upstream_max_connections_per_host: int = 1000
+    stored_models_private_addresses: bool = True
+    """Whether models of the database may be on private networks and on this machine."""
 
     max_request_bytes: int = 32 * MIB
     max_response_bytes: int = 256 * MIB

@@ -1,4 +1,5 @@
-"""Who may do what with the management API: the one table of permissions. What is not in it does not exist.
+"""Who may do what with the management API: the one table of permissions. What is not in it does not exist, and what is
+in it does.
 
 A row is a route, and how far each role reaches with it (`Reach`): which objects it is about for them. Roles that follow
 from memberships add to the role a user has; the furthest reach counts. Whether a single object lies within that reach
@@ -99,9 +100,6 @@ POST   /team/model/delete                   all   -      org    team   -      - 
 GET    /team/permissions_list               all   all    org    team   own    own    -
 POST   /team/permissions_update             all   -      org    team   -      -      -
 GET    /team/available                      all   all    org    team   own    own    -
-GET    /team/{team_id}/callback             all   all    org    team   -      -      -
-POST   /team/{team_id}/callback             all   -      org    team   -      -      -
-POST   /team/{team_id}/disable_logging      all   -      org    team   -      -      -
 POST   /team/{team_id}/member/{user_id}/reset_spend  all - org  team   -      -      -
 GET    /team/daily/activity                 all   all    org    team   own    own    -
 
@@ -141,10 +139,6 @@ POST   /tag/info                            all   all    -      -      -      - 
 GET    /tag/list                            all   all    -      -      -      -      -
 POST   /tag/delete                          all   -      -      -      -      -      -
 GET    /tag/daily/activity                  all   all    -      -      -      -      -
-GET    /tag/summary                         all   all    -      -      -      -      -
-GET    /tag/dau                             all   all    -      -      -      -      -
-GET    /tag/wau                             all   all    -      -      -      -      -
-GET    /tag/mau                             all   all    -      -      -      -      -
 
 # Models: looking is bounded by what the caller may use. Models of a single team are not built: who may choose an
 # address and a price is an administrator
@@ -186,10 +180,6 @@ POST   /global/spend/reset                  master -     -      -      -      - 
 POST   /global/spend/refresh                all   -      -      -      -      -      -
 GET    /global/activity                     all   all    -      -      -      -      -
 GET    /global/activity/model               all   all    -      -      -      -      -
-GET    /global/activity/cache_hits          all   all    -      -      -      -      -
-GET    /global/activity/exceptions          all   all    -      -      -      -      -
-GET    /global/activity/exceptions/deployment  all all   -      -      -      -      -
-GET    /provider/budgets                    all   all    -      -      -      -      -
 
 # Running the gateway
 GET    /audit                               all   all    -      -      -      -      -
@@ -198,11 +188,6 @@ GET    /health/services                     all   -      -      -      -      - 
 POST   /config/update                       all   -      -      -      -      -      -
 GET    /config/list                         all   all    -      -      -      -      -
 GET    /config/field/info                   all   all    -      -      -      -      -
-POST   /config/field/update                 all   -      -      -      -      -      -
-POST   /config/field/delete                 all   -      -      -      -      -      -
-GET    /get/config/callbacks                all   all    -      -      -      -      -
-GET    /callbacks/list                      all   all    -      -      -      -      -
-POST   /config/callback/delete              all   -      -      -      -      -      -
 POST   /utils/token_counter                 all   all    org    team   own    own    own
 
 # Open to all: what leads to a session, and the documentation
@@ -265,6 +250,40 @@ def permission(method: str, path: str) -> Permission | None:
     return _BY_ROUTE.get(_key(method, path))
 
 
+MEMBER_PERMISSIONS = tuple(sorted({row.path for row in PERMISSIONS if row.path.startswith("/key/")}))
+"""What a team may let its members do with its keys, as paths of routes."""
+DEFAULT_MEMBER_PERMISSIONS = ("/key/health", "/key/info")
+"""What they may where the team says nothing."""
+_SAME_PERMISSION = {
+    "/v2/key/info": "/key/info",
+    "/key/aliases": "/key/list",
+    "/key/bulk_update": "/key/update",
+    "/key/{key}/regenerate": "/key/regenerate",
+}
+"""Routes that do for other keys, or to more of them, what another does."""
+
+
+def is_member_permission(path: str) -> bool:
+    """Whether `path` is one of MEMBER_PERMISSIONS, whatever its parameters are called."""
+    return _PARAMETER.sub("{}", path) in _MEMBER_ROUTES
+
+
+_MEMBER_ROUTES = frozenset(_PARAMETER.sub("{}", path) for path in MEMBER_PERMISSIONS)
+
+
+def _permitting(row: Permission, memberships: Memberships) -> frozenset[str]:
+    """The teams that let their members use the route of `row` on their keys."""
+    paths = (row.path, _SAME_PERMISSION.get(row.path, row.path))
+    if not any(is_member_permission(path) for path in paths):
+        return frozenset()
+    names = {_PARAMETER.sub("{}", path) for path in paths}
+    return frozenset(
+        team
+        for team, given in memberships.member_permissions.items()
+        if any(_PARAMETER.sub("{}", path) in names for path in given or DEFAULT_MEMBER_PERMISSIONS)
+    )
+
+
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """A caller on one route: who, how far, and where he belongs."""
 
@@ -272,6 +291,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     reach: Reach
     memberships: Memberships = Memberships()
     """Known where the reach depends on them: of users, not of administrators."""
+    permitting_teams: frozenset[str] = frozenset()
+    """Teams that let him, a plain member, use this route on their keys."""
 
     @property
     def all(self) -> bool:
@@ -291,10 +312,15 @@ def standing(row: Permission, caller: Principal, memberships: Memberships) -> St
     """How `caller` stands on the route of `row`. A viewer stays one in the teams he administers."""
     if row.master_only and caller.api_key != MASTER_KEY_NAME:
         return Standing(caller=caller, reach=Reach.NONE)
-    roles = {caller.role}
-    if caller.role is Role.INTERNAL_USER:
-        roles |= memberships.roles
-    return Standing(caller=caller, reach=row.reach_of(roles), memberships=memberships)
+    if caller.role is not Role.INTERNAL_USER:
+        return Standing(caller=caller, reach=row.reach_of({caller.role}), memberships=memberships)
+    reach, permitting = row.reach_of({caller.role} | memberships.roles), _permitting(row, memberships)
+    return Standing(
+        caller=caller,
+        reach=Reach.OWN if permitting and reach is Reach.NONE else reach,
+        memberships=memberships,
+        permitting_teams=permitting,
+    )
 
 
 def may_any(row: Permission, caller: Principal) -> bool:

@@ -31,17 +31,23 @@ BUDGET_COLUMNS = (
 _AMOUNTS = ("max_budget", "soft_budget", "temp_budget_increase")
 _MODEL_AMOUNTS = ("budget_limit", "max_budget")
 _MODEL_PERIODS = ("time_period", "budget_duration")
+_MODEL_COUNTS = ("rpm_limit", "tpm_limit")
+_COUNTS_BY_MODEL = ("model_rpm_limit", "model_tpm_limit")
+"""In the metadata of keys and teams."""
+_MOST_USD = 9.2e9
+"""More is no limit to the books, whose amounts are nano-dollars in 64 bits."""
 
 
 def terms_after(before: Row, changes: Row, *, now: datetime, calendar: Calendar) -> dict[str, object]:
     """`changes` of a row that was `before`, and the end of the period where its length changes.
 
-    Raises InvalidRequest: a negative amount, a soft budget that is not below the hard one, a period that is none, or
-    stands for two budgets.
+    Raises InvalidRequest: an amount that is negative or beyond what the books can hold, a soft budget not below the
+    hard one, a period that is none or stands for two budgets, a limit of a model that is no number.
     """
     for name in _AMOUNTS:
         _check_amount(changes.get(name), name)
     _check_models(changes.get("model_max_budget"))
+    _check_counts(changes.get("metadata"))
     _check_periods(changes.get("budget_limits"))
     after = {**before, **changes}
     soft, hard = after.get("soft_budget"), after.get("max_budget")
@@ -72,11 +78,30 @@ def _check_models(models: object) -> None:
                 '{"budget_limit": 5.0, "time_period": "1d"}.',
                 param="model_max_budget",
             )
-        for name in _MODEL_AMOUNTS:
-            _check_amount(terms.get(name), "model_max_budget")
+        if terms and not terms.keys() & {*_MODEL_AMOUNTS, *_MODEL_COUNTS}:
+            raise InvalidRequest(
+                f"model_max_budget of {model!r} limits nothing: it names none of budget_limit, rpm_limit, tpm_limit.",
+                param="model_max_budget",
+            )
+        for name in (*_MODEL_AMOUNTS, *_MODEL_COUNTS):
+            if not _is_limit(amount := terms.get(name)):
+                raise InvalidRequest(f"{name} of {model!r} must be a number.", param="model_max_budget")
+            _check_amount(amount, "model_max_budget")
         for name in _MODEL_PERIODS:
             if isinstance(period := terms.get(name), str):
                 checked_duration(period, param="model_max_budget")
+
+
+def _check_counts(metadata: object) -> None:
+    """What it says of single models. Raises InvalidRequest: that is not a number for each."""
+    if not isinstance(metadata, Mapping):
+        return
+    for name in _COUNTS_BY_MODEL:
+        by_model = metadata.get(name)
+        if by_model is None:
+            continue
+        if not isinstance(by_model, Mapping) or not all(map(_is_limit, by_model.values())):
+            raise InvalidRequest(f'{name} must be an object of numbers such as {{"gpt-4o": 10}}.', param=name)
 
 
 def _check_periods(limits: object) -> None:
@@ -98,8 +123,16 @@ def _check_periods(limits: object) -> None:
 
 
 def _check_amount(amount: object, name: str) -> None:
-    if _is_number(amount) and amount < 0:
+    if not _is_number(amount):
+        return
+    if amount < 0:
         raise InvalidRequest(f"{name} cannot be negative, but is {amount}.", param=name)
+    if not amount <= _MOST_USD:
+        raise InvalidRequest(f"{name} can be at most 9200000000; without a limit it is null.", param=name)
+
+
+def _is_limit(value: object) -> bool:
+    return value is None or _is_number(value)
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

@@ -113,6 +113,9 @@ class Memberships(msgspec.Struct, frozen=True, kw_only=True):
     administered_organizations: frozenset[str] = frozenset()
     teams_of_organizations: frozenset[str] = frozenset()
     """All teams of the organizations he administers."""
+    member_permissions: dict[str, frozenset[str]] = {}
+    """Of the teams in which he is a plain member: what members may do with the team's keys, as paths of routes. None of
+    them: what they may by default."""
 
     @property
     def roles(self) -> frozenset[Role]:

@@ -11,13 +11,18 @@ from bursar.gateway.models import Group, ModelTable
 from bursar.wire.openai_chat import ChatRequest, Members
 
 
-def check_model(principal: Principal, name: str, group: Group) -> None:
-    """Raises Forbidden unless key, team, owner and organization may all use `name`. Aliases are resolved before."""
+def check_model(principal: Principal, name: str, group: Group, *, mapped: str | None = None) -> None:
+    """Raises Forbidden unless key, team, owner and organization may all use `name`. Aliases are resolved before.
+
+    `mapped`: of which name the configuration's map made this one; its owner is who gives rights, so either will do.
+    """
     if not principal.models and not principal.team_models and not principal.model_lists:
         return
     if not principal.team_models and not principal.model_lists and name in principal.models:
         return
     names = {name, group.name, *(deployment.qualified_model for deployment in group.deployments)}
+    if mapped is not None:
+        names.add(mapped)
     for scope, allowed in (("key", principal.models), ("team", principal.team_models), *principal.model_lists):
         if not may_use_model(allowed, names, group.access_groups):
             raise Forbidden(
@@ -35,12 +40,13 @@ def check_fallbacks(principal: Principal, chat: ChatRequest, models: ModelTable)
         named = fallback if isinstance(fallback, str) else _text(fallback.get("model"))
         if named is None:  # the same model, asked otherwise
             continue
-        name = principal.aliases.get(named, named)
+        asked = principal.aliases.get(named, named)
+        name = models.meant(asked)
         try:
             group = models.find(name)
         except InvalidRequest:
             group = Group(name, ())
-        check_model(principal, name, group)
+        check_model(principal, name, group, mapped=asked)
 
 
 def check_enforced(params: Iterable[str], members: Members) -> None:

@@ -175,19 +175,21 @@ class ChatCompletions:
             principal=principal,
             chat=chat,
             attribution=attribute(request, chat, principal, call_id=call_id, rules=self._settings.attribution),
-            group=self._group(principal, chat.model) if principal.aliases else chat.model,
+            group=self._models.table.meant(self._named(principal, chat.model)),
             started_us=self._books.now_us() - int((perf_counter() - request.received_s) * 1e6),
         )
 
-    def _group(self, principal: Principal, model: str) -> str:
+    def _named(self, principal: Principal, model: str) -> str:
         """What the key's and its team's aliases make of a name; where the configuration chooses the model, nothing."""
-        return model if self._settings.default_model is not None else principal.aliases.get(model, model)
+        if not principal.aliases or self._settings.default_model is not None:
+            return model
+        return principal.aliases.get(model, model)
 
     def _serving(self, call: Call) -> Sequence[Deployment]:
         """The deployments that may serve the call, at least one. Raises Refusal."""
         principal, chat, models = call.principal, call.chat, self._models.table
         group = models.find(call.group)
-        check_model(principal, call.group, group)
+        check_model(principal, call.group, group, mapped=self._named(principal, chat.model))
         if chat.options.fallbacks or chat.options.context_window_fallbacks:
             check_fallbacks(principal, chat, models)
         if principal.enforced_params:

@@ -60,6 +60,11 @@ def _metrics(state: BooksState | None) -> list[Metric]:
             "Budgets that have been passed in this period.",
             state.budgets_over_limit,
         ),
+        _gauge(
+            "bursar_ledger_incidents",
+            "Databases restored, processes declared lost, records that could not be read: ever.",
+            state.incidents,
+        ),
     ]
     if (last := state.audit) is not None:
         found += [

@@ -106,9 +106,12 @@ class ModelTable:
         *,
         aliases: Mapping[str, Alias],
         wildcards: Sequence[Wildcard] = (),
+        meant: Mapping[str, str] | None = None,
         provider_of: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        """`provider_of`: whose model a bare name is, so that `openai/*` serves `gpt-4o` too."""
+        """`meant`: see `ModelTable.meant`; `provider_of`: whose model a bare name is, so that `openai/*` serves
+        `gpt-4o` too."""
+        self._meant = meant or {}
         self._provider_of = provider_of
         self._groups = {group.name: group for group in groups}
         self._aliases = aliases
@@ -121,6 +124,10 @@ class ModelTable:
     def groups(self) -> Sequence[Group]:
         """The groups with a plain name."""
         return list(self._groups.values())
+
+    def meant(self, name: str) -> str:
+        """What the configuration's map makes of a name, after a key and a team. Limits and books are the target's."""
+        return self._meant.get(name, name)
 
     def find(self, name: str) -> Group:
         """The group that `name` means: by alias, exactly, by wildcard, or as a deployment's id.

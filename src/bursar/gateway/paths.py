@@ -38,7 +38,7 @@ _NOT_BUILT = re.compile(
     r"|project|mcp|a2a|scim|policies|prompts|cost)(?:/.*)?"
     r"|/v1/model/info|/v2/(?:model/info|key/info|user/info|team/list|login)|/login|/routes|/test|/settings"
     r"|/openapi\.json|/docs|/redoc|/ui(?:/.*)?|/public/.*|/\.well-known/.*|/active/callbacks|/get/.*|/update/.*"
-    r"|/alerting/.*|/health/.+|/reload/.*|/schedule/.*"
+    r"|/(?:add|delete)/allowed_ip|/alerting/.*|/health/.+|/reload/.*|/schedule/.*"
 )
 """Paths that LiteLLM's contract names."""
 

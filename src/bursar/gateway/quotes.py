@@ -50,7 +50,8 @@ class Quotes:
     def _price(self, model: str) -> Price:
         now = self._wall_clock()
         try:
-            price = self._models.table.find(model).deployments[0].prices.at(now)
+            table = self._models.table
+            price = table.find(table.meant(model)).deployments[0].prices.at(now)
         except InvalidRequest:  # not on offer
             price = self._listed(model, now)
         if price is None:

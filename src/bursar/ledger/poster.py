@@ -86,6 +86,8 @@ class Poster:
         """Read and not posted yet; it follows `posted_sequence`, maybe with a gap of records that are gone."""
         self._ahead: _Piece | None = None
         """Read while the one before it was being posted, to follow it."""
+        self._astray = False
+        """Reading ahead has failed midway: the reader may be behind records that nobody has."""
         self._segment = 0
         self._wake = asyncio.Event()
         self._stopping = False
@@ -214,6 +216,7 @@ class Poster:
                 if self._went_back is not None:
                     await self._went_back()
             self._reader.seek(position.sequence + 1)
+            self._segment = self._reader.segment
             self._position, self.posted_sequence = position, position.sequence
             self._epoch, self._doubt = position.epoch, None
         if self._piece is None:
@@ -234,10 +237,12 @@ class Poster:
         return _Piece(records, before, segment, merge_entries(records))
 
     def _read_ahead(self, piece: _Piece) -> None:
+        self._astray = True
         with suppress(JournalError, OSError):  # it will be read again, and whoever does that may fail
             self._ahead = ahead = self._read(after=piece.upto)
             if ahead is not None:
                 self._store.expect(ahead.entries)
+            self._astray = False
 
     async def _post_piece(self, piece: _Piece) -> None:
         """Post it, and have what follows ready by then, if there is much to do."""
@@ -251,6 +256,8 @@ class Poster:
             if reading is not None:
                 reading.cancel()
         self._piece, self._ahead = self._ahead, None
+        if self._astray:
+            self._lose_place()
 
     async def _post(self, batch: Sequence[memoryview], entries: bytes) -> None:
         """Post `batch`; when the database refuses it, in halves, until the record to blame stands alone."""
@@ -290,6 +297,7 @@ class Poster:
                 after=self.posted_sequence,
                 upto=upto,
                 entries=entries,
+                missing=self._reached - self.posted_sequence,
                 set_aside=set_aside,
             )
         )
@@ -330,6 +338,7 @@ class Poster:
     def _lose_place(self) -> None:
         # A commit whose answer was lost may have happened: ask for the position again before going on.
         self._position = self._piece = self._ahead = None
+        self._astray = False
 
     def _came_back(self) -> None:
         if self._away:

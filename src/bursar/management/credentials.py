@@ -8,10 +8,10 @@ from msgspec import Meta
 
 from bursar.domain.audit import masked
 from bursar.domain.errors import InvalidRequest, NotFound, SecretUnreadable
-from bursar.domain.stored_secrets import change_credential, hidden_values
+from bursar.domain.stored_secrets import change_credential, hidden_parameters, hidden_values, open_parameters
 from bursar.management.models import Told
 from bursar.management.route import Asked, Route
-from bursar.ports import CredentialRow, CredentialStore, ModelCatalogue, NewCredential, SecretVault
+from bursar.ports import CredentialRow, CredentialStore, ModelCatalogue, ModelStore, NewCredential, SecretVault
 
 JsonObject = dict[str, object]
 Name = Annotated[str, Meta(min_length=1, max_length=500, examples=["azure-eu"])]
@@ -62,8 +62,11 @@ class CredentialChanged(Told, kw_only=True):
 class CredentialEndpoints:
     """Storing, changing, deleting and listing credentials."""
 
-    def __init__(self, store: CredentialStore, catalogue: ModelCatalogue, vault: SecretVault) -> None:
+    def __init__(
+        self, store: CredentialStore, models: ModelStore, catalogue: ModelCatalogue, vault: SecretVault
+    ) -> None:
         self._store = store
+        self._models = models
         self._catalogue = catalogue
         self._vault = vault
 
@@ -107,6 +110,15 @@ class CredentialEndpoints:
                 errors=(404,),
             ),
             Route(
+                method="GET",
+                path="/credentials/by_model/{model_id}",
+                tag="models",
+                summary="Look at the credential of a model",
+                endpoint=self.of_model,
+                answer=CredentialDescription,
+                errors=(404,),
+            ),
+            Route(
                 method="PATCH",
                 path="/credentials/{credential_name}",
                 tag="models",
@@ -143,13 +155,7 @@ class CredentialEndpoints:
         """Those of the database, then those of the file."""
         stored = [_described(row) for row in await self._store.all()]
         names = {credential.credential_name for credential in stored}
-        of_file = [
-            CredentialDescription(
-                credential_name=name, credential_values={}, credential_info={"source": "the configuration file"}
-            )
-            for name in self._catalogue.file_credentials()
-            if name not in names
-        ]
+        of_file = [_elsewhere(name) for name in self._catalogue.file_credentials() if name not in names]
         return Credentials(success=True, credentials=[*stored, *of_file])
 
     async def one(self, asked: Asked[None, None]) -> object:
@@ -158,6 +164,34 @@ class CredentialEndpoints:
         if row is None:
             raise _not_found(asked.path["credential_name"])
         return _described(row)
+
+    async def of_model(self, asked: Asked[None, None]) -> object:
+        """The one that it names, or its own: what it holds that is secret, and the address it is for. Of models of the
+        file nothing but that there they are."""
+        model_id = asked.path["model_id"]
+        row = await self._models.find(model_id)
+        if row is None:
+            of_file = next((one for one in self._catalogue.entries() if one.id == model_id and not one.stored), None)
+            if of_file is None:
+                raise NotFound(f"Model not found. Got model ID: {model_id}")
+            return _elsewhere(f"{of_file.model_name}-credential-{model_id}")
+        parameters = row["litellm_params"]
+        assert isinstance(parameters, dict)
+        try:
+            parameters = open_parameters(parameters, model_id, self._vault.open)
+        except SecretUnreadable as error:
+            raise InvalidRequest(f"What is stored of the model cannot be read: {error}", param="model_id") from error
+        if (name := parameters.get("litellm_credential_name")) is not None:
+            named = await self._store.find(str(name))
+            return _elsewhere(str(name)) if named is None else _described(named)
+        shown = hidden_parameters(parameters)
+        return CredentialDescription(
+            credential_name=f"{row['model_name']}-credential-{model_id}",
+            credential_values={
+                key: value for key, value in shown.items() if key in _ADDRESSES or value != parameters[key]
+            },
+            credential_info={},
+        )
 
     async def update(self, asked: Asked[ChangedCredential, None]) -> object:
         """Models that name it follow at once."""
@@ -213,6 +247,12 @@ class CredentialEndpoints:
 
 
 _ADDRESSES = ("api_base", "base_url", "aws_sts_endpoint", "aws_bedrock_runtime_endpoint")
+
+
+def _elsewhere(name: str) -> CredentialDescription:
+    return CredentialDescription(
+        credential_name=name, credential_values={}, credential_info={"source": "the configuration file"}
+    )
 
 
 def _described(row: CredentialRow) -> CredentialDescription:

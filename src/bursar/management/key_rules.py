@@ -20,7 +20,14 @@ from bursar.domain.periods import Calendar, length_s
 from bursar.domain.permissions import LLM_ROUTES
 from bursar.domain.principals import DASHBOARD_TEAM, Principal
 from bursar.management.key_fields import KeyFields
-from bursar.management.objects import administers_key, changes_key, changes_organization, changes_team, require
+from bursar.management.objects import (
+    administers_key,
+    changes_key,
+    changes_organization,
+    changes_team,
+    is_permitted,
+    require,
+)
 from bursar.ports import KeyPlace
 
 Row = Mapping[str, object]
@@ -126,7 +133,8 @@ class KeyRules:
         """Whether the caller may have a key with these columns for its user, in its team. Raises Forbidden;
         InvalidRequest: it does not say what keys there have to say."""
         if not standing.all:
-            self._check_place(moved(standing, place), wanted, place)
+            service = wanted.get("user_id") is None  # else it would be the caller's, where nobody else is named
+            self._check_place(moved(standing, place), wanted, place, service=service)
 
     def check_move(self, standing: Standing, row: Row, changes: Row, place: KeyPlace) -> None:
         """Whether the key may get another owner, team or organization. Raises Forbidden."""
@@ -139,8 +147,11 @@ class KeyRules:
         require(administers_key(standing, after_it), "A key cannot be moved to where you do not administer it.")
         self._check_place(standing, after_it, place)
 
-    def changed(self, standing: Standing, row: Row, changes: Row, *, new_secret: bool = False) -> dict[str, object]:
-        """The columns that the caller may change so. `new_secret`: he gets to know the key.
+    def changed(
+        self, standing: Standing, row: Row, changes: Row, *, new_secret: bool = False, by_route: bool = False
+    ) -> dict[str, object]:
+        """The columns that the caller may change so. `new_secret`: he gets to know the key. `by_route`: this is what
+        the route does, and a permission to use it is one to do this.
 
         Raises Forbidden; InvalidRequest: it goes beyond what is configured.
         """
@@ -162,7 +173,7 @@ class KeyRules:
         bound = bounds_of(caller)
         check_within({**known, **found}, bound, whose="the key that changes it")
         self._check_raise(row, found, bound)
-        if not administers_key(standing, row):
+        if not (administers_key(standing, row) or (by_route and is_permitted(standing, row))):
             _check_own(row, found)
         user = found.get("user_id", row["user_id"])
         if user not in (None, caller.user_id) and (new_secret or {"user_id", "allowed_routes"} & found.keys()):
@@ -174,7 +185,7 @@ class KeyRules:
         if (self._upper.max_budget is not None or bound.get("max_budget") is not None) and _raises(row, changes):
             raise Forbidden("Only a proxy admin raises a bounded budget for a while.", param="temp_budget_increase")
 
-    def _check_place(self, standing: Standing, wanted: Row, place: KeyPlace) -> None:
+    def _check_place(self, standing: Standing, wanted: Row, place: KeyPlace, *, service: bool = False) -> None:
         """Whether the caller may have a key for this user, in this team and organization. Raises Forbidden."""
         caller, user, team_id = standing.caller, wanted.get("user_id"), wanted.get("team_id")
         others = user not in (None, caller.user_id)
@@ -184,8 +195,8 @@ class KeyRules:
             if team is None or not (changes_team(standing, team) or caller.user_id in roles):
                 raise Forbidden(f"User={caller.user_id} is not a member of team={team_id}.", param="team_id")
             administers = changes_team(standing, team)
-            self._check_team_key(standing, wanted, team, role="admin" if administers else "user")
-            if user is None and not administers:
+            self._check_team_key(standing, wanted, team, service=service, role="admin" if administers else "user")
+            if user is None and not (administers or service):
                 raise Forbidden("Only an admin of the team makes keys that are nobody's.", param="user_id")
             if others and not (administers and user in roles):
                 raise Forbidden(f"User={user} is not a member of team={team_id}.", param="user_id")
@@ -205,16 +216,17 @@ class KeyRules:
             raise Forbidden("Only a proxy admin makes keys that are nobody's.", param="user_id")
         self._check_personal_key(standing, wanted)
 
-    def _check_team_key(self, standing: Standing, wanted: Row, team: Row, *, role: str) -> None:
+    def _check_team_key(self, standing: Standing, wanted: Row, team: Row, *, service: bool, role: str) -> None:
+        """The configuration says who makes keys in teams; where it does not, each team does. Service accounts are for
+        each team to permit, because they outlive who makes them."""
         rules = self._generation.team_key_generation
         allowed = rules.allowed_team_member_roles
-        permissions = team["team_member_permissions"] or ()
-        assert isinstance(permissions, Sequence)
         if allowed is not None and role not in allowed:
             raise Forbidden(f"Team member role {role} not in allowed_team_member_roles={', '.join(allowed)}")
-        if role != "admin" and allowed is None and "/key/generate" not in permissions:
+        if role != "admin" and (allowed is None or service) and not is_permitted(standing, team):
+            path = "/key/service-account/generate" if service else "/key/generate"
             raise Forbidden(
-                f"Team member does not have permissions for endpoint: /key/generate. User={standing.caller.user_id}, "
+                f"Team member does not have permissions for endpoint: {path}. User={standing.caller.user_id}, "
                 f"Team={team['team_id']}",
                 kind="team_member_permission_error",
             )
@@ -257,7 +269,8 @@ class KeyRules:
 
 def moved(standing: Standing, place: KeyPlace) -> Standing:
     """The caller as he stands by the time the key is stored: he may belong elsewhere by then."""
-    return msgspec.structs.replace(standing, memberships=place.asker)
+    permitting = standing.permitting_teams & place.asker.member_permissions.keys()
+    return msgspec.structs.replace(standing, memberships=place.asker, permitting_teams=frozenset(permitting))
 
 
 def _within_routes(caller: Principal, wanted: dict[str, object]) -> dict[str, object]:

@@ -124,7 +124,7 @@ class ListKeys(msgspec.Struct, kw_only=True):
     return_full_object: bool = False
     """Rows in place of hashes."""
     include_team_keys: bool = False
-    """Also those of the teams that one administers."""
+    """Also those of the teams that one administers, or that let their members list keys."""
     include_created_by_keys: bool = False
     """Also those that the user has made for others."""
     sort_by: Literal[
@@ -362,7 +362,7 @@ class KeyEndpoints:
                 reach=_reach(standing),
                 user_id=user_id,
                 created_by=user_id if query.include_created_by_keys else None,
-                teams=tuple(standing.memberships.administered_teams) if query.include_team_keys else None,
+                teams=_teams_of(standing) if query.include_team_keys else None,
                 team_id=query.team_id,
                 organization_id=query.organization_id,
                 project_id=query.project_id,
@@ -414,7 +414,9 @@ class KeyEndpoints:
     async def _set_blocked(self, asked: Asked[OneKey, None], *, blocked: bool) -> object:
         standing = asked.standing
         edit = KeyEdit(
-            changes=lambda row, place: self._rules.changed(moved(standing, place), row, {"blocked": blocked}),
+            changes=lambda row, place: self._rules.changed(
+                moved(standing, place), row, {"blocked": blocked}, by_route=True
+            ),
             asker=_asker(standing),
         )
         token = self._token(asked.body.key)
@@ -456,7 +458,7 @@ class KeyEndpoints:
             assert isinstance(spent, float)
             if not 0 <= amount <= spent:
                 raise InvalidRequest(f"reset_to must lie between 0 and the key's spend, {spent}.", param="reset_to")
-            return self._rules.changed(moved(standing, place), row, {"spend": amount})
+            return self._rules.changed(moved(standing, place), row, {"spend": amount}, by_route=True)
 
         token = self._token(asked.path["key"])
         await self._must_be_there(standing, token)
@@ -533,13 +535,18 @@ def _reach(standing: Standing) -> dict[str, object]:
     if standing.all:
         return _EVERYTHING
     belongs = standing.memberships
-    found: dict[str, object] = {"user": standing.caller.user_id}
+    found: dict[str, object] = {"user": standing.caller.user_id, "teams": sorted(standing.permitting_teams)}
     if standing.reach.covers(Reach.TEAM):
-        found["teams"] = sorted(belongs.administered_teams)
+        found["teams"] = _teams_of(standing)
     if standing.reach.covers(Reach.ORGANIZATION):
-        found["teams"] = sorted(belongs.administered_teams | belongs.teams_of_organizations)
+        found["teams"] = sorted({*_teams_of(standing), *belongs.teams_of_organizations})
         found["organizations"] = sorted(belongs.administered_organizations)
     return found
+
+
+def _teams_of(standing: Standing) -> tuple[str, ...]:
+    """The teams whose keys the caller may see because of what he is there."""
+    return tuple(sorted(standing.memberships.administered_teams | standing.permitting_teams))
 
 
 def _described(row: KeyRow, budget: KeyRow | None) -> JsonObject:

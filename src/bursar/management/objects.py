@@ -19,10 +19,18 @@ def sees_key(standing: Standing, row: Row) -> bool:
 
 
 def changes_key(standing: Standing, row: Row) -> bool:
-    """The same. One's own is the one that names one as its user."""
+    """The same. One's own is the one that names one as its user; with a team's, members do what the team lets them."""
     if standing.all or (standing.reach is not Reach.NONE and _is_self(standing, row.get("user_id"))):
         return True
+    if is_permitted(standing, row):
+        return True
     return _administers(standing, team=row.get("team_id"), organization=row.get("organization_id"))
+
+
+def is_permitted(standing: Standing, row: Row) -> bool:
+    """The same: whether its team lets its members use this very route on its keys."""
+    team = row.get("team_id")
+    return team != DASHBOARD_TEAM and team in standing.permitting_teams
 
 
 def administers_key(standing: Standing, row: Row) -> bool:

@@ -161,9 +161,21 @@ def _query_parameters(schema: Schema) -> list[Schema]:
     assert isinstance(properties, dict)
     assert isinstance(required, list)
     return [
-        {"name": name, "in": "query", "required": name in required, "schema": described}
+        {"name": name, "in": "query", "required": name in required, "schema": _as_written(described)}
         for name, described in properties.items()
     ]
+
+
+def _as_written(schema: Schema) -> Schema:
+    """A list of texts may be written as one, with commas; of other values each is checked."""
+    kinds = schema.get("anyOf", [schema])
+    assert isinstance(kinds, list)
+    if not any(kind.get("items") == {"type": "string"} for kind in kinds):
+        return schema
+    about = {name: value for name, value in schema.items() if name in ("default", "description")}
+    text: Schema = {"type": "string", "description": "Several are parted by commas."}
+    others = [{name: value for name, value in kind.items() if name not in about} for kind in kinds]
+    return {"anyOf": [*others, text], **about}
 
 
 def _responses(route: Route, row: Permission, schemas: Mapping[type, Schema]) -> Schema:

@@ -130,6 +130,13 @@ class SpendTotalEndpoints:
                 summary="All keys and teams have spent nothing in their current periods; logs and daily totals stay",
                 endpoint=self.reset,
             ),
+            Route(
+                method="POST",
+                path="/global/spend/refresh",
+                tag=_TAG,
+                summary="Have reports show the present",
+                endpoint=self.refresh,
+            ),
         )
 
     async def keys(self, asked: Asked[None, ManyQuery]) -> object:
@@ -274,6 +281,10 @@ class SpendTotalEndpoints:
         """POST /global/spend/reset"""
         await self._reset.reset(asked.actor)
         return {"message": "Spend for all API Keys and Teams reset successfully", "status": "success"}
+
+    async def refresh(self, asked: Asked[None, None]) -> object:  # noqa: ARG002
+        """Does nothing: reports show at any time what has been posted."""
+        return {"message": "Reports are always up to date", "status": "success"}
 
     async def _tags(self, query: TagsQuery) -> list[dict[str, object]]:
         async with report():

@@ -88,9 +88,10 @@ class Teams(Protocol):
         downwards: bool = True,
         limit: int | None = None,
         offset: int = 0,
+        deleted: bool = False,
     ) -> tuple[list[Row], int]:
         """Some of those that fit, and how many do. `within`: ids of teams, and of organizations all of whose teams
-        count; None: all. `alias`: a part of it."""
+        count; None: all. `alias`: a part of it. `deleted`: of those that are no more."""
 
     async def keys(self, team_ids: Sequence[str]) -> list[Row]:
         """Their keys, with what may be shown of them."""

@@ -53,6 +53,8 @@ class PageQuery(msgspec.Struct, kw_only=True):
     page_size: Annotated[int, Meta(ge=1, le=100)] = 10
     sort_by: Literal["team_id", "team_alias", "created_at", "spend", "max_budget"] = "created_at"
     sort_order: Literal["asc", "desc"] = "desc"
+    status: Literal["active", "deleted"] = "active"
+    """Deleted ones are shown to those who rule them without being in them."""
 
 
 class TeamsPage(msgspec.Struct, kw_only=True):
@@ -144,8 +146,10 @@ class TeamViews:
     async def page(self, asked: Asked[None, PageQuery]) -> object:
         """Newest first, unless asked for otherwise."""
         query = asked.query
+        deleted, within = query.status == "deleted", _within(asked.standing)
         rows, total = await self._teams.page(
-            within=_within(asked.standing),
+            within=within if within is None or not deleted else ([], within[1]),  # a new team of the id has new members
+            deleted=deleted,
             user_id=query.user_id,
             organization_id=query.organization_id,
             team_id=query.team_id,

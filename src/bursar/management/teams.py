@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from bursar.domain.audit import Action
-from bursar.domain.authority import PERMISSIONS
+from bursar.domain.authority import DEFAULT_MEMBER_PERMISSIONS, MEMBER_PERMISSIONS, is_member_permission
 from bursar.domain.edits import TeamEdit
 from bursar.domain.errors import InvalidRequest, NotFound
 from bursar.domain.principals import DASHBOARD_TEAM
@@ -45,7 +45,6 @@ _OF_MEMBERS = {
     "team_member_rpm_limit": "rpm_limit",
     "team_member_tpm_limit": "tpm_limit",
 }
-_MEMBER_PERMISSIONS = tuple(sorted(row.path for row in PERMISSIONS if row.path.startswith("/key/")))
 
 TEAM: JsonObject = {
     "type": "object",
@@ -333,15 +332,15 @@ class TeamEndpoints:
             raise NotFound(f"Team not found, passed team_id={asked.query.team_id}", param="team_id")
         return Permissions(
             team_id=asked.query.team_id,
-            team_member_permissions=strings(team["team_member_permissions"]),
-            all_available_permissions=list(_MEMBER_PERMISSIONS),
+            team_member_permissions=strings(team["team_member_permissions"]) or list(DEFAULT_MEMBER_PERMISSIONS),
+            all_available_permissions=list(MEMBER_PERMISSIONS),
         )
 
     async def set_permissions(self, asked: Asked[MemberPermissions, None]) -> object:
         """Raises InvalidRequest: not the path of a route of `/key/*`."""
         body = asked.body
         may = changing(asked.standing, body.team_id)
-        if unknown := [path for path in body.team_member_permissions if path not in _MEMBER_PERMISSIONS]:
+        if unknown := [path for path in body.team_member_permissions if not is_member_permission(path)]:
             raise InvalidRequest(
                 f"{len(unknown)} of the permissions are not there; `/team/permissions_list` shows all.",
                 param="team_member_permissions",

@@ -10,8 +10,10 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import aiohttp
+from aiohttp.abc import ResolveResult
 from yarl import URL
 
+from bursar.domain.egress import Egress, forbidden_address, forbidden_host
 from bursar.ports import FailureKind, Timeouts, TransportError, UpstreamRequest, UpstreamResponse
 from bursar.wire.http import RawHeaders
 
@@ -31,17 +33,24 @@ class AiohttpTransport:
     ) -> None:
         """`proxy`: URL of an HTTP proxy for all calls; the environment's is never used by itself."""
         self._proxy = proxy
+        self._limit = max_connections_per_host
+        self._tls = tls
+        self._sessions = {egress: self._session(egress) for egress in Egress}
+
+    def _session(self, egress: Egress) -> aiohttp.ClientSession:
+        """Of its own for each rule, because connections are shared within one."""
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(_note_reuse)
         trace.on_connection_create_end.append(_note_connection)
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             trace_configs=[trace],
             connector=aiohttp.TCPConnector(
                 limit=0,
-                limit_per_host=max_connections_per_host,
-                ssl=True if tls is None else tls,
+                limit_per_host=self._limit,
+                ssl=True if self._tls is None else self._tls,
                 keepalive_timeout=_IDLE_MAX_S,
                 use_dns_cache=False,
+                resolver=_Resolver(Egress.ANY if self._proxy is not None else egress),
             ),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -54,9 +63,11 @@ class AiohttpTransport:
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """See `ports.Transport.send`."""
         origin, timeouts = request.origin, request.timeouts
+        if (reason := forbidden_host(origin.host, origin.egress)) is not None:
+            raise TransportError(FailureKind.DNS, reason, sent=False)
         way = _Way(request)
         async with _failures(way, FailureKind.RESPONSE_TIMEOUT, timeouts.connect_s + timeouts.response_s):
-            response = await self._session.request(
+            response = await self._sessions[origin.egress].request(
                 request.method,
                 URL(f"{origin.scheme}://{origin.authority}{request.target}", encoded=True),
                 data=request.body,
@@ -70,7 +81,25 @@ class AiohttpTransport:
 
     async def aclose(self) -> None:
         """See `ports.Transport.aclose`."""
-        await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
+
+
+class _Resolver(aiohttp.ThreadedResolver):
+    """Finds only what may be connected to: of a host that leads elsewhere, too, nothing."""
+
+    def __init__(self, egress: Egress) -> None:
+        super().__init__()
+        self._egress = egress
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        for one in found:
+            if (reason := forbidden_address(one["host"], self._egress)) is not None:
+                raise OSError(f"the host leads to where it may not: {reason}")
+        return found
 
 
 class _Way:

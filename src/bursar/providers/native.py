@@ -15,7 +15,9 @@ from typing import cast
 
 import httptools
 
+from bursar.domain.egress import Egress
 from bursar.ports import FailureKind, TransportError, UpstreamRequest, UpstreamResponse
+from bursar.providers.resolving import ForbiddenAddress, resolved
 from bursar.wire.http import Origin, RawHeaders, field_lines, header
 
 _HEAD_MAX_BYTES = 256 * 1024
@@ -85,16 +87,37 @@ class NativeTransport:
         origin = pool.origin
         tls = self._context() if origin.scheme == "https" else None
         try:
-            _, connection = await self._loop.create_connection(
-                lambda: _Connection(self, pool), origin.host, origin.port, ssl=tls
-            )
+            return await self._connect_to(pool, origin.host, tls)
+        except ForbiddenAddress as error:
+            raise TransportError(FailureKind.DNS, str(error), sent=False) from error
         except socket.gaierror as error:
             raise TransportError(FailureKind.DNS, error.strerror or "name not found", sent=False) from error
         except ssl.SSLError as error:
             raise TransportError(FailureKind.TLS, error.reason or "handshake failed", sent=False) from error
         except OSError as error:
             raise TransportError(FailureKind.CONNECT, error.strerror or type(error).__name__, sent=False) from error
-        return connection
+
+    async def _connect_to(self, pool: "_Pool", host: str, tls: ssl.SSLContext | None) -> "_Connection":
+        """Where not every address will do, to one that was looked at: a second look-up could find others.
+
+        Raises ForbiddenAddress, OSError.
+        """
+        origin = pool.origin
+        hosts = [host] if origin.egress is Egress.ANY else await resolved(origin)
+        name = host if tls is not None else None
+        for index, address in enumerate(hosts, 1):
+            try:
+                _, connection = await self._loop.create_connection(
+                    lambda: _Connection(self, pool), address, origin.port, ssl=tls, server_hostname=name
+                )
+            except ssl.SSLError:
+                raise
+            except OSError:
+                if index == len(hosts):
+                    raise
+            else:
+                return connection
+        raise OSError("no address")
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, urlsplit
 
+from bursar.domain.egress import Egress, forbidden_host
 from bursar.domain.errors import ConfigError
 from bursar.providers.catalogue import Auth, Provider, Resolved
 from bursar.wire.http import Origin, RawHeaders
@@ -70,8 +71,10 @@ def build_upstream(
     api_base: str | None = None,
     organization: str | None = None,
     extra_headers: Mapping[str, str] | None = None,
+    egress: Egress = Egress.ANY,
 ) -> Upstream:
-    """The upstream of a deployment; what is not configured comes from the provider's variables in `environ`.
+    """The upstream of a deployment; what is not configured comes from the provider's variables in `environ`. `egress`:
+    where an address that is configured may lead.
 
     Raises ConfigError: no usable address, a key or header that HTTP cannot carry.
     """
@@ -82,11 +85,12 @@ def build_upstream(
         variables = " or ".join(provider.base_variables)
         raise ConfigError(f"{provider.name} has no public address; set api_base or {variables}")
     address = _address(base)
+    origin = _origin(address, Egress.ANY if _filled(api_base) is None else egress)
     key = _filled(api_key) or _first_of(environ, provider.key_variables) or provider.key_if_none
     return Upstream(
         provider=provider,
         model=resolved.upstream_model,
-        origin=_origin(address),
+        origin=origin,
         target=_target(address, provider),
         headers=tuple(
             _headers(
@@ -99,9 +103,15 @@ def build_upstream(
             )
         ),
         secrets=tuple(secret for secret in (key, *(extra_headers or {}).values()) if secret and len(secret) >= 4),
-        api_base=_shown(address, is_default=configured is None, provider=provider),
+        api_base=_shown(address, origin, is_default=configured is None, provider=provider),
         has_key=key is not None or provider.key_optional,
     )
+
+
+def check_address(api_base: str, egress: Egress) -> None:
+    """Raises ConfigError: this is no address, or none that calls may be sent to."""
+    if (base := _filled(api_base)) is not None:
+        _origin(_address(base), egress)
 
 
 def _filled(value: str | None) -> str | None:
@@ -145,7 +155,7 @@ def _masked(base: str) -> str:
     return base if len(base) <= 12 else base[:12] + "…"
 
 
-def _origin(address: SplitResult) -> Origin:
+def _origin(address: SplitResult, egress: Egress) -> Origin:
     host = address.hostname or ""
     if not host.isascii():
         try:
@@ -154,7 +164,9 @@ def _origin(address: SplitResult) -> Origin:
             raise ConfigError(f"api_base: {host!r} is not a host name") from None
     if not _HOST.fullmatch(host):
         raise ConfigError(f"api_base: {host!r} is not a host name")
-    return Origin(address.scheme, host, address.port or (443 if address.scheme == "https" else 80))
+    if (reason := forbidden_host(host, egress)) is not None:
+        raise ConfigError(f"api_base: {reason}, so no model of the database may be there")
+    return Origin(address.scheme, host, address.port or (443 if address.scheme == "https" else 80), egress)
 
 
 _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
@@ -170,8 +182,7 @@ def _target(address: SplitResult, provider: Provider) -> str:
     return f"{path}?{query}" if query else path
 
 
-def _shown(address: SplitResult, *, is_default: bool, provider: Provider) -> str:
-    origin = _origin(address)
+def _shown(address: SplitResult, origin: Origin, *, is_default: bool, provider: Provider) -> str:
     shown = f"{origin.scheme}://{origin.authority}"
     if is_default and provider.name == "openai":
         return shown  # as LiteLLM's users know it from their dashboards

@@ -49,6 +49,7 @@ class Line:
         "asked_at_s",
         "budget",
         "due_s",
+        "fallen",
         "limits",
         "lowers_at_s",
         "queue",
@@ -65,6 +66,9 @@ class Line:
         self.due_s = 0.0
         """When to ask next, on the monotonic clock."""
         self.asked_at_s = 0.0
+        self.fallen = False
+        """The limit fell while an exchange was under way, which may be of the old one still: until that is answered,
+        nobody holds anything more."""
         self.short = False
         """The last exchange did not bring what was needed."""
         self.unsure = False
@@ -230,7 +234,7 @@ class Budgets:
         full = plan.full
         for line in lines:
             share = line.share
-            if line.queue or share.leased - share.spent - share.held < full:
+            if line.queue or line.fallen or share.leased - share.spent - share.held < full:
                 return None
         for line in lines:
             line.share.held += full
@@ -389,18 +393,19 @@ class Budgets:
     def _give_back(self, line: Line) -> None:
         """The limit has fallen: what is not in use goes back at once, and is leased anew under the new one."""
         share, now_s = line.share, self._clock()
-        if share.free > 0:
+        if share.asked is not None:
+            line.fallen = True
+        elif share.free > 0:
             share.recalled = True
-            if share.asked is None:
-                share.ask(need=0, now_s=now_s, give_back=share.free)
-                line.asked_at_s = now_s
+            share.ask(need=0, now_s=now_s, give_back=share.free)
+            line.asked_at_s = now_s
             self._want(line, now_s)
 
     def _short_of(self, waiter: _Waiter) -> Line:
         """The line that keeps it from being served, or, where others are before it, one of those."""
         need = waiter.need
         for line in waiter.lines:
-            if line.queue or line.share.free < need:
+            if line.queue or line.fallen or line.share.free < need:
                 return line
         return waiter.lines[0]
 
@@ -422,6 +427,9 @@ class Budgets:
     def _take(self, waiter: _Waiter, *, at_any_rate: bool = False) -> Hold | None:
         """Hold for a waiter whatever it may have, now; None: not enough, and `short` says of what."""
         full = waiter.plan.full
+        if (fallen := next((line for line in waiter.lines if line.fallen), None)) is not None:
+            waiter.short = fallen
+            return None
         free = min(line.share.free for line in waiter.lines)
         bound: int | None
         if full <= free:
@@ -526,6 +534,9 @@ class Budgets:
         share, now_s = line.share, self._clock()
         asked = line.queue[0] if line.queue else None
         share.answered(answer)
+        if line.fallen and share.asked is None:
+            line.fallen = False
+            self._give_back(line)
         if not line.unsure:
             self._be_sure_of(share.window)
         left = answer.limit - answer.spent

@@ -44,7 +44,7 @@ def health() -> "Health":
 
 
 def watch(stream: "Stream") -> "WatchedStream[Stream]":
-    """An asynchronous stream of LiteLLM's, of which is booked what was read if it is left before its end."""
+    """A stream of LiteLLM's, of which is booked what was read if it is left before its end."""
     return _installation.install().watch(stream)
 
 

@@ -16,16 +16,15 @@ class Gateways:
         self._known = {origin for url in urls if (origin := _origin(url))}
 
     def serve(self, details: Mapping[str, object]) -> bool:
-        """Whether the call of LiteLLM's `details` went through one. An answer with the mark makes its URL known: a call
-        that fails without an answer is recognised by that from then on."""
-        origin = _origin(_api_base(details))
-        if origin in self._known:
-            return True
-        if not _is_marked(details):
+        """Whether the call of LiteLLM's `details` went through one. An answer with the mark, also a refusal, makes
+        its URL known: a call that fails without an answer is recognised by that from then on."""
+        marked = _is_marked(details)
+        if not marked and not self._known:
             return False
-        if origin:
+        origin = _origin(_api_base(details))
+        if marked and origin:
             self._known.add(origin)
-        return True
+        return marked or origin in self._known
 
 
 def _api_base(details: Mapping[str, object]) -> str:
@@ -40,6 +39,8 @@ def _api_base(details: Mapping[str, object]) -> str:
 
 def _is_marked(details: Mapping[str, object]) -> bool:
     headers = details.get("response_headers")
+    if headers is None:
+        headers = getattr(details.get("exception"), "litellm_response_headers", None)
     if isinstance(headers, Mapping) and _MARK in headers:
         return True
     told = details.get("standard_logging_object")

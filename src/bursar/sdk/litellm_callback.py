@@ -5,7 +5,6 @@ import importlib.metadata
 import logging
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +14,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from bursar.domain.secrets import Secret
 from bursar.sdk.gateways import Gateways
 from bursar.sdk.litellm_event import is_silenced, spend_of
-from bursar.sdk.pending import Pending
+from bursar.sdk.pending import Pending, Reader
 from bursar.sdk.prices import BookPrices
 from bursar.sdk.recorder import EXIT_S, Health, Recorder
 from bursar.sdk.settings import Settings
@@ -28,6 +27,8 @@ _QUEUE = "queue_proxy"
 NAMES = frozenset({"bursar", "prisma_proxy", _QUEUE})
 """In LiteLLM's lists they switch on the callback that `bursar.sdk` registers."""
 _FAILED, _ANSWERED = "failure_callback", "success_callback"
+_TOLD_BY_CHUNK = frozenset({"completion", "text_completion"})
+"""LiteLLM's types of calls of whose streams it tells each chunk."""
 
 
 class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not always there when types are checked
@@ -85,8 +86,7 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         details = getattr(owner, "model_call_details", None)
         watched = WatchedStream(stream)
         if isinstance(details, Mapping) and self._wanted(_ANSWERED):
-            watched.on_chunk = partial(self._pending.streamed, details)
-            self._pending.watch(watched, details)
+            watched.on_chunk = self._pending.watch(watched, details, reader=Reader.WATCHED).see
         return watched
 
     # LiteLLM's events, by its names
@@ -120,6 +120,15 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         self._tell(kwargs, response_obj, failed=True)
 
     # LiteLLM's hooks, in the app's way: see `pending`
+
+    def log_pre_api_call(self, model: object, messages: object, kwargs: object) -> None:  # noqa: ARG002
+        """An attempt is about to be sent."""
+        self._unharmed(self._ask, kwargs)
+
+    def log_stream_event(self, kwargs: object, response_obj: object, start_time: object, end_time: object) -> None:  # noqa: ARG002
+        """The app has got a chunk of a synchronous stream."""
+        if isinstance(kwargs, Mapping):
+            self._unharmed(self._pending.streamed, kwargs, response_obj)
 
     async def async_pre_call_deployment_hook(self, kwargs: object, call_type: object) -> None:  # noqa: ARG002
         """An asynchronous call begins."""
@@ -163,6 +172,12 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         if kwargs.get("stream"):
             self._pending.watch(owner, details)
 
+    def _ask(self, details: object) -> None:
+        if not isinstance(details, Mapping) or not details.get("stream"):
+            return
+        if details.get("call_type") in _TOLD_BY_CHUNK and self._wanted(_ANSWERED):
+            self._pending.asked(details)
+
     def _remember(self, request_data: object, response: object) -> None:
         owner = request_data.get("litellm_logging_obj") if isinstance(request_data, Mapping) else None
         details = getattr(owner, "model_call_details", None)
@@ -199,6 +214,14 @@ class WatchedStream(Generic[Stream]):
     def __init__(self, stream: Stream) -> None:
         self._stream: Any = stream
         self.on_chunk: Callable[[object], None] = _nobody
+
+    def __iter__(self) -> "WatchedStream[Stream]":
+        return self
+
+    def __next__(self) -> Any:  # noqa: ANN401  # LiteLLM's chunk
+        chunk = next(self._stream)
+        self.on_chunk(chunk)
+        return chunk
 
     def __aiter__(self) -> "WatchedStream[Stream]":
         return self

@@ -274,7 +274,10 @@ def _without_query(url: str) -> str:
 
 
 def _first(*values: object) -> str:
-    return next((text for value in values if (text := _text(value))), "")
+    for value in values:
+        if text := _text(value):
+            return text
+    return ""
 
 
 def _text(value: object) -> str:
@@ -286,4 +289,5 @@ def _list(value: object) -> list[object]:
 
 
 def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else _NO_FACTS
+    # Asking a `dict` first: an abstract class takes half a microsecond to say that it is a mapping.
+    return value if isinstance(value, (dict, Mapping)) else _NO_FACTS

@@ -15,7 +15,8 @@ from enum import Enum
 from types import SimpleNamespace
 
 _OVERDUE_S = 300.0
-"""LiteLLM cancels what takes 20 s; before that it may wait behind 50,000 others."""
+"""LiteLLM cancels what takes 20 s; before that it may wait behind 50,000 others. And a stream of which nobody has read
+a chunk for so long is not read any more."""
 
 
 class Sweep(Enum):
@@ -29,6 +30,17 @@ class Sweep(Enum):
     """The program ends: nothing comes any more."""
 
 
+class Reader(Enum):
+    """Of a stream: how it shows that nobody reads on."""
+
+    KNOWN = 1
+    """Its object is gone."""
+    WATCHED = 2
+    """The same, and it tells itself what it gets."""
+    UNKNOWN = 3
+    """Nothing comes for long."""
+
+
 @dataclass(slots=True)
 class Answered:
     """A call, and what came of it so far."""
@@ -36,7 +48,22 @@ class Answered:
     details: Mapping[str, object]
     response: object
     since_s: float
-    stream: bool = False
+    reader: Reader | None = None
+    """None: it is no stream."""
+
+    @property
+    def begun(self) -> bool:
+        """The provider has begun to answer."""
+        return self.reader is None or self.details.get("completion_start_time") is not None
+
+    def due(self, what: Sweep, overdue_s: float) -> bool:
+        """Whether nothing is to be expected of it any more, if it has waited since before `overdue_s`."""
+        if what is Sweep.ALL:
+            return True
+        overdue = self.since_s < overdue_s
+        if self.reader is None:
+            return overdue or what is Sweep.ANSWERED
+        return self.reader is Reader.UNKNOWN and self.begun and overdue
 
 
 @dataclass(slots=True)
@@ -83,15 +110,23 @@ class Pending:
         """The app is about to get `response`."""
         self._answered[id(details)] = Answered(details, response, time.monotonic())
 
-    def watch(self, owner: object, details: Mapping[str, object]) -> None:
-        """A stream is asked for; once `owner`, LiteLLM's object of the call, is gone, nobody will read more of it."""
-        self._answered[id(details)] = Answered(details, StreamSeen(), time.monotonic(), stream=True)
+    def watch(self, owner: object, details: Mapping[str, object], *, reader: Reader = Reader.KNOWN) -> StreamSeen:
+        """A stream is asked for; once `owner`, LiteLLM's object of the call, is gone, nobody will read more of it. What
+        is seen of it stands in the answer."""
+        seen = StreamSeen()
+        self._answered[id(details)] = Answered(details, seen, time.monotonic(), reader)
         weakref.finalize(owner, self._gone, id(details)).atexit = False
+        return seen
+
+    def asked(self, details: Mapping[str, object]) -> None:
+        """A stream is asked for, and only its chunks will tell whether somebody reads it."""
+        self._answered[id(details)] = Answered(details, StreamSeen(), time.monotonic(), Reader.UNKNOWN)
 
     def streamed(self, details: Mapping[str, object], chunk: object) -> None:
         """The app gets one more chunk."""
         found = self._answered.get(id(details))
-        if found is not None and isinstance(found.response, StreamSeen):
+        if found is not None and found.reader is not Reader.WATCHED and isinstance(found.response, StreamSeen):
+            found.since_s = time.monotonic()
             found.response.see(chunk)
 
     def told(self, details: Mapping[str, object]) -> None:
@@ -104,18 +139,16 @@ class Pending:
             self._book_untold(self._left.popleft())
         overdue_s = time.monotonic() - _OVERDUE_S
         for key, found in list(self._answered.items()):
-            waits_in_vain = what is Sweep.ANSWERED or found.since_s < overdue_s
-            due = what is Sweep.ALL or (not found.stream and waits_in_vain)
-            if due and self._answered.pop(key, None) is not None:
+            if found.due(what, overdue_s) and self._answered.pop(key, None) is not None:
                 self._book_untold(found)
 
     def _gone(self, key: int) -> None:
         """Called by the garbage collector, in the middle of anything: it may hold the recorder's lock."""
         found = self._answered.get(key)
-        if found is not None and found.stream:
+        if found is not None and found.reader in (Reader.KNOWN, Reader.WATCHED):
             del self._answered[key]
             self._left.append(found)
 
     def _book_untold(self, found: Answered) -> None:
-        if not found.stream or found.details.get("completion_start_time") is not None:
+        if found.begun:
             self._book(found.details, found.response)

@@ -172,7 +172,8 @@ class Recorder:
         if len(self._waiting) > _WAITING_MAX:
             self._waiting.popleft()
             self._lost += 1
-            log.critical("sdk.lost calls=%d reason=%s", self._lost, self._error)
+            if self._lost & (self._lost - 1) == 0:  # the first, the second, the fourth, the eighth …
+                log.critical("sdk.lost calls=%d reason=%s", self._lost, self._error)
 
     def _mark(self, sequence: int) -> None:
         now = time.monotonic()

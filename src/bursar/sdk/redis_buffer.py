@@ -79,8 +79,8 @@ class RedisLedger:
         """See `ports.LedgerStore.expect`. What goes through Redis is posted by others."""
 
     async def post(self, batch: Batch) -> int:
-        """See `ports.LedgerStore.post`. What is set aside, and dead processes' journals, do not go through Redis."""
-        if batch.set_aside is None and await self._sent(batch):
+        """See `ports.LedgerStore.post`. What is set aside or gone does not go through Redis, nor what the dead left."""
+        if batch.set_aside is None and not batch.missing and await self._sent(batch):
             return 0
         return await self._ledger.post(batch)
 

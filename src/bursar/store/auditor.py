@@ -72,7 +72,12 @@ async def books_state(database: Database) -> BooksState:
             drift_nano_usd=int(row["drift_nano_usd"]),
             differences=row["differences"],
         )
-    return BooksState(quarantined=row["quarantined"], budgets_over_limit=row["over_limit"], audit=audit)
+    return BooksState(
+        quarantined=row["quarantined"],
+        budgets_over_limit=row["over_limit"],
+        incidents=row["incidents"],
+        audit=audit,
+    )
 
 
 def _line(difference: Difference) -> str:

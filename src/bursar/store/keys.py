@@ -317,7 +317,7 @@ def refusals() -> Iterator[None]:
     except asyncpg.UniqueViolationError as error:
         raise StoreRefused("This key exists already.") from error
     except asyncpg.DataError as error:
-        raise StoreRefused(f"A value cannot be stored: {error}.") from error
+        raise StoreRefused(f"A value cannot be stored: {error.args[0]}.") from error  # without its details
 
 
 def _change(action: Action, row: KeyRow, actor: Actor, *, before: KeyRow | None = None) -> Change:

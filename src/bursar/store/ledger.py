@@ -110,6 +110,8 @@ class PostgresLedger:
                 await self._book_grants(connection, posted["charged"] or "[]", forced or "[]")
             if sift:
                 await self._set_contradictions_aside(connection, entries, batch.journal_id)
+            if batch.missing:
+                await connection.execute(_SQL["note_missing"], batch.journal_id, batch.after, batch.missing)
             if (aside := batch.set_aside) is not None:
                 await connection.execute(
                     _SQL["quarantine_record"], aside.reason, batch.journal_id, batch.upto, aside.content

@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime
 
+from bursar.domain.audit import Actor
 from bursar.domain.ids import KeyHash
+from bursar.domain.principals import MASTER_KEY_NAME
 from bursar.ports import LoginUser
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
+from bursar.store.users import end_sessions
 
 _SQL = load_named_sql("logins")
 
@@ -34,8 +37,8 @@ class PostgresLogins:
     ) -> None:
         """See `ports.LoginStore.open_session`."""
         async with self._database.transaction() as connection:
-            if admin:
-                await connection.execute(_SQL["make_admin"], user_id)
+            if admin and await connection.fetchval(_SQL["make_admin"], user_id):
+                await end_sessions(connection, user_id, actor=Actor(api_key=MASTER_KEY_NAME, user_id=user_id))
             await connection.execute(_SQL["end_sessions"], user_id)
             naive = expires.astimezone(UTC).replace(tzinfo=None)
             await connection.execute(_SQL["open_session"], token, key_name, user_id, naive, max_budget)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from bursar.domain.principals import Memberships
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
@@ -30,4 +32,6 @@ async def memberships_of(connection: Any, user_id: str) -> Memberships:  # noqa:
 
 def _memberships(row: Mapping[str, Any] | None) -> Memberships:
     assert row is not None, "it is about any user"
-    return Memberships(**{name: frozenset(ids) for name, ids in dict(row).items()})
+    found = dict(row)
+    permissions = msgspec.json.decode(found.pop("member_permissions") or "{}", type=dict[str, frozenset[str]])
+    return Memberships(**{name: frozenset(ids) for name, ids in found.items()}, member_permissions=permissions)

@@ -88,7 +88,7 @@ async def writing(database: Database) -> AsyncIterator[Any]:
         async with database.transaction() as connection:
             yield connection
     except asyncpg.DataError as error:
-        raise StoreRefused(f"A value cannot be stored: {error}.") from error
+        raise StoreRefused(f"A value cannot be stored: {error.args[0]}.") from error  # without its details
     except asyncpg.IntegrityConstraintViolationError as error:
         raise StoreRefused("Something that this names was made or deleted in the meantime. Try again.") from error
 

@@ -34,6 +34,8 @@ _TABLE = "LiteLLM_TeamTable"
 _DEFAULT_BUDGET = "team_member_budget_id"
 """In a team's metadata: the budget of members without one of their own."""
 
+_OF_DELETED = ("deleted_at", "deleted_by")
+
 
 class PostgresTeams:
     """The table `LiteLLM_TeamTable`, and what hangs on its rows."""
@@ -162,7 +164,7 @@ class PostgresTeams:
         await delete_keys(connection, tokens=tokens, actor=actor)
         await connection.execute(_SQL["leave_users"], team_id, None)
         memberships = await connection.fetch(_SQL["delete_memberships"], team_id)
-        await connection.execute(_SQL["delete"], team_id)
+        await connection.execute(_SQL["delete"], team_id, actor.name, actor.api_key, actor.on_behalf_of)
         if team["model_id"] is not None:
             await connection.execute(_SQL["delete_aliases"], team["model_id"])
         metadata = team["metadata"]
@@ -186,6 +188,7 @@ class PostgresTeams:
         downwards: bool = True,
         limit: int | None = None,
         offset: int = 0,
+        deleted: bool = False,
     ) -> tuple[list[Row], int]:
         """See `management.stores.Teams.page`."""
         teams, organizations = (None, None) if within is None else within
@@ -203,6 +206,7 @@ class PostgresTeams:
                     downwards,
                     limit,
                     offset,
+                    deleted,
                 )
             )
         totals = [row.pop("total") for row in found]
@@ -214,8 +218,11 @@ class PostgresTeams:
                 team_id=team_id,
                 alias=alias,
                 limit=1,
+                deleted=deleted,
             )
             return [], total if first else 0
+        if not deleted:
+            found = [{name: value for name, value in row.items() if name not in _OF_DELETED} for row in found]
         return [team_row(row) for row in found], int(str(totals[0])) if totals else 0
 
     async def keys(self, team_ids: Sequence[str]) -> list[Row]:

@@ -128,6 +128,8 @@ class PostgresUsers:
                     assert isinstance(spent, float)
                     await set_spent(connection, [Scope(ScopeKind.USER, user_id)], nano_of(spent) or 0)
                 await record(connection, _change(Action.UPDATED, after, actor, before=before))
+                if "password" in changes:
+                    await end_sessions(connection, user_id, actor=actor)
                 await connection.execute(_SQL["tell"], user_id)
         return after
 
@@ -149,6 +151,12 @@ class PostgresUsers:
                 rows = [_user(row) for row in await connection.fetch(_SQL["delete"], list(user_ids))]
                 await record(connection, *(_change(Action.DELETED, row, actor) for row in rows))
         return rows
+
+
+async def end_sessions(connection: Any, user_id: str, *, actor: Actor) -> None:  # noqa: ANN401  # asyncpg
+    """Whoever logged in with a password that is none any more is out, but for the session that this is done with."""
+    found = await connection.fetch(_SQL["sessions"], user_id, actor.api_key)
+    await delete_keys(connection, tokens=[KeyHash(row["token"]) for row in found], actor=actor)
 
 
 async def _check_known(connection: Any, teams: Sequence[str], organizations: Sequence[str]) -> None:  # noqa: ANN401

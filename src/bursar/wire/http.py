@@ -5,6 +5,8 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from bursar.domain.egress import Egress
+
 RawHeaders = list[tuple[bytes, bytes]]
 """Header fields in the order they came; names in lower case, values as sent."""
 
@@ -65,6 +67,8 @@ class Origin:
     scheme: str
     host: str
     port: int
+    egress: Egress = Egress.ANY
+    """To which of the host's addresses; connections are shared among those that may the same."""
 
     @property
     def authority(self) -> str:

@@ -22,6 +22,8 @@ def synchronous() -> None:
     litellm.completion(**told("completion"))
     for _ in litellm.completion(**told("completion, streamed", stream=True)):
         pass
+    left("completion, left", lambda stream: stream)
+    left("completion, left, watched", callback.watch)
     try:
         litellm.completion(**told("completion, failed", mock_response=Exception("no beans")))
     except litellm.InternalServerError:
@@ -72,6 +74,12 @@ async def asynchronous() -> None:
     await abandoned("abandoned, watched", callback.watch)
     gc.collect()
     await litellm.acompletion(**told("acompletion, the last"))
+
+
+def left(kind: str, watch: Callable[[Any], Any]) -> None:
+    stream = litellm.completion(**told(kind, stream=True, mock_response=ANSWER * 10))
+    for _, _ in zip(range(5), watch(stream), strict=False):
+        pass
 
 
 async def abandoned(kind: str, watch: Callable[[Any], Any]) -> None:

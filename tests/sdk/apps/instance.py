@@ -1,4 +1,5 @@
-"""One of many instances: records calls until it is killed, through Redis; prints the id of each that is on record."""
+"""One of many instances, `instance <name> <file>`: records calls until it is killed, through Redis. The file gets the
+id of each that is on record."""
 
 import os
 import sys
@@ -8,9 +9,11 @@ from bursar.sdk.recorder import Recorder
 from bursar.sdk.settings import Settings
 from tests.sdk.telling import spend
 
+NAME, FILE = sys.argv[1:]
+told = os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 recorder = Recorder(Settings(uses_redis=lambda: True))
-for number in range(100_000):
-    told = f"{sys.argv[1]}-{number}"
-    recorder.book(spend(told))
-    os.write(1, f"{told}\n".encode())
-    time.sleep(0.0005)
+for number in range(1_000_000):
+    call = f"{NAME}-{number}"
+    recorder.book(spend(call))
+    os.write(told, f"{call}\n".encode())
+    time.sleep(0.001)

@@ -16,7 +16,7 @@ class Telling(SpendCallback):
 
 
 async def main() -> None:
-    for _ in range(200):
+    for _ in range(400):
         calls = [
             litellm.acompletion(
                 model="gpt-4o", messages=[{"role": "user", "content": "Hello"}], user="alice", mock_response="Hello"

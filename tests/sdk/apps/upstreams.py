@@ -27,15 +27,15 @@ def told(tag: str, base: str, **more: Any) -> dict[str, Any]:
 
 async def main() -> None:
     for where, base in (("provider", PROVIDER), ("gateway", GATEWAY)):
+        try:
+            await litellm.acompletion(**told(f"{where}, failed", base, model="openai/gpt-4o?fault=status:429"))
+        except litellm.RateLimitError:
+            pass
         litellm.completion(**told(f"{where}, sync", base))
         await litellm.acompletion(**told(f"{where}, async", base))
         for kind, more in (("stream", {}), ("stream, usage", {"stream_options": {"include_usage": True}})):
             async for _ in await litellm.acompletion(**told(f"{where}, {kind}", base, stream=True, **more)):
                 pass
-        try:
-            await litellm.acompletion(**told(f"{where}, failed", base, model="openai/gpt-4o?fault=status:429"))
-        except litellm.RateLimitError:
-            pass
 
 
 asyncio.run(main())

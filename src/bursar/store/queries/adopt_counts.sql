@@ -70,6 +70,9 @@ SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_ModelTabl
 -- name: LiteLLM_BudgetTable
 SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_BudgetTable"
 
+-- name: LiteLLM_DeletedTeamTable
+SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_DeletedTeamTable"
+
 -- name: LiteLLM_DeprecatedVerificationToken
 SELECT count(*) AS rows, NULL::double precision AS spend FROM "LiteLLM_DeprecatedVerificationToken"
 

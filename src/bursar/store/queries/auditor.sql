@@ -23,6 +23,7 @@ VALUES (now(), clock_timestamp(), $1, $2, $3)
 
 -- name: state
 SELECT (SELECT count(*) FROM bursar.quarantine) AS quarantined,
+    (SELECT count(*) FROM bursar.incidents) AS incidents,
     (
         SELECT count(*) FROM bursar.windows WHERE ends_at > now() AND spent_nano_usd > limit_nano_usd
     ) AS over_limit,

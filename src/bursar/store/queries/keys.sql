@@ -102,7 +102,7 @@ SELECT EXISTS (SELECT FROM "LiteLLM_VerificationToken" WHERE key_alias = $1 AND 
 
 -- name: team
 -- What a key's team says about keys in it, until commit.
-SELECT team_id, organization_id, members_with_roles, team_member_permissions
+SELECT team_id, organization_id, members_with_roles
 FROM "LiteLLM_TeamTable" WHERE team_id = $1 FOR SHARE
 
 -- name: owner

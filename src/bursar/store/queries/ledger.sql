@@ -192,13 +192,13 @@ moves AS (
         CASE WHEN coalesce("user", team_id, organization_id) IS NOT NULL
             THEN key_names ->> 'user_api_key_user_id' END AS owner,
         team_id, organization_id, end_user, request_tags AS tags, model, custom_llm_provider AS provider, call_type,
-        windows, min(model_group) AS model_group, min(request_id) AS request_id, sum(cost) AS cost,
+        windows, model_group, min(request_id) AS request_id, sum(cost) AS cost,
         sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
         sum(cache_read_tokens) AS cache_read_tokens, sum(cache_creation_tokens) AS cache_creation_tokens,
         count(*) AS requests, count(*) FILTER (WHERE status = 'failure') AS failures,
         coalesce(sum((end_us - start_us) / 1000) FILTER (WHERE status IS NULL), 0) AS response_ms
     FROM calls
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
 )
 SELECT EXISTS (SELECT FROM claimed) AS claimed, (SELECT count(*) FROM incoming) AS inserted,
     (SELECT json_agg(json_build_array(window_id, instance_id, cost, hold))::text FROM charged) AS charged,
@@ -441,6 +441,14 @@ WHERE (
         )
     )
 RETURNING reason
+
+-- name: note_missing
+-- $1: the journal, $2: the record before those that are gone, $3: how many they are.
+INSERT INTO bursar.incidents (what)
+SELECT format(
+    'records %s to %s of journal %s could not be read any more: what they told is not in the books',
+    $2::bigint + 1, $2::bigint + $3::bigint, $1::uuid
+)
 
 -- name: quarantine_record
 INSERT INTO bursar.quarantine (reason, journal_id, sequence, content) VALUES ($1, $2, $3, $4)

@@ -12,6 +12,7 @@ LIMIT 2
 INSERT INTO "LiteLLM_UserTable" (user_id, user_role) VALUES ($1, 'proxy_admin')
 ON CONFLICT (user_id) DO UPDATE SET user_role = 'proxy_admin', password = NULL  -- which somebody else may have set
 WHERE "LiteLLM_UserTable".user_role IS DISTINCT FROM 'proxy_admin'
+RETURNING user_id
 
 -- name: open_session
 INSERT INTO "LiteLLM_VerificationToken" (

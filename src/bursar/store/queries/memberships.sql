@@ -9,7 +9,7 @@ WITH listed AS (
 ),
 member AS (
     SELECT t.team_id, t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text, 'role', 'admin'))
-        AS administers
+        AS administers, coalesce(t.team_member_permissions, '{}') AS permissions
     FROM listed JOIN "LiteLLM_TeamTable" AS t USING (team_id)
     WHERE t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text))
 ),
@@ -25,4 +25,5 @@ SELECT
     ARRAY(
         SELECT t.team_id FROM "LiteLLM_TeamTable" AS t
         WHERE t.organization_id = ANY (ARRAY(SELECT organization_id FROM belongs WHERE administers))
-    ) AS teams_of_organizations
+    ) AS teams_of_organizations,
+    (SELECT jsonb_object_agg(team_id, permissions) FROM member WHERE NOT administers) AS member_permissions

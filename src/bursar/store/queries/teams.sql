@@ -71,7 +71,21 @@ ON CONFLICT (id) DO UPDATE SET aliases = excluded.aliases, updated_at = excluded
 RETURNING id
 
 -- name: delete
-DELETE FROM "LiteLLM_TeamTable" WHERE team_id = $1
+-- The row moves to the table of deleted teams. $1: the team, $2: by whom, $3: with which key, $4: on whose behalf.
+WITH gone AS (
+    DELETE FROM "LiteLLM_TeamTable" WHERE team_id = $1 RETURNING *
+)
+INSERT INTO "LiteLLM_DeletedTeamTable" (
+    id, team_id, team_alias, organization_id, object_permission_id, admins, members, members_with_roles, metadata,
+    max_budget, spend, models, max_parallel_requests, tpm_limit, rpm_limit, budget_duration, budget_reset_at, blocked,
+    model_spend, model_max_budget, team_member_permissions, model_id, created_at, updated_at, deleted_at, deleted_by,
+    deleted_by_api_key, litellm_changed_by
+)
+SELECT gen_random_uuid()::text, team_id, team_alias, organization_id, object_permission_id, admins, members,
+    members_with_roles, metadata, max_budget, spend, models, max_parallel_requests, tpm_limit, rpm_limit, budget_duration,
+    budget_reset_at, blocked, model_spend, model_max_budget, team_member_permissions, model_id, created_at, updated_at,
+    now() AT TIME ZONE 'UTC', $2, $3, $4
+FROM gone
 
 -- name: delete_aliases
 DELETE FROM "LiteLLM_ModelTable" WHERE id = $1
@@ -102,8 +116,14 @@ WHERE team_id = ANY ($1::text[]) ORDER BY team_id, user_id
 
 -- name: page
 -- Filters that are null let everything pass. $1 and $2: within reach, by id or by organization. $7: the column to sort by,
--- $8: whether downwards; $9, $10: how many rows, after how many.
-SELECT t.*, NULL::jsonb AS model_aliases, count(*) OVER () AS total FROM "LiteLLM_TeamTable" AS t
+-- $8: whether downwards; $9, $10: how many rows, after how many. $11: those that were deleted, each of their lives.
+WITH teams AS (
+    SELECT t.*, NULL::timestamp AS deleted_at, NULL AS deleted_by FROM "LiteLLM_TeamTable" AS t WHERE NOT $11::boolean
+    UNION ALL
+    SELECT t.*, d.deleted_at, d.deleted_by
+    FROM "LiteLLM_DeletedTeamTable" AS d, jsonb_populate_record(NULL::"LiteLLM_TeamTable", to_jsonb(d)) AS t WHERE $11
+)
+SELECT t.*, NULL::jsonb AS model_aliases, count(*) OVER () AS total FROM teams AS t
 WHERE ($1::text[] IS NULL OR t.team_id = ANY ($1) OR t.organization_id = ANY ($2::text[]))
     AND ($3::text IS NULL OR t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $3::text)))
     AND ($4::text IS NULL OR t.organization_id = $4)
@@ -117,5 +137,6 @@ ORDER BY
     CASE WHEN NOT $8 AND $7 = 'max_budget' THEN t.max_budget END,
     CASE WHEN $8 AND $7 = 'created_at' THEN t.created_at END DESC,
     CASE WHEN NOT $8 AND $7 = 'created_at' THEN t.created_at END,
-    t.team_id
+    CASE WHEN $8 AND $7 = 'team_id' THEN t.team_id END DESC,
+    t.team_id, t.deleted_at DESC
 LIMIT $9 OFFSET $10

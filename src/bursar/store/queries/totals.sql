@@ -372,6 +372,28 @@ FROM (
         SELECT 'end_user', end_user, windows, cost FROM moves WHERE end_user IS NOT NULL
         UNION ALL
         SELECT 'tag', tag, windows, cost FROM tagged
+        UNION ALL
+        SELECT 'key_model', (  -- by its whole name, else by what is behind the last slash, as limits of models are found
+            SELECT c.scope_id FROM bursar.windows AS c
+            WHERE c.scope_kind = 'key_model' AND c.scope_id IN (
+                key_scope || '/' || model_group, key_scope || '/' || substring(model_group FROM '[^/]*$')
+            )
+            ORDER BY c.scope_id = key_scope || '/' || model_group DESC LIMIT 1
+        ), windows, cost FROM moves
+        UNION ALL
+        SELECT 'key_period', m.key_scope || '/' || (b ->> 'budget_duration'), m.windows, m.cost
+        FROM moves AS m JOIN "LiteLLM_VerificationToken" AS k ON k.token = m.key
+        CROSS JOIN LATERAL jsonb_array_elements(
+            CASE jsonb_typeof(k.budget_limits) WHEN 'array' THEN k.budget_limits ELSE '[]' END
+        ) AS b
+        UNION ALL
+        SELECT 'team_period', bursar.member_scope(m.team_id, b ->> 'budget_duration'), m.windows, m.cost
+        FROM moves AS m JOIN "LiteLLM_TeamTable" AS t ON t.team_id = m.team_id
+        CROSS JOIN LATERAL jsonb_array_elements(
+            CASE jsonb_typeof(t.budget_limits) WHEN 'array' THEN t.budget_limits ELSE '[]' END
+        ) AS b
+        UNION ALL
+        SELECT 'gateway', '', windows, cost FROM moves
     ) AS s
     CROSS JOIN LATERAL (
         SELECT c.window_id FROM bursar.windows AS c

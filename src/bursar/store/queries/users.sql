@@ -132,6 +132,10 @@ SELECT count(*) FROM "LiteLLM_UserTable"
 -- name: tokens
 SELECT token FROM "LiteLLM_VerificationToken" WHERE user_id = ANY ($1::text[])
 
+-- name: sessions
+-- $1: the user, $2: the key whose session goes on.
+SELECT token FROM "LiteLLM_VerificationToken" WHERE user_id = $1 AND team_id = 'litellm-dashboard' AND token <> $2
+
 -- name: leave
 -- $1: users. They belong to no team and no organization any more. Returned are their memberships of teams.
 WITH teams AS (
