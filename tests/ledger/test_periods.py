@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,18 @@ import pytest
 
 from bursar.domain.accounting import AdjustBody, CallStatus, EndBody, Entry, Evidence, adjusted, unknown
 from bursar.domain.ids import JournalId
-from bursar.domain.limits import GATEWAY, Budget, Scope, ScopeKind, key_model_scope, member_scope
+from bursar.domain.limits import (
+    GATEWAY,
+    Budget,
+    Scope,
+    ScopeKind,
+    key_model_scope,
+    key_period_scope,
+    member_scope,
+    team_period_scope,
+)
 from bursar.domain.money import NanoUsd
-from bursar.domain.periods import Calendar
+from bursar.domain.periods import Calendar, next_reset
 from bursar.domain.windows import Ask, Window, WindowId, force, window_id
 from bursar.ledger.journal import Journal
 from bursar.ports import BudgetAsk
@@ -209,6 +219,30 @@ async def test_a_charge_that_nobody_held_of_the_gateway_and_of_a_model_of_a_key(
     assert (await audit(ledger.database)).differences == []
 
 
+@pytest.mark.parametrize("table", ["VerificationToken", "TeamTable"])
+async def test_a_charge_that_nobody_held_in_several_periods_at_once(ledger: Ledger, table: str) -> None:
+    """In each of those that run; what is held of one is not booked there again."""
+    scope_of = partial(key_period_scope, KEY) if table == "VerificationToken" else partial(team_period_scope, "t")
+    await ledger.do(
+        f"""UPDATE "LiteLLM_{table}" SET budget_limits =
+        '[{{"budget_duration": "1d", "max_budget": 1}}, {{"budget_duration": "30d", "max_budget": 1}}, 5]'"""
+    )
+    found = []
+    for duration in ("1d", "30d", "7d"):
+        scope = scope_of(duration)
+        found.append(window_id(scope, FUTURE.timestamp()))
+        await ledger.rows(
+            "INSERT INTO bursar.windows (window_id, scope_kind, scope_id, ends_at, limit_nano_usd, leased_nano_usd,"
+            " spent_nano_usd) VALUES ($1, $2, $3, $4, 60, 0, 0)",
+            *(found[-1], scope.kind, scope.id, FUTURE),
+        )
+    journal = ledger.journal()
+    await grant(ledger, journal, found[0])
+    await ledger.post(answered(1, 70, **ONE_TAG), pinned(answered(2, 5, **ONE_TAG), found[0]), journal=journal)
+    assert [(await figures(ledger, each)).spent for each in found] == [75, 75, 0]
+    assert (await audit(ledger.database)).differences == []
+
+
 async def test_a_user_whom_only_the_call_names(ledger: Ledger) -> None:
     """Anybody could use up their budget."""
     current = await window(ledger, ScopeKind.USER, FUTURE)
@@ -273,6 +307,32 @@ async def test_the_truth_about_a_period_that_has_ended(ledger: Ledger) -> None:
     assert await spend(ledger, ScopeKind.TEAM) == 250
     assert (await figures(ledger, ended)).spent == 250
     assert (await figures(ledger, current)).spent == 0
+
+
+async def test_a_key_with_another_secret(ledger: Ledger) -> None:
+    """Its windows stay under the first one, whichever it is called with, in one period and in the next."""
+    tomorrow = next_reset("1d", datetime.now(UTC))
+    await ledger.do(
+        "UPDATE \"LiteLLM_VerificationToken\" SET token = 'new', budget_duration = '1d', spend = 0.5",
+        f"INSERT INTO bursar.rotated_keys (token, active_token, scope_token) VALUES ('{KEY}', 'new', '{KEY}')",
+    )
+    journal = ledger.journal()
+    ended, current = await window(ledger, ScopeKind.KEY, PAST), await window(ledger, ScopeKind.KEY, tomorrow)
+    await grant(ledger, journal, ended)
+    new = ONE_TAG | {"api_key": "new"}
+    await ledger.post(
+        pinned(answered(1, 70, **ONE_TAG), ended),
+        pinned(answered(2, 10, **new), ended),
+        answered(3, 5, **ONE_TAG),
+        answered(4, 2, **new),
+        journal=journal,
+    )
+    assert await spend(ledger, ScopeKind.KEY) == (await figures(ledger, current)).spent == 7
+    assert (await figures(ledger, ended)).spent == 80
+    await ledger.do("UPDATE \"LiteLLM_VerificationToken\" SET budget_reset_at = '2020-01-01'")
+    assert await PeriodSweeper(ledger.database, Calendar()).sweep() == 1
+    assert await spend(ledger, ScopeKind.KEY) + BEFORE[ScopeKind.KEY] == 7
+    assert (await audit(ledger.database)).differences == []
 
 
 async def test_the_truth_about_what_nobody_held(ledger: Ledger) -> None:

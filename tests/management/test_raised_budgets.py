@@ -146,3 +146,13 @@ async def test_nobody_raises_what_bounds_him(gateway: Gateway) -> None:
     assert await statuses(gateway, "cent", key, key) == [200, 200]
     later = {"temp_budget_increase": 5.0, "temp_budget_expiry": "2999-01-02"}
     await refused(gateway, "POST", "/key/update", {"key": key, **later}, status=403, word="temp_budget", key=key)
+
+
+async def test_nobody_begins_a_new_period_of_his_own(gateway: Gateway) -> None:
+    """What his running calls hold would not count in it."""
+    await does(gateway, "POST", "/user/new", {"user_id": "u", "user_role": "internal_user", "auto_create_key": False})
+    key = await gateway.new_key(user_id="u", max_budget=0.01, budget_duration="1d")
+    for period in (None, "30d"):
+        body = {"key": key, "budget_duration": period}
+        for path in ("/key/update", "/key/regenerate"):
+            await refused(gateway, "POST", path, body, status=403, word="budget_duration", key=key)

@@ -3,7 +3,7 @@
 Rows are those of LiteLLM's tables, by column name; money in US dollars.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeGuard
 
@@ -42,12 +42,13 @@ def terms_after(before: Row, changes: Row, *, now: datetime, calendar: Calendar)
     """`changes` of a row that was `before`, and the end of the period where its length changes.
 
     Raises InvalidRequest: an amount that is negative or beyond what the books can hold, a soft budget not below the
-    hard one, a period that is none, a limit of a model that is no number.
+    hard one, a period that is none or stands for two budgets, a limit of a model that is no number.
     """
     for name in _AMOUNTS:
         _check_amount(changes.get(name), name)
     _check_models(changes.get("model_max_budget"))
     _check_counts(changes.get("metadata"))
+    _check_periods(changes.get("budget_limits"))
     after = {**before, **changes}
     soft, hard = after.get("soft_budget"), after.get("max_budget")
     if {"soft_budget", "max_budget"} & changes.keys() and _is_number(soft) and _is_number(hard) and soft >= hard:
@@ -101,6 +102,24 @@ def _check_counts(metadata: object) -> None:
             continue
         if not isinstance(by_model, Mapping) or not all(map(_is_limit, by_model.values())):
             raise InvalidRequest(f'{name} must be an object of numbers such as {{"gpt-4o": 10}}.', param=name)
+
+
+def _check_periods(limits: object) -> None:
+    if not isinstance(limits, Sequence):
+        return
+    periods = []
+    for one in limits:
+        amount, period = (
+            (one.get("max_budget"), one.get("budget_duration")) if isinstance(one, Mapping) else (None, None)
+        )
+        if not _is_number(amount) or not isinstance(period, str):
+            raise InvalidRequest(
+                'budget_limits holds objects such as {"budget_duration": "1d", "max_budget": 5}.', param="budget_limits"
+            )
+        _check_amount(amount, "budget_limits")
+        periods.append(checked_duration(period, param="budget_limits"))
+    if len(set(periods)) < len(periods):
+        raise InvalidRequest("budget_limits has two budgets for the same budget_duration.", param="budget_limits")
 
 
 def _check_amount(amount: object, name: str) -> None:

@@ -22,8 +22,12 @@ class ScopeKind(StrEnum):
     KEY = "key"
     KEY_MODEL = "key_model"
     """One model as one key uses it."""
+    KEY_PERIOD = "key_period"
+    """A key within periods of one length, beside those of its own budget."""
     USER = "user"
     TEAM = "team"
+    TEAM_PERIOD = "team_period"
+    """The same of a team."""
     TEAM_MEMBER = "team_member"
     """One user's calls within one team."""
     ORGANIZATION = "organization"
@@ -42,17 +46,31 @@ class Scope(NamedTuple):
 
 
 GATEWAY = Scope(ScopeKind.GATEWAY, "")
-_OF_TWO = frozenset({ScopeKind.TEAM_MEMBER, ScopeKind.KEY_MODEL})
+_OF_TWO = frozenset({ScopeKind.TEAM_MEMBER, ScopeKind.KEY_MODEL, ScopeKind.KEY_PERIOD, ScopeKind.TEAM_PERIOD})
 
 
 def member_scope(team_id: str, user_id: str) -> Scope:
     """A user within a team."""
-    return Scope(ScopeKind.TEAM_MEMBER, f"{team_id.replace('%', '%25').replace('/', '%2F')}/{user_id}")
+    return Scope(ScopeKind.TEAM_MEMBER, f"{_encoded(team_id)}/{user_id}")
 
 
 def key_model_scope(token: str, model: str) -> Scope:
     """A model as a key uses it; `model` by the public name that the key's limits give."""
     return Scope(ScopeKind.KEY_MODEL, f"{token}/{model}")
+
+
+def key_period_scope(token: str, duration: str) -> Scope:
+    """A key within periods of `duration`."""
+    return Scope(ScopeKind.KEY_PERIOD, f"{token}/{duration}")
+
+
+def team_period_scope(team_id: str, duration: str) -> Scope:
+    """A team within periods of `duration`."""
+    return Scope(ScopeKind.TEAM_PERIOD, f"{_encoded(team_id)}/{duration}")
+
+
+def _encoded(first: str) -> str:
+    return first.replace("%", "%25").replace("/", "%2F")
 
 
 def parts_of(scope: Scope) -> tuple[str, str]:

@@ -48,6 +48,8 @@ def check_not_raised(before: Row, after: Row, *, bound: Row | None = None) -> No
     for name in _PERIOD:
         if before.get(name) != after.get(name) and _number(before.get("max_budget")) is not None:
             raise Forbidden(f"Only a proxy admin can change {name} here.", param=name)
+    if before.get("budget_limits") and after.get("budget_limits") != before.get("budget_limits"):
+        raise Forbidden("Only a proxy admin can change budget_limits here.", param="budget_limits")
     metadata, meant = _object(before.get("metadata")), _object(after.get("metadata"))
     for name in _LIMITING:
         if any(one not in _strings(meant.get(name)) for one in _strings(metadata.get(name))):

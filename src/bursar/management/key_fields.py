@@ -27,7 +27,7 @@ _FOR_EVER = (None, "", "-1")
 
 
 class BudgetLimit(msgspec.Struct, kw_only=True):
-    """One of several budgets of a key. Kept, and not enforced yet."""
+    """One of several budgets of a key, each for periods of its own length."""
 
     budget_duration: str
     max_budget: Annotated[float, Meta(ge=0)]
@@ -52,7 +52,9 @@ class KeyFields(msgspec.Struct, kw_only=True):
     max_budget: Given[Annotated[float, Meta(description="US dollars.", examples=[10.0])]] = UNSET
     soft_budget: Given[Annotated[float, Meta(description="US dollars; told about, never refused.")]] = UNSET
     budget_duration: Given[Annotated[str, Meta(description="After which it starts anew.", examples=["30d"])]] = UNSET
-    budget_limits: Given[Annotated[list[BudgetLimit], Meta(description="Kept, and not enforced yet.")]] = UNSET
+    budget_limits: Given[
+        Annotated[list[BudgetLimit], Meta(description="Beside `max_budget`: budgets for other periods.")]
+    ] = UNSET
     budget_id: Given[Annotated[str, Meta(description="A budget whose limits apply where the key has none.")]] = UNSET
     tpm_limit: Given[Count] = UNSET
     rpm_limit: Given[Count] = UNSET

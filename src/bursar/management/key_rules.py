@@ -15,6 +15,7 @@ from bursar.domain.authority import Standing
 from bursar.domain.durations import after
 from bursar.domain.errors import Forbidden, InvalidRequest
 from bursar.domain.key_bounds import BOUNDED, PLACES, bounds_of, check_within, filled, for_calls_only
+from bursar.domain.limits import ScopeKind
 from bursar.domain.periods import Calendar, length_s
 from bursar.domain.permissions import LLM_ROUTES
 from bursar.domain.principals import DASHBOARD_TEAM, Principal
@@ -46,6 +47,8 @@ _LIMITING = (
     *("guardrails", "policies", "end_user_budget_id", "budget_fallbacks"),
 )
 """Of the metadata: what somebody else may have meant as a limit."""
+_FIXED = ("model_max_budget", "budget_limits")
+"""What the user of a key leaves as it is, once it says something."""
 _OF_A_RAISE = ("temp_budget_increase", "temp_budget_expiry")
 _COUNTS = ("max_budget", "max_parallel_requests", "tpm_limit", "rpm_limit")
 
@@ -117,10 +120,7 @@ class KeyRules:
                 raise Forbidden(f"Only a proxy admin may set {name}.", param=name)
         if not service:
             found.setdefault("user_id", caller.user_id)
-        if caller.model_limits or caller.enforced_params or caller.tags:
-            raise Forbidden(
-                "A key with limits of models, enforced_params or tags makes no keys: log in, or ask an admin."
-            )
+        _check_passes_on(caller)
         bound = bounds_of(caller)
         found = filled(found, bound)
         check_within(found, bound, whose="the key that makes it")
@@ -167,6 +167,8 @@ class KeyRules:
                 raise Forbidden(f"Only a proxy admin may change {name}.", param=name)
         caller = standing.caller
         learns = new_secret and row["token"] != caller.api_key
+        if learns:
+            _check_passes_on(caller)
         known = {name: row[name] for name in (*BOUNDED, *PLACES)} if learns else {}
         bound = bounds_of(caller)
         check_within({**known, **found}, bound, whose="the key that changes it")
@@ -311,8 +313,15 @@ def _check_own(row: Row, changes: Row) -> None:
             if changes.get(name, row[name]) != row[name]:
                 raise Forbidden(f"The key has the limits of a budget: its user cannot change its {name}.", param=name)
     check_within(changes, {**row, "team_id": None, "organization_id": None}, whose="it")
-    if row["model_max_budget"] and changes.get("model_max_budget", row["model_max_budget"]) != row["model_max_budget"]:
-        raise Forbidden("The user of a key cannot change its model_max_budget.", param="model_max_budget")
+    # not even for a longer one: a period of another length has nothing in it of what calls under way hold
+    fixed = (*_FIXED, "budget_duration") if row["max_budget"] is not None else _FIXED
+    for name in fixed:
+        if row[name] and changes.get(name, row[name]) != row[name]:
+            raise Forbidden(f"The user of a key cannot change its {name}.", param=name)
+    _check_own_metadata(row, changes)
+
+
+def _check_own_metadata(row: Row, changes: Row) -> None:
     if _raises(row, changes):
         raise Forbidden("The user of a key cannot change its temp_budget_increase.", param="temp_budget_increase")
     before, metadata = row["metadata"], changes.get("metadata")
@@ -320,6 +329,16 @@ def _check_own(row: Row, changes: Row) -> None:
         for name in _LIMITING:
             if name in before and metadata.get(name) != before[name]:
                 raise Forbidden(f"The user of a key cannot change its {name}.", param=name)
+
+
+def _check_passes_on(caller: Principal) -> None:
+    """Limits that no other key would have: with a key that has them, nobody gets another one. Raises Forbidden."""
+    periods = any(limits.scope.kind is ScopeKind.KEY_PERIOD for limits in caller.limits)
+    if caller.model_limits or caller.enforced_params or caller.tags or periods:
+        raise Forbidden(
+            "A key with limits of models, budget_limits, enforced_params or tags makes no keys: "
+            "log in, or ask an admin."
+        )
 
 
 def _raises(row: Row, changes: Row) -> bool:

@@ -79,10 +79,11 @@ class TeamFields(MetadataFields, kw_only=True):
     tpm_limit: Count | UnsetType | None = UNSET
     rpm_limit: Count | UnsetType | None = UNSET
     tpd_limit: Count | UnsetType | None = UNSET
-    """Kept, and not enforced; so are `budget_limits` and a team's `model_max_budget`."""
+    """Kept, and not enforced; so is a team's `model_max_budget`."""
     max_parallel_requests: SmallCount | UnsetType | None = UNSET
     model_max_budget: JsonObject | UnsetType | None = UNSET
     budget_limits: list[JsonObject] | UnsetType | None = UNSET
+    """Beside `max_budget`: `{"budget_duration": "1d", "max_budget": 5}` for each period of another length."""
     blocked: bool | UnsetType | None = UNSET
     team_member_budget: float | UnsetType | None = UNSET
     """Of each member that has no budget of their own; the same for the three that follow."""

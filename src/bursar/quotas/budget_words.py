@@ -13,12 +13,15 @@ _DEPLOYMENT = (
     "spend: {spent} >= {limit}"
 )
 _MODEL = "LiteLLM Virtual Key: {first}, exceeded budget for model={second}"
+_PERIOD = "ExceededBudget: {who} over {second} budget. Spend=${spent}, Limit=${limit}"
 _SENTENCES: dict[ScopeKind, tuple[str, str]] = {
     ScopeKind.GATEWAY: (_TOTAL, ""),
     ScopeKind.KEY: (_TOTAL, "Key={name} "),
     ScopeKind.KEY_MODEL: (_MODEL, ""),
+    ScopeKind.KEY_PERIOD: (_PERIOD, "Key"),
     ScopeKind.USER: (_OVER, "User={name}"),
     ScopeKind.TEAM: (_TOTAL, "Team={name} "),
+    ScopeKind.TEAM_PERIOD: (_PERIOD, "Team"),
     ScopeKind.TEAM_MEMBER: (_TOTAL, "User={name} "),
     ScopeKind.ORGANIZATION: (_TOTAL, "Organization={name} "),
     ScopeKind.END_USER: (_OVER, "End User={name}"),

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from uuid import uuid4
 
@@ -14,14 +14,23 @@ import msgspec
 from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.errors import StoreConflict, StoreRefused
 from bursar.domain.ids import KeyHash
-from bursar.domain.limits import Limits, Raise, Scope, ScopeKind, member_scope, raise_of
+from bursar.domain.limits import (
+    Limits,
+    Raise,
+    Scope,
+    ScopeKind,
+    key_period_scope,
+    member_scope,
+    raise_of,
+    team_period_scope,
+)
 from bursar.domain.money import NANO_PER_USD, NanoUsd
 from bursar.domain.preconditions import check_unchanged
 from bursar.domain.principals import Memberships, Principal, role_of
 from bursar.ports import KeyEdit, KeyFilter, KeyPage, KeyPlace, KeyRow, NewKey
 from bursar.store.audit_log import record
 from bursar.store.database import Database
-from bursar.store.limits import limits_of, model_limits, nano_of
+from bursar.store.limits import limits_of, model_limits, nano_of, period_limits
 from bursar.store.memberships import memberships_of
 from bursar.store.named_sql import load_named_sql
 from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
@@ -353,8 +362,12 @@ def row_of(row: asyncpg.Record) -> KeyRow:
     return {k: v.replace(tzinfo=UTC) if isinstance(v, datetime) else v for k, v in found.items()}
 
 
+def _decoded(text: str | None) -> object:
+    return msgspec.json.decode(text) if text else None
+
+
 def _metadata(text: str | None) -> dict[str, object]:
-    decoded = msgspec.json.decode(text) if text else {}
+    decoded = _decoded(text)
     return decoded if isinstance(decoded, dict) else {}
 
 
@@ -460,6 +473,9 @@ def _limits(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> tuple[Limits
             limits = msgspec.structs.replace(limits, budget=None)
         if limits is not None and limits.limiting:
             found.append(_raised(limits, raises.get(scope.kind)))
+    found += period_limits(partial(key_period_scope, row["scope_token"]), _decoded(row["budget_limits"]))
+    if team is not None:
+        found += period_limits(partial(team_period_scope, team), _decoded(row["team_budget_limits"]))
     return tuple(found)
 
 

@@ -1,6 +1,6 @@
 """Limits as LiteLLM's tables hold them: in columns of the row itself, or in the budget that the row names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
@@ -89,6 +89,20 @@ def model_limits(token: str, model_max_budget: object, metadata: Mapping[str, ob
                 stated.setdefault(str(model), {})[name] = count
     found = {model: _model_limits(key_model_scope(token, model), entry) for model, entry in stated.items()}
     return {model: limits for model, limits in found.items() if limits.limiting}
+
+
+def period_limits(scope_of: Callable[[str], Scope], stated: object) -> list[Limits]:
+    """Several budgets at once, `[{"budget_duration": "1d", "max_budget": 5}]`; `scope_of` says whose is that of a
+    duration. Of two for the same the smaller counts. Entries that are none of this say nothing."""
+    found: dict[str, NanoUsd] = {}
+    for entry in stated if isinstance(stated, list) else ():
+        if not isinstance(entry, dict):
+            continue
+        amount, duration = entry.get("max_budget"), entry.get("budget_duration")
+        limit = nano_of(float(amount)) if _is_number(amount) else None
+        if limit is not None and isinstance(duration, str):
+            found[duration] = min(limit, found.get(duration, limit))
+    return [Limits(scope=scope_of(duration), budget=Budget(limit, duration)) for duration, limit in found.items()]
 
 
 def _model_limits(scope: Scope, entry: Mapping[str, object]) -> Limits:

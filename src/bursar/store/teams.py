@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -10,7 +11,7 @@ from bursar.domain.audit import Action, Actor
 from bursar.domain.edits import TeamEdit
 from bursar.domain.errors import InvalidRequest
 from bursar.domain.limit_terms import terms_after
-from bursar.domain.limits import Scope, ScopeKind, member_scope
+from bursar.domain.limits import Scope, ScopeKind, member_scope, team_period_scope
 from bursar.domain.periods import Calendar
 from bursar.domain.preconditions import check_unchanged
 from bursar.domain.team_roster import Member
@@ -18,6 +19,7 @@ from bursar.store.audit_log import record
 from bursar.store.budget_table import OF_MEMBERS, budget_with, drop_own, with_budgets
 from bursar.store.database import Database
 from bursar.store.keys import delete_keys
+from bursar.store.limits import period_limits
 from bursar.store.named_sql import load_named_sql
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
 from bursar.store.scope_windows import lock_totals, set_spent
@@ -169,7 +171,8 @@ class PostgresTeams:
         default = metadata.get(_DEFAULT_BUDGET) if isinstance(metadata, Mapping) else None
         await drop_own(connection, [default, *(row["budget_id"] for row in memberships)], actor=actor)
         members = [member_scope(team_id, row["user_id"]) for row in memberships]
-        await set_spent(connection, [Scope(ScopeKind.TEAM, team_id), *members])
+        periods = period_limits(partial(team_period_scope, team_id), team["budget_limits"])
+        await set_spent(connection, [Scope(ScopeKind.TEAM, team_id), *(one.scope for one in periods), *members])
         await record(connection, change(Action.DELETED, _TABLE, team_id, actor, before=team))
         return team
 

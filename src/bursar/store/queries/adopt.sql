@@ -223,7 +223,7 @@ SELECT what FROM (
     ) AS d
     GROUP BY table_name
     UNION ALL
-    SELECT 6, row_number() OVER (ORDER BY which), format('%s %s have budget_limits, which are not enforced yet', count(*), which)
+    SELECT 6, row_number() OVER (ORDER BY which), format('%s %s have budget_limits, whose periods begin anew', count(*), which)
     FROM (
         SELECT 'keys' AS which FROM "LiteLLM_VerificationToken" WHERE jsonb_typeof(budget_limits) = 'array'
             AND jsonb_array_length(budget_limits) > 0

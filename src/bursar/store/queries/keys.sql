@@ -9,9 +9,10 @@ WITH named AS (
     WHERE token = $1 AND revoke_at > now() AT TIME ZONE 'UTC'
 )
 SELECT named.revoke_at, k.token, bursar.scope_of_key(k.token) AS scope_token, k.key_name, k.key_alias, k.user_id, k.team_id, k.organization_id, k.models, k.allowed_routes,
-    k.metadata, k.expires, k.blocked, k.spend, k.model_max_budget, k.aliases, u.user_role, u.models AS user_models,
+    k.metadata, k.expires, k.blocked, k.spend, k.budget_limits, k.model_max_budget, k.aliases, u.user_role, u.models AS user_models,
     mb.allowed_models AS member_models, o.models AS org_models, ta.aliases AS team_aliases,
     t.team_id IS NOT NULL AS in_team, t.team_alias, t.blocked AS team_blocked, t.models AS team_models, t.metadata AS team_metadata,
+    t.budget_limits AS team_budget_limits,
     coalesce(k.max_budget, kb.max_budget) AS key_max_budget,
     CASE WHEN k.max_budget IS NULL THEN kb.budget_duration ELSE k.budget_duration END AS key_budget_duration,
     CASE WHEN k.max_budget IS NULL THEN kb.budget_reset_at ELSE k.budget_reset_at END AS key_budget_reset_at,

@@ -381,6 +381,18 @@ FROM (
             ORDER BY c.scope_id = key_scope || '/' || model_group DESC LIMIT 1
         ), windows, cost FROM moves
         UNION ALL
+        SELECT 'key_period', m.key_scope || '/' || (b ->> 'budget_duration'), m.windows, m.cost
+        FROM moves AS m JOIN "LiteLLM_VerificationToken" AS k ON k.token = m.key
+        CROSS JOIN LATERAL jsonb_array_elements(
+            CASE jsonb_typeof(k.budget_limits) WHEN 'array' THEN k.budget_limits ELSE '[]' END
+        ) AS b
+        UNION ALL
+        SELECT 'team_period', bursar.member_scope(m.team_id, b ->> 'budget_duration'), m.windows, m.cost
+        FROM moves AS m JOIN "LiteLLM_TeamTable" AS t ON t.team_id = m.team_id
+        CROSS JOIN LATERAL jsonb_array_elements(
+            CASE jsonb_typeof(t.budget_limits) WHEN 'array' THEN t.budget_limits ELSE '[]' END
+        ) AS b
+        UNION ALL
         SELECT 'gateway', '', windows, cost FROM moves
     ) AS s
     CROSS JOIN LATERAL (
