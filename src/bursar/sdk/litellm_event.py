@@ -281,7 +281,10 @@ def _first(*values: object) -> str:
 
 
 def _text(value: object) -> str:
-    return storable_text(value) if value and isinstance(value, str) else ""
+    if not value or not isinstance(value, str):
+        return ""
+    plain = len(value) <= TEXT_MAX_CHARS and value.isascii() and "\x00" not in value
+    return value if plain else storable_text(value)
 
 
 def _list(value: object) -> list[object]:

@@ -80,8 +80,9 @@ class Recorder:
 
     def start(self) -> None:
         """Make the journal and the thread now, not with the first call."""
-        with self._lock:
-            self._open()
+        if self._journal is None:
+            with self._lock:
+                self._open()
 
     def book(self, spend: Spend) -> None:
         """Put an attempt on record, once, however often it is told. When this returns, kill -9 does not lose it."""
