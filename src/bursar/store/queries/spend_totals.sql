@@ -99,28 +99,36 @@ FROM (
 
 -- name: report_by_customer
 -- The same of end users: of each day those that spent most, and the sum of the others. $3: a customer (null: all), $4: how
--- many, $5: what the others are called. JSON.
-WITH chosen AS MATERIALIZED (
-    SELECT date AS day, coalesce(end_user_id, '') AS name, coalesce(model, '') AS model, api_key, spend,
-        prompt_tokens + completion_tokens AS tokens
+-- many, $5: what the others are called. JSON. Sorting by "C" takes half the time; the index is in the database's collation.
+WITH sums AS (
+    SELECT date COLLATE "C" AS day, coalesce(end_user_id, '') COLLATE "C" AS name, sum(spend) AS spend
     FROM "LiteLLM_DailyEndUserSpend"
     WHERE date BETWEEN $1 AND $2 AND ($3::text IS NULL OR end_user_id = $3)
+    GROUP BY 1, 2
 ),
 placed AS MATERIALIZED (
-    SELECT day, name, sum(spend) AS spend, row_number() OVER (PARTITION BY day ORDER BY sum(spend) DESC, name) AS place
-    FROM chosen GROUP BY day, name
+    SELECT day, name, spend, row_number() OVER (PARTITION BY day ORDER BY spend DESC, name) AS place FROM sums
 ),
-great AS (
+great AS MATERIALIZED (
     SELECT day, name, spend FROM placed WHERE place <= $4
+),
+chosen AS (  -- looked up by the index, for the few that are shown
+    SELECT g.day, g.name, coalesce(d.model, '') COLLATE "C" AS model, d.api_key COLLATE "C" AS api_key,
+        sum(d.spend) AS spend, sum(d.prompt_tokens + d.completion_tokens)::bigint AS tokens
+    FROM great AS g CROSS JOIN LATERAL (
+        SELECT model, api_key, spend, prompt_tokens, completion_tokens
+        FROM "LiteLLM_DailyEndUserSpend" WHERE date = g.day COLLATE "default" AND end_user_id = g.name COLLATE "default"
+        UNION ALL
+        SELECT model, api_key, spend, prompt_tokens, completion_tokens
+        FROM "LiteLLM_DailyEndUserSpend" WHERE date = g.day COLLATE "default" AND end_user_id IS NULL AND g.name = ''
+        OFFSET 0
+    ) AS d
+    GROUP BY 1, 2, 3, 4
 ),
 parts AS (
     SELECT day, name, json_agg(json_build_object(
         'model', model, 'api_key', api_key, 'spend', spend, 'total_tokens', tokens) ORDER BY spend DESC) AS parts
-    FROM (
-        SELECT day, name, model, api_key, sum(spend) AS spend, sum(tokens)::bigint AS tokens
-        FROM chosen WHERE (day, name) IN (SELECT day, name FROM great)
-        GROUP BY day, name, model, api_key
-    ) AS m GROUP BY day, name
+    FROM chosen GROUP BY day, name
 )
 SELECT convert_to(coalesce(json_agg(json_build_object('group_by_day', day || 'T00:00:00+00:00', 'customers', customers)
     ORDER BY day), '[]')::text, 'UTF8')
