@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 import asyncpg
+import pytest
 
 from bursar.store.embedded import EmbeddedPostgres
 from tests.process.caller import call_all, load
@@ -23,6 +24,8 @@ from tests.process.test_budgets import new_key
 
 BOUNDED = Kind("bounded", "oracle?tokens=100", members={"max_tokens": 100})
 NANO = 10**9
+_SILENT_S = 120.0
+"""Who has shown no life for so long may be declared lost without insisting."""
 
 
 def bursar(gateway: Gateway, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -59,6 +62,17 @@ async def busiest(gateway: Gateway) -> Process:
 
 
 async def test_a_frozen_worker_is_declared_lost_and_wakes_up(oracle: Oracle, make_gateway: MakeGateway) -> None:
+    await frozen_for(3.0, oracle, make_gateway)  # longer than a call waits for budget
+
+
+@pytest.mark.long
+async def test_a_worker_frozen_for_long_is_declared_lost_and_wakes_up(
+    oracle: Oracle, make_gateway: MakeGateway
+) -> None:
+    await frozen_for(130.0, oracle, make_gateway)  # longer than every deadline
+
+
+async def frozen_for(seconds: float, oracle: Oracle, make_gateway: MakeGateway) -> None:
     gateway = make_gateway("--workers", "2", oracle=oracle, environ={"LITELLM_LOG": "INFO"})
     gateway.start()
     key = await new_key(gateway, 5.0)
@@ -67,11 +81,12 @@ async def test_a_frozen_worker_is_declared_lost_and_wakes_up(oracle: Oracle, mak
         frozen = await busiest(gateway)
         lost = instance_of(frozen)
         frozen.signal(signal.SIGSTOP)
-        await asyncio.sleep(3)  # longer than a call waits for budget
-        refused = await asyncio.to_thread(bursar, gateway, "ledger", "declare-lost", str(lost), "--yes")
-        assert refused.returncode == 1
-        assert "it seems to live" in refused.stderr
-        said = await asyncio.to_thread(bursar, gateway, "ledger", "declare-lost", str(lost), "--yes", "--force")
+        await asyncio.sleep(seconds)
+        said = await asyncio.to_thread(bursar, gateway, "ledger", "declare-lost", str(lost), "--yes")
+        if seconds < _SILENT_S:
+            assert said.returncode == 1
+            assert "it seems to live" in said.stderr
+            said = await asyncio.to_thread(bursar, gateway, "ledger", "declare-lost", str(lost), "--yes", "--force")
         assert said.returncode == 0, said.stderr
         assert f"{lost} is declared lost: " in said.stdout
         frozen.signal(signal.SIGCONT)
@@ -115,6 +130,15 @@ async def leased(url: str, limit: float) -> int:
 
 
 async def test_a_database_is_restored_to_a_moment_ago(oracle: Oracle, make_gateway: MakeGateway, place: Path) -> None:
+    await restored_to(1.0, oracle, make_gateway, place)
+
+
+@pytest.mark.long
+async def test_a_database_is_restored_to_a_minute_ago(oracle: Oracle, make_gateway: MakeGateway, place: Path) -> None:
+    await restored_to(60.0, oracle, make_gateway, place)
+
+
+async def restored_to(seconds: float, oracle: Oracle, make_gateway: MakeGateway, place: Path) -> None:
     """Under load. What was leased since may be spent twice, no more; what was booked since is booked again, once."""
     directory = place / "server"
     directory.mkdir()
@@ -136,9 +160,10 @@ async def test_a_database_is_restored_to_a_moment_ago(oracle: Oracle, make_gatew
         await asyncio.to_thread(server.start, print)
         before = await leased(url, limit)
         async with load(gateway.port, plain, [[PLAIN], [STREAM]]) as others:
+            await asyncio.sleep(seconds / 2)
             more = await call_all(gateway.port, key, [BOUNDED] * 150, concurrency=4)
             await others.until(answered=100)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(seconds / 2)
             forgotten = await leased(url, limit) - before
             await asyncio.to_thread(server.stop)
             shutil.rmtree(directory / "pg")
