@@ -38,6 +38,7 @@ from bursar.management.settings import SettingEndpoints
 from bursar.management.spend_calculate import SpendCalculateEndpoints
 from bursar.management.spend_logs import SpendLogEndpoints
 from bursar.management.spend_totals import SpendTotalEndpoints
+from bursar.management.tag_usage import TagUsageEndpoints
 from bursar.management.tags import TagEndpoints
 from bursar.management.team_members import TeamMemberEndpoints
 from bursar.management.team_views import TeamViews
@@ -170,6 +171,7 @@ def report_rooms(
             PostgresSpendTotals(reader), names, forms, PostgresSpendReset(database), max_budget=max_budget
         ),
         SpendCalculateEndpoints(quotes),
+        TagUsageEndpoints(PostgresSpendTotals(reader)),
         ActivityEndpoints(PostgresActivity(reader), names, forms),
     ]
 

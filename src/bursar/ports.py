@@ -19,6 +19,7 @@ from bursar.domain.rate_limits import Hold, LimitKind, Need, Plan
 from bursar.domain.rate_shares import Answer as RateAnswer
 from bursar.domain.rate_shares import Statement
 from bursar.domain.reports import (
+    ActiveTag,
     ActivityFilter,
     ActivityRow,
     Days,
@@ -739,6 +740,18 @@ class SpendLogStore(Protocol):
 
 
 Rows = list[dict[str, object]]
+
+
+class TagUsageStore(Protocol):
+    """How much tags are used: PostgreSQL (`store.spend_totals`). At most a thousand tags of a period, those with most
+    users. `tags`: only these; None: all."""
+
+    async def summary(self, days: Days, *, tags: Sequence[str] | None) -> Rows:
+        """`tag`, `unique_users`, `total_calls`, `successful_requests`, `failed_requests`, `total_tokens`,
+        `total_spend`."""
+
+    async def active_users(self, periods: Sequence[Days], *, tags: Sequence[str] | None) -> list[ActiveTag]:
+        """How many users' keys used each tag, period by period."""
 
 
 class SpendTotalStore(Protocol):

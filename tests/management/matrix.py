@@ -187,6 +187,7 @@ EXAMPLES: dict[str, Example] = {
     "GET /team/daily/activity": Example(query=_DAYS),
     "GET /organization/daily/activity": Example(query=f"{_DAYS}&organization_ids=$organization"),
     "GET /tag/daily/activity": Example(query=_DAYS),
+    "GET /tag/summary": Example(query=_DAYS),
     "GET /customer/daily/activity": Example(query=_DAYS),
     "GET /openapi.json": Example(),
     "GET /docs": Example(),

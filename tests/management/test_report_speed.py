@@ -48,6 +48,10 @@ REPORTS = f"""
 /spend/keys
 /spend/users
 /spend/tags?{SPAN}
+/tag/summary?{SPAN}
+/tag/dau
+/tag/wau
+/tag/mau
 /global/spend
 /global/spend/logs
 /global/spend/keys

@@ -139,6 +139,10 @@ POST   /tag/info                            all   all    -      -      -      - 
 GET    /tag/list                            all   all    -      -      -      -      -
 POST   /tag/delete                          all   -      -      -      -      -      -
 GET    /tag/daily/activity                  all   all    -      -      -      -      -
+GET    /tag/summary                         all   all    -      -      -      -      -
+GET    /tag/dau                             all   all    -      -      -      -      -
+GET    /tag/wau                             all   all    -      -      -      -      -
+GET    /tag/mau                             all   all    -      -      -      -      -
 
 # Models: looking is bounded by what the caller may use. Models of a single team are not built: who may choose an
 # address and a price is an administrator

@@ -99,6 +99,15 @@ class Days(msgspec.Struct, frozen=True):
     last: str
 
 
+class ActiveTag(msgspec.Struct, frozen=True, kw_only=True):
+    """How many users' keys used a tag in a period."""
+
+    period: int
+    """Which of those that were asked for, from 0."""
+    tag: str
+    users: int
+
+
 class ActivityFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which daily rows are asked for."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bursar.domain.reports import Days, Sight
+from bursar.domain.reports import ActiveTag, Days, Sight
 from bursar.store.named_sql import load_named_sql
 from bursar.store.reports import ReportReader
 
@@ -14,6 +14,8 @@ _SQL = load_named_sql("spend_totals")
 
 _CUSTOMERS = 50
 """That a report shows of each day."""
+_TAGS = 1000
+"""That a report shows of each period."""
 
 Rows = list[dict[str, object]]
 
@@ -104,6 +106,31 @@ class PostgresSpendTotals:
         arguments = (*_span(days), _list(api_keys), user_id)
         async with self._reader.reading() as connection:
             return bytes(await connection.fetchval(_SQL["report_by_key"], *arguments))
+
+    async def summary(self, days: Days, *, tags: Sequence[str] | None) -> Rows:
+        """See `ports.TagUsageStore.summary`."""
+        return [
+            {
+                "tag": row["tag"],
+                "unique_users": row["users"],
+                "total_calls": row["calls"],
+                "successful_requests": row["successful"],
+                "failed_requests": row["failed"],
+                "total_tokens": row["tokens"],
+                "total_spend": row["spend"],
+            }
+            for row in await self._usage_of_tags([days], tags)
+        ]
+
+    async def active_users(self, periods: Sequence[Days], *, tags: Sequence[str] | None) -> list[ActiveTag]:
+        """See `ports.TagUsageStore.active_users`."""
+        rows = await self._usage_of_tags(periods, tags)
+        return [ActiveTag(period=row["period"], tag=row["tag"], users=row["users"]) for row in rows]
+
+    async def _usage_of_tags(self, periods: Sequence[Days], tags: Sequence[str] | None) -> list[Any]:
+        firsts, lasts = [days.first for days in periods], [days.last for days in periods]
+        async with self._reader.reading() as connection:
+            return list(await connection.fetch(_SQL["usage_of_tags"], firsts, lasts, _list(tags), _TAGS))
 
 
 def _span(days: Days) -> tuple[str, str]:

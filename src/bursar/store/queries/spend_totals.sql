@@ -160,3 +160,30 @@ FROM (
         GROUP BY api_key, coalesce(model, '')
     ) AS m GROUP BY api_key
 ) AS k
+
+-- name: usage_of_tags
+-- $1, $2: the first and the last day of each period, $3: tags (null: all), $4: of each period, how many. A user is who owns
+-- the key, or owned it when it was deleted.
+SELECT period, tag, users, calls, successful, failed, tokens, spend
+FROM (
+    SELECT u.*, row_number() OVER (PARTITION BY period ORDER BY users DESC, calls DESC, tag) AS place
+    FROM (
+        SELECT p.n::integer - 1 AS period, t.tag, count(DISTINCT k.user_id) AS users,
+            sum(t.api_requests)::bigint AS calls, sum(t.successful_requests)::bigint AS successful,
+            sum(t.failed_requests)::bigint AS failed, sum(t.prompt_tokens + t.completion_tokens)::bigint AS tokens,
+            sum(t.spend) AS spend
+        FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS p (first_day, last_day, n)
+        JOIN "LiteLLM_DailyTagSpend" AS t ON t.date BETWEEN p.first_day AND p.last_day
+        LEFT JOIN bursar.rotated_keys AS r ON r.token = t.api_key
+        CROSS JOIN LATERAL (
+            SELECT coalesce(
+                (SELECT v.user_id FROM "LiteLLM_VerificationToken" AS v WHERE v.token = coalesce(r.active_token, t.api_key)),
+                (SELECT max(d.user_id) FROM "LiteLLM_DeletedVerificationToken" AS d WHERE d.token = t.api_key)
+            ) AS user_id
+        ) AS k
+        WHERE t.tag IS NOT NULL AND ($3::text[] IS NULL OR t.tag = ANY ($3))
+        GROUP BY p.n, t.tag
+    ) AS u
+) AS ranked
+WHERE place <= $4
+ORDER BY period, place
