@@ -13,7 +13,7 @@ from bursar.oracle.bill import BillLine
 from tests.process.caller import Received
 from tests.process.calls import Booked
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 180.0
 
 _ROWS = """
 SELECT s.litellm_call_id AS mark, s.spend, s.status, s.metadata -> 'bursar' ->> 'evidence' AS evidence, e.cost, e.hold
