@@ -1041,9 +1041,18 @@ class LoginStore(Protocol):
         """The user of this e-mail or id; None: none, or several."""
 
     async def open_session(
-        self, user_id: str, *, token: KeyHash, key_name: str, expires: datetime, max_budget: float | None, admin: bool
-    ) -> None:
-        """Store the key of a session. `admin`: the user is an administrator from now on."""
+        self,
+        user_id: str,
+        *,
+        token: KeyHash,
+        key_name: str,
+        expires: datetime,
+        max_budget: float | None,
+        password: str | None,
+    ) -> bool:
+        """Store the key of a session. `password`: as the table had it when it was checked; where the user has another
+        one by now, or is gone, there is no session, and False. None: whoever knows the console's password, and is an
+        administrator from now on."""
 
 
 class TokenSigner(Protocol):

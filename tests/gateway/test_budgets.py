@@ -217,6 +217,22 @@ WHERE key_alias = 'with models'
 """
 
 
+NAMED = """
+- model_name: named
+  litellm_params: {{model: openai/oracle, api_base: '{base}', api_key: '{key}', output_cost_per_token: 0}}
+  model_info: {{id: number-one}}
+"""
+
+
+async def test_no_other_name_of_a_model_leads_past_its_limits(start_gateway: StartGateway) -> None:
+    """Neither an alias of the router's or the key's, nor a deployment's id."""
+    gateway = await start_gateway(models=NAMED, settings="router_settings: {model_group_alias: {alias: named}}")
+    key = await gateway.new_key(metadata={"model_rpm_limit": {"named": 1}}, aliases={"mine": "number-one"})
+    await within_one_minute(10)
+    names = ("named", "named", "alias", "number-one", "mine")
+    assert [(await gateway.chat(name, key=key)).status for name in names] == [200, 429, 429, 429, 429]
+
+
 @pytest.mark.parametrize(
     ("key_settings", "call", "scope", "said"),
     [

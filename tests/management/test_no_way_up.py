@@ -71,6 +71,8 @@ async def test_limits_of_a_named_budget_stay(gateway: Gateway) -> None:
 async def test_keys_whose_limits_no_other_key_would_have(gateway: Gateway, limits: Mapping[str, object]) -> None:
     made = await does(gateway, "POST", "/key/generate", {"user_id": "member", **limits})
     await refused(gateway, "POST", "/key/generate", {}, status=403, word="makes no keys", key=made["key"])
+    body = {"user_id": "member", "password": "a way out of them"}
+    await refused(gateway, "POST", "/user/update", body, status=403, word="set no password", key=made["key"])
 
 
 async def test_tags_that_budgets_hang_on(gateway: Gateway) -> None:

@@ -46,6 +46,13 @@ def bounding(bound: Row) -> bool:
     return any(bound.get(name) for name in (*BOUNDED, *PLACES)) or any(bound.get(name) == 0 for name in _COUNTS)
 
 
+def limited_alone(caller: Principal) -> bool:
+    """Whether the key of `caller` has limits that none made with it would have: of single models, of several periods,
+    parameters that calls have to name, tags."""
+    periods = any(limits.scope.kind is ScopeKind.KEY_PERIOD for limits in caller.limits)
+    return bool(caller.model_limits or caller.enforced_params or caller.tags or periods)
+
+
 def filled(wanted: Row, bound: Row) -> dict[str, object]:
     """A new key with what it does not state taken from its bound."""
     given = {name for name, value in wanted.items() if value is not None}

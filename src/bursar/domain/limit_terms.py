@@ -45,7 +45,7 @@ def terms_after(before: Row, changes: Row, *, now: datetime, calendar: Calendar)
     hard one, a period that is none or stands for two budgets, a limit of a model that is no number.
     """
     for name in _AMOUNTS:
-        _check_amount(changes.get(name), name)
+        check_amount(changes.get(name), name)
     _check_models(changes.get("model_max_budget"))
     _check_counts(changes.get("metadata"))
     _check_periods(changes.get("budget_limits"))
@@ -86,7 +86,7 @@ def _check_models(models: object) -> None:
         for name in (*_MODEL_AMOUNTS, *_MODEL_COUNTS):
             if not _is_limit(amount := terms.get(name)):
                 raise InvalidRequest(f"{name} of {model!r} must be a number.", param="model_max_budget")
-            _check_amount(amount, "model_max_budget")
+            check_amount(amount, "model_max_budget")
         for name in _MODEL_PERIODS:
             if isinstance(period := terms.get(name), str):
                 checked_duration(period, param="model_max_budget")
@@ -116,19 +116,20 @@ def _check_periods(limits: object) -> None:
             raise InvalidRequest(
                 'budget_limits holds objects such as {"budget_duration": "1d", "max_budget": 5}.', param="budget_limits"
             )
-        _check_amount(amount, "budget_limits")
+        check_amount(amount, "budget_limits")
         periods.append(checked_duration(period, param="budget_limits"))
     if len(set(periods)) < len(periods):
         raise InvalidRequest("budget_limits has two budgets for the same budget_duration.", param="budget_limits")
 
 
-def _check_amount(amount: object, name: str) -> None:
+def check_amount(amount: object, name: str) -> None:
+    """Raises InvalidRequest: it is a number below 0, or beyond what the books can hold."""
     if not _is_number(amount):
         return
     if amount < 0:
         raise InvalidRequest(f"{name} cannot be negative, but is {amount}.", param=name)
     if not amount <= _MOST_USD:
-        raise InvalidRequest(f"{name} can be at most 9200000000; without a limit it is null.", param=name)
+        raise InvalidRequest(f"{name} can be at most 9200000000.", param=name)
 
 
 def _is_limit(value: object) -> bool:

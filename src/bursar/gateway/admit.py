@@ -164,11 +164,9 @@ class Admission:
         return applied
 
     def _apply(self, principal: Principal, model: str, deployment: Deployment, named: tuple[Limits, ...]) -> Applied:
-        by_model = principal.model_limits
-        of_model = by_model.get(model) or by_model.get(model.rpartition("/")[2])
         limits = (
             *principal.limits,
-            *((of_model,) if of_model is not None else ()),
+            *_of_model(principal, model, deployment.group),
             *named,
             *((deployment.limits,) if deployment.limits is not None else ()),
             *((self._gateway,) if self._gateway is not None else ()),
@@ -180,6 +178,16 @@ class Admission:
             None if plan is None else RateLines(plan.buckets, model=model, until_reset_s=self._rates.until_reset_s),
             self._budgets.account(limits),
         )
+
+
+def _of_model(principal: Principal, model: str, group: str) -> tuple[Limits, ...]:
+    """A key's limits of the model: by the name that is asked for, and by the one it is configured under, so that no
+    alias and no deployment's id leads past them. A name stands for itself, else for what is behind its last slash."""
+    by_model = principal.model_limits
+    if not by_model:
+        return ()
+    asked, configured = (by_model.get(name) or by_model.get(name.rpartition("/")[2]) for name in (model, group))
+    return tuple(one for one in (asked, None if configured is asked else configured) if one is not None)
 
 
 def _unavailable(what: str) -> Unavailable:

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from bursar.domain.durations import after
 from bursar.domain.errors import InvalidRequest
-from bursar.domain.limit_terms import terms_after
+from bursar.domain.limit_terms import check_amount, terms_after
 from bursar.domain.limits import raise_of
 from bursar.domain.periods import Calendar
 
@@ -121,8 +121,7 @@ def columns_of(said: KeyFields, before: Row, *, now: datetime, calendar: Calenda
         found["allowed_routes"] = _ROUTES_OF_KIND[str(found["key_type"])]
     if said.duration is not UNSET:
         found["expires"] = None if said.duration in _FOR_EVER else after(now, str(said.duration))
-    if isinstance(spend := found.get("spend"), int | float) and spend < 0:
-        raise InvalidRequest(f"spend cannot be negative, but is {spend}.", param="spend")
+    check_amount(found.get("spend"), "spend")
     if (said.temp_budget_increase is UNSET) != (said.temp_budget_expiry is UNSET):
         raise InvalidRequest("temp_budget_increase and temp_budget_expiry go together.", param="temp_budget_increase")
     if isinstance(said.temp_budget_increase, float):

@@ -14,8 +14,7 @@ import msgspec
 from bursar.domain.authority import Standing
 from bursar.domain.durations import after
 from bursar.domain.errors import Forbidden, InvalidRequest
-from bursar.domain.key_bounds import BOUNDED, PLACES, bounds_of, check_within, filled, for_calls_only
-from bursar.domain.limits import ScopeKind
+from bursar.domain.key_bounds import BOUNDED, PLACES, bounds_of, check_within, filled, for_calls_only, limited_alone
 from bursar.domain.periods import Calendar, length_s
 from bursar.domain.permissions import LLM_ROUTES
 from bursar.domain.principals import DASHBOARD_TEAM, Principal
@@ -333,8 +332,7 @@ def _check_own_metadata(row: Row, changes: Row) -> None:
 
 def _check_passes_on(caller: Principal) -> None:
     """Limits that no other key would have: with a key that has them, nobody gets another one. Raises Forbidden."""
-    periods = any(limits.scope.kind is ScopeKind.KEY_PERIOD for limits in caller.limits)
-    if caller.model_limits or caller.enforced_params or caller.tags or periods:
+    if limited_alone(caller):
         raise Forbidden(
             "A key with limits of models, budget_limits, enforced_params or tags makes no keys: "
             "log in, or ask an admin."

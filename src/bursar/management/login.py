@@ -133,7 +133,7 @@ class LoginEndpoints:
         self._attempts.begin(address)
         body = asked.body
         if self._is_console(body):
-            token = await self._session(DEFAULT_USER_ID, None, Role.PROXY_ADMIN, admin=True, method="username_password")
+            token = await self._session(DEFAULT_USER_ID, None, Role.PROXY_ADMIN, password=None)
         else:
             user = await self._store.find(body.username)
             async with self._gate:
@@ -142,7 +142,7 @@ class LoginEndpoints:
             if user is None or not fits:
                 _refuse()
             role = role_of(user.user_id, user.role)
-            token = await self._session(user.user_id, user.email, role, admin=False, method="username_password")
+            token = await self._session(user.user_id, user.email, role, password=stored)
         self._attempts.succeeded(address)
         return token
 
@@ -159,24 +159,27 @@ class LoginEndpoints:
         password = hmac.compare_digest(_bytes(given.password), _bytes(console.password.reveal()))
         return name and password
 
-    async def _session(self, user_id: str, email: str | None, role: Role, *, admin: bool, method: str) -> str:
+    async def _session(self, user_id: str, email: str | None, role: Role, *, password: str | None) -> str:
+        """`password`: see `ports.LoginStore.open_session`. Raises Unauthenticated: it is another one by now."""
         key = self._forms.generate()
         expires = datetime.now(UTC) + timedelta(seconds=SESSION_S)
-        await self._store.open_session(
+        opened = await self._store.open_session(
             user_id,
             token=self._forms.hash(key),
             key_name=self._forms.abbreviate(key),
             expires=expires,
             max_budget=_MAX_BUDGET_USD,
-            admin=admin,
+            password=password,
         )
+        if not opened:
+            _refuse()
         return self._tokens.sign(
             {
                 "user_id": user_id,
                 "key": key,
                 "user_email": email,
                 "user_role": role.value,
-                "login_method": method,
+                "login_method": "username_password",
                 "premium_user": False,
                 "auth_header_name": "Authorization",
                 "disabled_non_admin_personal_key_creation": False,

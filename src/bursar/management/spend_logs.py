@@ -167,7 +167,7 @@ class SpendLogEndpoints:
         query = asked.query
         span = days(query.start_date, query.end_date)
         first, end = date.fromisoformat(span.first), date.fromisoformat(span.last)
-        last = max(first, end - timedelta(days=1))
+        last = first if first == end else end - timedelta(days=1)
         async with report():
             sums = await self._logs.summary(
                 await sight_of(asked.standing, self._names),

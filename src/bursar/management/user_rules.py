@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from bursar.domain.authority import Standing
 from bursar.domain.errors import Forbidden
-from bursar.domain.key_bounds import bounding, bounds_of
+from bursar.domain.key_bounds import bounding, bounds_of, limited_alone
 from bursar.domain.principals import RESERVED_USERS, Memberships
 from bursar.management.objects import require
 from bursar.ports import MembershipLookup, UserRow
@@ -103,5 +103,5 @@ def _check_login(standing: Standing, given: Columns) -> None:
     """A key that may not do everything its user may must not open the door to it. Raises Forbidden."""
     opens = given.get("password") is not None or given.get("user_role") in _ADMINS
     bound = bounds_of(standing.caller)
-    if opens and (bound.get("allowed_routes") if standing.all else bounding(bound)):
+    if opens and (bound.get("allowed_routes") if standing.all else bounding(bound) or limited_alone(standing.caller)):
         raise Forbidden("A key with limits of its own can set no password, and make nobody an admin.", param="password")

@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta
 from bursar.domain.audit import Actor
 from bursar.domain.authority import Standing
 from bursar.domain.errors import InvalidRequest, NotFound, Refusal, StoreConflict, StoreRefused
-from bursar.domain.limit_terms import terms_after
+from bursar.domain.limit_terms import check_amount, terms_after
 from bursar.domain.periods import Calendar
 from bursar.management.key_fields import Count, Given, JsonObject, KeyFields, SmallCount
 from bursar.management.key_making import KeyMaker, made
@@ -439,8 +439,7 @@ def _columns(said: UserFields, before: Mapping[str, object], calendar: Calendar)
     """The columns that change, of a user who was `before` (empty: a new one). Raises InvalidRequest."""
     given = {name: value for name in UserFields.__struct_fields__ if (value := getattr(said, name)) is not UNSET}
     found = {name: _CLEARED.get(name) if value is None else value for name, value in given.items()}
-    if isinstance(spend := found.get("spend"), int | float) and spend < 0:
-        raise InvalidRequest(f"spend cannot be negative, but is {spend}.", param="spend")
+    check_amount(found.get("spend"), "spend")
     return terms_after(before, found, now=datetime.now(UTC), calendar=calendar)
 
 

@@ -33,12 +33,23 @@ class PostgresLogins:
         )
 
     async def open_session(
-        self, user_id: str, *, token: KeyHash, key_name: str, expires: datetime, max_budget: float | None, admin: bool
-    ) -> None:
+        self,
+        user_id: str,
+        *,
+        token: KeyHash,
+        key_name: str,
+        expires: datetime,
+        max_budget: float | None,
+        password: str | None,
+    ) -> bool:
         """See `ports.LoginStore.open_session`."""
         async with self._database.transaction() as connection:
-            if admin and await connection.fetchval(_SQL["make_admin"], user_id):
+            if password is not None:
+                if await connection.fetchval(_SQL["password_of"], user_id) != password:
+                    return False
+            elif await connection.fetchval(_SQL["make_admin"], user_id):
                 await end_sessions(connection, user_id, actor=Actor(api_key=MASTER_KEY_NAME, user_id=user_id))
             await connection.execute(_SQL["end_sessions"], user_id)
             naive = expires.astimezone(UTC).replace(tzinfo=None)
             await connection.execute(_SQL["open_session"], token, key_name, user_id, naive, max_budget)
+        return True

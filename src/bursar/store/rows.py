@@ -13,6 +13,7 @@ import msgspec
 
 from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.errors import StoreRefused
+from bursar.domain.moments import in_utc
 from bursar.store.database import Database
 
 Row = dict[str, object]
@@ -54,13 +55,13 @@ def records_of(rows: Iterable[asyncpg.Record]) -> list[Row]:
 
 
 def json_of(values: Mapping[str, object]) -> str:
-    """Values by column name, with times as LiteLLM's columns have them: UTC, without saying so."""
+    """Values by column name, with times as LiteLLM's columns have them: UTC, without saying so. Raises as `in_utc`."""
     naive = {name: _naive(value) if isinstance(value, datetime) else value for name, value in values.items()}
     return msgspec.json.encode(naive).decode()
 
 
 def _naive(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    return in_utc(moment).replace(tzinfo=None)
 
 
 def change(

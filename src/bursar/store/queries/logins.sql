@@ -7,6 +7,10 @@ WHERE lower(user_email) = lower($1)
     OR (user_id = $1 AND NOT EXISTS (SELECT FROM "LiteLLM_UserTable" WHERE lower(user_email) = lower($1)))
 LIMIT 2
 
+-- name: password_of
+-- Until commit: who changes it waits, and then finds the session that was opened.
+SELECT password FROM "LiteLLM_UserTable" WHERE user_id = $1 FOR SHARE
+
 -- name: make_admin
 -- The user that stands for whoever knows UI_PASSWORD, as LiteLLM calls him.
 INSERT INTO "LiteLLM_UserTable" (user_id, user_role) VALUES ($1, 'proxy_admin')
