@@ -53,11 +53,11 @@ async def test_it_counts_until_it_ends_on_all_workers(
     assert window["spent"] == window["leased"] == 60_000_000
 
 
-@pytest.mark.parametrize("lowered", [0, 0.01])
+@pytest.mark.parametrize("change", [{"max_budget": 0}, {"max_budget": 0.01}, {"spend": 10.0}], ids=str)
 async def test_a_lowered_budget_refuses_the_very_next_call(
-    lowered: float, oracle: RunningOracle, database_url: str, books: Books, tmp_path: Path
+    change: dict[str, float], oracle: RunningOracle, database_url: str, books: Books, tmp_path: Path
 ) -> None:
-    """On every worker, whatever it has leased of what there was before."""
+    """On every worker, whatever it has leased of what there was before; and so does what is said to be spent."""
     config = config_text(oracle.base_url, models=CENTS, settings=IMPATIENT)
     async with AsyncExitStack() as stack:
         workers = [
@@ -69,13 +69,14 @@ async def test_a_lowered_budget_refuses_the_very_next_call(
         key = await workers[0].new_key(max_budget=10.0)
         for gateway in workers:
             assert await statuses(gateway, "cent", key, key) == [200, 200]
-        await does(workers[1], "POST", "/key/update", {"key": key, "max_budget": lowered})
+        await books.posted()
+        await does(workers[1], "POST", "/key/update", {"key": key, **change})
         await asyncio.sleep(1.2)
         for gateway in workers:
             assert (await gateway.chat("cent", key=key, max_tokens=10)).status == 422
         await books.posted()
     [window] = await books.fetch("SELECT spent_nano_usd AS spent FROM bursar.windows")
-    assert window["spent"] == 40_000_000
+    assert window["spent"] == (10_000_000_000 if "spend" in change else 40_000_000)
 
 
 async def test_of_a_member_of_a_team(gateway: Gateway) -> None:

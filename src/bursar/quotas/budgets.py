@@ -285,13 +285,16 @@ class Budgets:
     # What the database tells
 
     def told(self, payload: str) -> None:
-        """A notification: `freed:<window>`, or `wanted:<window>:<by whom>`."""
+        """A notification: `freed:<window>`, `wanted:<window>:<by whom>`, or `spent:<window>`: somebody has said what is
+        spent there."""
         kind, _, rest = payload.partition(":")
         window, _, by = rest.partition(":")
         line = self._by_window.get(WindowId(window))
         if line is None:
             return
-        if kind == "freed":
+        if kind == "spent":
+            self._give_back(line)
+        if kind in ("freed", "spent"):
             line.used_up = None
             if line.queue:
                 self._want(line, max(self._clock(), line.asked_at_s + _ASK_SPACING_S))

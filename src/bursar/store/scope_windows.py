@@ -22,6 +22,6 @@ async def hold_totals(connection: Any) -> None:  # noqa: ANN401  # asyncpg
 async def set_spent(connection: Any, scopes: Sequence[Scope], nano_usd: int = 0) -> None:  # noqa: ANN401  # asyncpg
     """Have `nano_usd` be what `scopes` have spent in their current periods. Only after `lock_totals`."""
     kinds, ids = [scope.kind for scope in scopes], [scope.id for scope in scopes]
-    freed = [row["window_id"] for row in await connection.fetch(_SQL["set_spent"], kinds, ids, nano_usd)]
-    if freed:
-        await connection.execute(_SQL["tell"], freed, [], None)
+    changed = [row["window_id"] for row in await connection.fetch(_SQL["set_spent"], kinds, ids, nano_usd)]
+    if changed:
+        await connection.execute(_SQL["tell_spent"], changed)

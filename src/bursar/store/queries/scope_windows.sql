@@ -16,3 +16,7 @@ SET forced_nano_usd = w.forced_nano_usd + ($3 - w.spent_nano_usd),
     leased_nano_usd = w.leased_nano_usd + ($3 - w.spent_nano_usd), spent_nano_usd = $3
 FROM locked WHERE w.window_id = locked.window_id
 RETURNING w.window_id
+
+-- name: tell_spent
+-- $1: windows of which somebody has said what is spent. Workers give back what they have leased and do not use.
+SELECT pg_notify('bursar_windows', 'spent:' || window_id) FROM unnest($1::uuid[]) AS window_id
