@@ -69,7 +69,9 @@ async def test_a_lowered_budget_refuses_the_very_next_call(
         key = await workers[0].new_key(max_budget=10.0)
         for gateway in workers:
             assert await statuses(gateway, "cent", key, key) == [200, 200]
-        await books.posted()
+        async with asyncio.timeout(10):
+            while (await books.fetch("SELECT spent_nano_usd AS nano FROM bursar.windows"))[0]["nano"] < 40_000_000:
+                await asyncio.sleep(0.02)
         await does(workers[1], "POST", "/key/update", {"key": key, **change})
         await asyncio.sleep(1.2)
         for gateway in workers:
