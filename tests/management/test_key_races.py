@@ -2,6 +2,9 @@
 
 import asyncio
 
+import asyncpg
+
+from bursar.store.named_sql import load_named_sql
 from tests.gateway.running import Books, Gateway
 from tests.management.admin import does
 
@@ -83,3 +86,21 @@ async def test_nothing_waits_for_each_other(gateway: Gateway, books: Books) -> N
         assert [answer.status for answer in answers] == [200] * len(answers), [answer.body for answer in answers]
         own[0] = (await does(gateway, "POST", "/key/regenerate", {"key": own[0]}))["key"]
     await books.posted()
+
+
+async def test_a_permission_that_is_taken_away_meanwhile(gateway: Gateway, database_url: str) -> None:
+    """Whoever waits for his turn is judged by what his team allows when it comes."""
+    key = await furnish(gateway)
+    await does(gateway, "POST", "/team/member_add", {"team_id": "t", "member": MEMBER})
+    permissions = {"team_id": "t", "team_member_permissions": ["/key/block"]}
+    await does(gateway, "POST", "/team/permissions_update", permissions)
+    teams = {"key": await gateway.new_key(team_id="t")}
+    connection = await asyncpg.connect(database_url)
+    async with connection.transaction():
+        await connection.execute(load_named_sql("totals")["lock_totals"])
+        blocking = asyncio.create_task(gateway.request("POST", "/key/block", teams, key=key))
+        await asyncio.sleep(0.3)
+        assert not blocking.done()
+        await connection.execute("UPDATE \"LiteLLM_TeamTable\" SET team_member_permissions = '{/key/info}'")
+    await connection.close()
+    assert (await blocking).status == 403

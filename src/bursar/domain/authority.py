@@ -297,6 +297,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Known where the reach depends on them: of users, not of administrators."""
     permitting_teams: frozenset[str] = frozenset()
     """Teams that let him, a plain member, use this route on their keys."""
+    row: Permission | None = None
+    """Of the table, for the route; None: on routes that are everybody's."""
 
     @property
     def all(self) -> bool:
@@ -315,15 +317,16 @@ def needs_memberships(caller: Principal) -> bool:
 def standing(row: Permission, caller: Principal, memberships: Memberships) -> Standing:
     """How `caller` stands on the route of `row`. A viewer stays one in the teams he administers."""
     if row.master_only and caller.api_key != MASTER_KEY_NAME:
-        return Standing(caller=caller, reach=Reach.NONE)
+        return Standing(caller=caller, reach=Reach.NONE, row=row)
     if caller.role is not Role.INTERNAL_USER:
-        return Standing(caller=caller, reach=row.reach_of({caller.role}), memberships=memberships)
+        return Standing(caller=caller, reach=row.reach_of({caller.role}), memberships=memberships, row=row)
     reach, permitting = row.reach_of({caller.role} | memberships.roles), _permitting(row, memberships)
     return Standing(
         caller=caller,
         reach=Reach.OWN if permitting and reach is Reach.NONE else reach,
         memberships=memberships,
         permitting_teams=permitting,
+        row=row,
     )
 
 

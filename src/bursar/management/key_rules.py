@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from bursar.domain.authority import Standing
+from bursar.domain.authority import standing as standing_on
 from bursar.domain.durations import after
 from bursar.domain.errors import Forbidden, InvalidRequest
 from bursar.domain.key_bounds import BOUNDED, PLACES, bounds_of, check_within, filled, for_calls_only, limited_alone
@@ -268,8 +269,8 @@ class KeyRules:
 
 def moved(standing: Standing, place: KeyPlace) -> Standing:
     """The caller as he stands by the time the key is stored: he may belong elsewhere by then."""
-    permitting = standing.permitting_teams & place.asker.member_permissions.keys()
-    return msgspec.structs.replace(standing, memberships=place.asker, permitting_teams=frozenset(permitting))
+    assert standing.row is not None, "keys are made and changed by routes of the table"
+    return standing_on(standing.row, standing.caller, place.asker)
 
 
 def _within_routes(caller: Principal, wanted: dict[str, object]) -> dict[str, object]:
