@@ -10,6 +10,7 @@ import pytest
 
 from bursar.management.route import Route
 from tests.gateway.running import MASTER_KEY, Books, Gateway
+from tests.management.admin import does, refused
 from tests.management.matrix import furnish, hash_of, key_of, registered_routes
 from tests.management.test_key_endpoints import STRANGE
 
@@ -98,3 +99,20 @@ async def test_no_secret_comes_out(gateway: Gateway, books: Books, caplog: pytes
         assert not [text for text in rows if secret in text]
         assert secret not in caplog.text
         assert not [answer.body for answer in answers if secret in answer.body.decode()]
+
+
+@pytest.mark.parametrize("beyond", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+async def test_moments_at_the_edge_of_time(gateway: Gateway, beyond: str) -> None:
+    made = await does(gateway, "POST", "/key/generate", {})
+    for path, body in (
+        ("/key/update", {"key": made["key"], "updated_at": beyond}),
+        ("/budget/new", {"budget_id": "b", "budget_reset_at": beyond}),
+        ("/customer/new", {"user_id": "c", "budget_reset_at": beyond}),
+    ):
+        await refused(gateway, "POST", path, body, status=400, word="outside of the years")
+
+
+async def test_days_and_amounts_at_the_edge(gateway: Gateway) -> None:
+    assert await does(gateway, "GET", "/spend/logs?start_date=0001-01-01&end_date=0001-01-01") != []
+    for spend in (1e300, 9.3e9):
+        await refused(gateway, "POST", "/key/generate", {"spend": spend}, status=400, word="at most")
