@@ -44,4 +44,4 @@ def _value(key: Key, record: Record) -> object:
 def _concealed(value: object) -> str:
     if isinstance(value, Secret):
         return MASK
-    raise NotImplementedError
+    raise NotImplementedError  # how msgspec is told that a hook does not know a type

@@ -18,48 +18,28 @@ _TAG = "Spend reports"
 _PERIODS = 7
 """That `/tag/dau` and its like go back, the one that ends today among them."""
 _WEEK, _MONTH = 7, 30
-_ACTIVE: JsonObject = {
-    "type": "object",
-    "properties": {
-        "results": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "tag": {"type": "string"},
-                    "active_users": {"type": "integer"},
-                    "date": {"type": "string"},
-                    "period_start": {"type": ["string", "null"]},
-                    "period_end": {"type": ["string", "null"]},
-                },
-                "required": ["tag", "active_users", "date"],
-            },
-        }
-    },
-    "required": ["results"],
-}
-_SUMMARY: JsonObject = {
-    "type": "object",
-    "properties": {
-        "results": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "tag": {"type": "string"},
-                    "unique_users": {"type": "integer"},
-                    "total_calls": {"type": "integer"},
-                    "successful_requests": {"type": "integer"},
-                    "failed_requests": {"type": "integer"},
-                    "total_tokens": {"type": "integer"},
-                    "total_spend": {"type": "number"},
-                },
-                "required": ["tag", "unique_users", "total_calls", "total_spend"],
-            },
-        }
-    },
-    "required": ["results"],
-}
+_TEXT: JsonObject = {"type": "string"}
+_COUNT: JsonObject = {"type": "integer"}
+_MAYBE: JsonObject = {"type": ["string", "null"]}
+
+
+def _results(optional: JsonObject, **always: JsonObject) -> JsonObject:
+    """The schema of an answer: rows with these members, of which the `optional` ones may be missing."""
+    row = {"type": "object", "properties": {**always, **optional}, "required": list(always)}
+    return {"type": "object", "properties": {"results": {"type": "array", "items": row}}, "required": ["results"]}
+
+
+_ACTIVE = _results({"period_start": _MAYBE, "period_end": _MAYBE}, tag=_TEXT, active_users=_COUNT, date=_TEXT)
+_SUMMARY = _results(
+    {},
+    tag=_TEXT,
+    unique_users=_COUNT,
+    total_calls=_COUNT,
+    successful_requests=_COUNT,
+    failed_requests=_COUNT,
+    total_tokens=_COUNT,
+    total_spend={"type": "number"},
+)
 
 
 class TagFilter(msgspec.Struct, kw_only=True):
