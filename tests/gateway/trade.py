@@ -1,5 +1,6 @@
 """A little trade with a gateway, beside what its provider billed: for tests of what people ask the books."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -56,6 +57,7 @@ async def trade(gateway: Gateway, oracle: RunningOracle, books: Books) -> list[S
     }
     told: list[tuple[str, str | None, str | None, str]] = []
     for user, model, stream, session, agent in _PLAN:
+        await asyncio.sleep(0.002)  # log rows tell milliseconds: nobody's order is left to chance
         names = {"session_id": session, "agent_name": agent, "conversation_name": session and f"about {session}"}
         answer = await gateway.chat(
             model,
@@ -67,6 +69,7 @@ async def trade(gateway: Gateway, oracle: RunningOracle, books: Books) -> list[S
         )
         assert answer.status == 200, answer.body
         told.append((user, session, agent, (answer.chunk_objects[0] if stream else answer.json)["id"]))
+    await asyncio.sleep(0.002)
     assert (await gateway.chat("at/fault=status:500", key=keys["ann"])).status == 500
     lines = {line.id: line for line in oracle.bill()}
     assert len(lines) == len(told)

@@ -255,6 +255,28 @@ async def test_a_database_that_went_back_is_told_again(
     assert f"ledger.database_went_back journal={ID} acknowledged=20 posted=14" in caplog.text
 
 
+async def test_a_database_that_went_back_is_noticed_while_nothing_is_called(
+    database: Database, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bursar.ledger.poster._LOOK_BACK_S", 0.05)
+    noticed = asyncio.Event()
+    following = poster(database, journal, went_back=_set(noticed))
+    task = asyncio.ensure_future(following.run())
+    record_call(journal, 1, 100)
+    record_call(journal, 2, 100)
+    await following.posted(4)
+    await asyncio.sleep(0.2)
+    assert not noticed.is_set()
+    async with database.connection() as connection:
+        await connection.execute("DELETE FROM bursar.entries WHERE attempt_id = ANY ($1)", list(ids(2)))
+        await connection.execute("UPDATE bursar.journals SET posted_sequence = 2")
+    await asyncio.wait_for(noticed.wait(), 10)
+    await following.posted(4)
+    assert len(await rows(database, "SELECT FROM bursar.entries")) == 4
+    following.stop()
+    assert await task
+
+
 async def test_a_database_that_does_not_know_the_journal_any_more(database: Database, journal: Journal) -> None:
     following = poster(database, journal)
     record_call(journal, 1, 100)

@@ -93,6 +93,18 @@ async def books_when(url: str, ready: Callable[[Books], bool]) -> Books:
     return books
 
 
+async def books_with(url: str, marks: Callable[[], set[str]], *, ended: bool) -> Books:
+    """The books as soon as these calls are in them, and every attempt that was promised has its end, or, unless it
+    must have `ended`, is marked as unknown."""
+    try:
+        return await books_when(
+            url, lambda books: not (books.unended if ended else books.unmarked) and marks() <= books.marks
+        )
+    except AssertionError as error:
+        missing = marks() - (await read_books(url)).marks
+        raise AssertionError(f"{error}; {len(missing)} calls are missing: {sorted(missing)[:20]}") from None
+
+
 @dataclass
 class Differences:
     """What ledger and bill disagree about; marks of calls."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from bursar.store.audit import audit
 from bursar.store.database import Database, DatabaseOptions
-from tests.process.books import Books, Differences, Row, books_when, compare
+from tests.process.books import Books, Differences, Row, books_with, compare
 from tests.process.caller import Received, call_all
 from tests.process.calls import Kind
 from tests.process.gateway import Gateway, Oracle
@@ -16,7 +16,7 @@ GREETING = Kind("greeting", "demo")
 async def check_books(gateway: Gateway, oracle: Oracle, received: Sequence[Received]) -> None:
     """Everything answered is on record, at the bill's price; what was cut off is marked."""
     answered = {call.mark for call in received if call.answered}
-    books = await books_when(gateway.database_url(), lambda books: books.unmarked == 0 and answered <= books.marks)
+    books = await books_with(gateway.database_url(), lambda: answered, ended=False)
     recorded = [call for call in received if call.mark in books.marks]
     assert compare(books, [line for line in oracle.bill() if line.attempt in books.marks], recorded) == Differences()
     await check_audit(gateway)
@@ -39,9 +39,7 @@ async def check_after_deaths(gateway: Gateway, oracle: Oracle, received: Sequenc
     """What was answered is booked at the bill's price; what was billed is booked, exactly or as an estimate
     that is within what was held for it, if anything was."""
     answered = {call.mark for call in received if call.answered}
-    books = await books_when(
-        gateway.database_url(), lambda books: books.unended == 0 and answered | set(_bill_of(oracle)) <= books.marks
-    )
+    books = await books_with(gateway.database_url(), lambda: answered | set(_bill_of(oracle)), ended=True)
     assert _differences(books, _bill_of(oracle), answered) == []
     assert books.quarantined == 0
     await check_audit(gateway)

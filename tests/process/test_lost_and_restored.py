@@ -50,11 +50,13 @@ def instance_of(worker: Process) -> UUID:
 
 
 async def busiest(gateway: Gateway) -> Process:
-    """The worker that has booked most. The kernel may give all connections to one, and another has then nothing to
-    inherit."""
+    """The worker that has booked most, as soon as one has. The kernel may give all connections to one, and another has
+    then nothing to inherit."""
     connection = await asyncpg.connect(gateway.database_url())
     try:
-        rows = await connection.fetch("SELECT journal_id, posted_sequence FROM bursar.journals")
+        async with asyncio.timeout(30):
+            while not (rows := await connection.fetch("SELECT * FROM bursar.journals WHERE posted_sequence > 0")):
+                await asyncio.sleep(0.1)
     finally:
         await connection.close()
     booked = {row["journal_id"]: row["posted_sequence"] for row in rows}

@@ -31,6 +31,8 @@ _FULL_BYTES = 1024 * 1024
 """With so much the next batch follows at once."""
 _AHEAD_S = 0.005
 """When a full batch is under way for so long, the database has all of it and works: time to read the next one."""
+_LOOK_BACK_S = 10.0
+"""How often a poster that has nothing to post looks whether the database still has what it acknowledged."""
 _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 5.0
 
@@ -90,6 +92,8 @@ class Poster:
         """Reading ahead has failed midway: the reader may be behind records that nobody has."""
         self._segment = 0
         self._wake = asyncio.Event()
+        self._idle = False
+        """Nothing has come for so long that it is time to look back."""
         self._stopping = False
         self._away = False
         self._went_back = went_back
@@ -182,8 +186,17 @@ class Poster:
                 continue
             if self._stopping or not follow:
                 return True
-            self._wake.clear()
-            await self._wake.wait()
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait until something comes, and for its company; or until it is time to look back."""
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(_LOOK_BACK_S):
+                await self._wake.wait()
+        except TimeoutError:
+            self._idle = True
+        else:
             await self._pause(_GATHER_S)
 
     async def _pause(self, seconds: float) -> None:
@@ -197,7 +210,17 @@ class Poster:
         except TimeoutError:
             pass
 
+    async def _look_back(self) -> None:
+        """A database that was restored may lack what it acknowledged: while nothing follows, only this shows it."""
+        if self._position is not None:
+            now = await self._store.register(self._journal_id, self._host)
+            if (now.sequence, now.epoch) != (self.posted_sequence, self._position.epoch):
+                self._lose_place()
+
     async def _next_piece(self) -> _Piece | None:
+        if self._idle:
+            self._idle = False
+            await self._look_back()
         if self._position is None:
             position = await self._store.register(self._journal_id, self._host)
             if self._heir:
