@@ -14,7 +14,7 @@ CHUNK_RATIO_MAX = 3.5
 ADDED_P50_MAX_MS = 2.0
 RESIDENT_MAX_MB = 130.0
 GROWTH_MAX_MB = 2.0
-"""What counts as no growth: 25 bytes a call over 80,000 of them. Less is the allocator's, which moves by pages."""
+"""What counts as no growth: 21 bytes a call over 95,000 of them. Less is the allocator's, which moves by pages."""
 SECOND_START_MAX_S = 1.5
 ADMISSION_MAX_US = 15.0
 """Taking what a call needs of rates and budgets in eight scopes."""

@@ -1,8 +1,13 @@
 """Memory of a worker: idle, warmed up, and over many calls.
 
-A Python process grows while its caches and the allocator's arenas fill, and then no more. So growth is what the last
-four fifths of the calls added: a leak of one small object a call (56 bytes) would show there as 4.5 MB.
+A Python process grows while its caches and the allocator's arenas fill, and then no more; but what is resident goes up
+and down by two megabytes with what is under way and with the pieces that the allocator could not give back. So growth
+is the trend of many readings, the median of the slopes between any two (Theil and Sen): one that is off, or a step at
+the beginning, moves it little, while a leak of one small object a call (56 bytes) shows as 5 MB.
 """
+
+from itertools import combinations
+from statistics import median
 
 import msgspec
 
@@ -11,7 +16,7 @@ from bench.measure import Meter
 from bench.rounds import Say
 from bench.subjects import Subject
 
-_STEPS = 5
+_STEPS = 20
 MEGABYTE = 10**6
 
 
@@ -32,9 +37,12 @@ class Memory(msgspec.Struct, frozen=True):
 
     @property
     def growth(self) -> int:
-        """From the first to the last fifth of the further calls."""
-        sizes = list(self.after_calls.values())
-        return sizes[-1] - sizes[0]
+        """By the trend of the readings, from the first to the last of them."""
+        readings = list(self.after_calls.items())
+        slope = median(
+            (size - before) / (calls - earlier) for (earlier, before), (calls, size) in combinations(readings, 2)
+        )
+        return round(slope * (readings[-1][0] - readings[0][0]))
 
 
 def soak(gateway: Gateway, subject: Subject, meter: Meter, *, idle: int, calls: int, say: Say) -> Memory:

@@ -155,11 +155,12 @@ def _spread(spread: Spread, digits: int) -> str:
 
 def _memory(report: Report) -> list[str]:
     memory = report.memory
-    calls = list(memory.after_calls)[-1]
-    sizes = ", ".join(f"{size / MEGABYTE:.1f}" for size in memory.after_calls.values())
+    step, *_, calls = memory.after_calls
+    sizes = " ".join(f"{size / MEGABYTE:.1f}" for size in memory.after_calls.values())
     return [
         f"Memory of the worker, MB: idle {memory.idle / MEGABYTE:.1f}; after the rounds {memory.warm / MEGABYTE:.1f};",
-        f"  after each fifth of {calls} calls more {sizes}: {memory.growth / MEGABYTE:+.2f} from the first to the last",
+        f"  after each {step} of {calls} calls more {sizes}",
+        f"  by their trend {memory.growth / MEGABYTE:+.2f} from the first to the last",
     ]
 
 

@@ -141,7 +141,10 @@ def test_a_limit_itself_is_allowed() -> None:
         ),
         (
             gates_of(
-                figures_of([(0.01, 0.03)]), Memory(40, 50, {20: 50, 60: 9, 100: 2_000_051}), spread_of([0.5]), ADMISSION
+                figures_of([(0.01, 0.03)]),
+                Memory(40, 50, {20: 50, 60: 1_000_051, 100: 2_000_051}),
+                spread_of([0.5]),
+                ADMISSION,
             ),
             ["memory of a worker, growth"],
         ),
@@ -154,6 +157,21 @@ def test_a_limit_itself_is_allowed() -> None:
 def test_each_bound(gates: list[Gate], expected: list[str]) -> None:
     assert len(gates) == 9
     assert failed(gates) == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "growth"),
+    [
+        ([70, 70, 70, 70, 70], 0),
+        ([70, 71, 72, 73, 74], 4),
+        ([70, 71, 99, 73, 74], 4),  # one reading is off
+        ([60, 70, 70, 70, 70, 70, 70, 70, 70, 70], 0),  # it was not warm yet
+        ([70, 72, 70, 72, 70, 72, 70, 72], 0),
+    ],
+)
+def test_growth_is_a_trend(sizes: list[int], growth: int) -> None:
+    after = {(number + 1) * 100: size for number, size in enumerate(sizes)}
+    assert Memory(idle=0, warm=0, after_calls=after).growth == growth
 
 
 def test_the_verdict() -> None:
