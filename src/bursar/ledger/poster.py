@@ -29,8 +29,9 @@ _LEAST_BYTES = 1024
 """About one record, which is posted whole whatever its size."""
 _FULL_BYTES = 1024 * 1024
 """With so much the next batch follows at once."""
-_AHEAD_S = 0.005
-"""When a full batch is under way for so long, the database has all of it and works: time to read the next one."""
+_AHEAD_S = 0.025
+"""When a full batch is under way for so long, the database has all of it and works: time to read the next one. It takes
+a tenth of a second; before, what it is made of would still wait for us."""
 _LOOK_BACK_S = 10.0
 """How often a poster that has nothing to post looks whether the database still has what it acknowledged."""
 _RETRY_FIRST_S = 0.1
