@@ -50,6 +50,7 @@ def test_few_and_many_workers(workers: int) -> None:
     world = World(7, workers=workers)
     world.run(STEPS)
     assert world.served > 500
+    assert world.jumps > 0
     assert world.refused > 0 or workers > 1
 
 

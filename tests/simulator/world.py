@@ -76,6 +76,8 @@ class Worker:
     waiting: dict[WindowId, list["Waiter"]] = field(default_factory=lambda: defaultdict(list))
     alive: bool = True
     frozen_until_s: float = 0.0
+    ahead_s: float = 0.0
+    """How far its clock is ahead of the world's."""
     epoch: int = 0
     position: int = -1
     """As far as it knows; -1: it must ask."""
@@ -111,6 +113,9 @@ class World:
         self.store = Store(bugs)
         self.bugs = bugs
         self.now_s = 0.0
+        self.clocks = Random(f"clocks {seed}")
+        self.database_ahead_s = 0.0
+        self.jumps = 0
         self.steps = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -133,8 +138,18 @@ class World:
             self.start_worker()
         self.at(0.0, self.arrive)
         self.at(0.0, self.disturb)
+        self.at(0.0, self.jump)
 
     # Time
+
+    def clock_s(self, worker: Worker) -> float:
+        """What time it is, as `worker` sees it."""
+        return self.now_s + worker.ahead_s
+
+    @property
+    def database_s(self) -> float:
+        """What time it is, as the database sees it."""
+        return self.now_s + self.database_ahead_s
 
     def at(self, delay_s: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._events, (self.now_s + delay_s, next(self._order), action))
@@ -249,7 +264,7 @@ class World:
         if worker.position < 0:
 
             def register() -> Callable[[], None]:
-                epoch, position = self.store.register(worker.key, self.now_s)
+                epoch, position = self.store.register(worker.key, self.database_s)
 
                 def registered() -> None:
                     worker.epoch, worker.position, worker.posting = epoch, position, False
@@ -286,7 +301,7 @@ class World:
         claimed = self.claimed(journal, epoch)
 
         def commit() -> Callable[[], None]:
-            position = self.store.post(journal, epoch, after, batch, self.now_s, claimed=claimed)
+            position = self.store.post(journal, epoch, after, batch, self.database_s, claimed=claimed)
 
             def posted() -> None:
                 if then is not None:
@@ -353,7 +368,7 @@ class World:
             self.adopting.discard(dead.key)
 
         def take() -> Callable[[], None]:
-            epoch, position = self.store.register(dead.key, self.now_s)
+            epoch, position = self.store.register(dead.key, self.database_s)
             if self.store.instances[dead.key].closed:
                 return lambda: self.put_by(dead)
             epoch = self.store.take_over(dead.key, epoch)
@@ -415,9 +430,9 @@ class World:
 
     # Calls
 
-    def pins(self, team: int) -> tuple[WindowId, ...]:
-        """A lifetime budget, one with periods, and the whole gateway's."""
-        ends_s = (self.now_s // PERIOD_S + 1) * PERIOD_S
+    def pins(self, worker: Worker, team: int) -> tuple[WindowId, ...]:
+        """A lifetime budget, one with periods, and the whole gateway's. `worker` says which period it is."""
+        ends_s = (self.clock_s(worker) // PERIOD_S + 1) * PERIOD_S
         scopes = [
             (Scope(ScopeKind.TEAM, str(team)), None, 300_000_000),
             (Scope(ScopeKind.KEY, str(team)), ends_s, 50_000_000),
@@ -439,7 +454,7 @@ class World:
 
     def call(self, worker: Worker, team: int) -> None:
         shares = []
-        for window in self.pins(team):
+        for window in self.pins(worker, team):
             share = worker.shares.get(window)
             if share is None:
                 share = worker.shares[window] = Share(window, Scope(ScopeKind.TEAM, str(team)), None)
@@ -468,20 +483,20 @@ class World:
     def ask(self, worker: Worker, share: Share, need: int, give_back: int = 0) -> None:
         if share.asked is not None or worker.epoch == 0:
             return
-        ask = share.ask(need=need, now_s=self.now_s, give_back=give_back)
+        ask = share.ask(need=need, now_s=self.clock_s(worker), give_back=give_back)
         self.send_ask(worker, share, ask)
 
     def remind(self, worker: Worker) -> None:
         """The database went back: say what it had granted."""
         for share in worker.shares.values():
             if share.operation and share.asked is None:
-                self.send_ask(worker, share, share.ask(need=0, now_s=self.now_s))
+                self.send_ask(worker, share, share.ask(need=0, now_s=self.clock_s(worker)))
 
     def send_ask(self, worker: Worker, share: Share, ask: Ask) -> None:
         claimed = self.claimed(worker.key, worker.epoch)
 
         def commit() -> Callable[[], None]:
-            (answer,) = self.store.exchange(worker.key, worker.epoch, [ask], self.now_s, claimed=claimed)
+            (answer,) = self.store.exchange(worker.key, worker.epoch, [ask], self.database_s, claimed=claimed)
             return lambda: self.answered(worker, share, answer)
 
         def failed() -> None:
@@ -570,7 +585,7 @@ class World:
             elif self.bugs.round_down:
                 cost = call.tokens * PRICE.rates.completion // UNITS_PER_RATE
             worker.journal.append(call.record.saying(EntryKind.SETTLE, cost, guess=guess))
-        purse.settle(call.shares, hold=call.hold, cost=cost, now_s=self.now_s)
+        purse.settle(call.shares, hold=call.hold, cost=cost, now_s=self.clock_s(worker))
         del worker.calls[call.attempt]
         for share in call.shares:
             self.turn(worker, share)
@@ -605,6 +620,25 @@ class World:
                 self.restore(self.random.choice(self.backups))
             case _:
                 pass
+
+    def jump(self) -> None:
+        """A clock is set: a worker's, until its next heartbeat tells it the database's time, or the database's own.
+        Periods begin early, late, or once more; nothing else may come of it."""
+        if self.draining:
+            return
+        self.at(self.clocks.expovariate(0.2), self.jump)
+        self.jumps += 1
+        far_s = self.clocks.choice((-1.0, 1.0)) * self.clocks.choice((0.05, 2.0, 70.0, 3600.0)) * self.clocks.random()
+        if self.clocks.random() < 0.2:
+            self.database_ahead_s = far_s
+            return
+        worker = self.clocks.choice(self.workers)
+        worker.ahead_s = far_s
+
+        def told() -> None:
+            worker.ahead_s = self.database_ahead_s
+
+        self.at(self.clocks.random() * 10.0, lambda: self.for_worker(worker, told))
 
     def restore(self, backup: Store) -> None:
         """The database is as it was. Whoever starts next finds what was put by, and takes up what is missing."""
