@@ -526,7 +526,7 @@ class KeyEdit(msgspec.Struct, frozen=True, kw_only=True):
     asker: str | None = None
     """The user who asks, if what he may do depends on where he belongs."""
     moves: Mapping[str, object] = {}
-    """Which of `team_id` and `user_id` are to be others."""
+    """Which of `team_id`, `user_id` and `organization_id` are to be others."""
     spend: bool = False
     """`spend` is one of them: then what is spent of the key's budget is stated anew, too."""
 
@@ -668,10 +668,22 @@ class UserAdministration(Protocol):
     """
 
     async def insert(
-        self, user: UserRow, *, teams: Sequence[str], organizations: Sequence[str], key: NewKey | None, actor: Actor
+        self,
+        user: UserRow,
+        *,
+        teams: Sequence[str],
+        organizations: Sequence[str],
+        key: NewKey | None,
+        actor: Actor,
+        asker: str | None = None,
+        check: Callable[[KeyPlace], None] | None = None,
     ) -> tuple[UserRow, KeyRow | None]:
         """Store a new user (`password`: already hashed) and, if there is one, his key. Raises NotFound: an unknown team
-        or organization."""
+        or organization.
+
+        `check` sees the place of the key, of a user `asker` who asks for it, and raises to prevent all of it; without a
+        key, of the user.
+        """
 
     async def find(self, user_id: str) -> UserRow | None:
         """The user's row."""

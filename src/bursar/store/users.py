@@ -12,11 +12,11 @@ from bursar.domain.errors import Conflict, NotFound, StoreRefused
 from bursar.domain.ids import KeyHash
 from bursar.domain.limits import Scope, ScopeKind, member_scope
 from bursar.domain.preconditions import check_unchanged
-from bursar.ports import KeyRow, NewKey, UserFilter, UserPage, UserRow
+from bursar.ports import KeyPlace, KeyRow, NewKey, UserFilter, UserPage, UserRow
 from bursar.store.audit_log import record
 from bursar.store.budget_table import drop_own
 from bursar.store.database import Database
-from bursar.store.keys import delete_keys, insert_key, refusals, row_of
+from bursar.store.keys import delete_keys, hold_organizations, insert_key, place_of, refusals, row_of
 from bursar.store.limits import nano_of
 from bursar.store.named_sql import load_named_sql
 from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
@@ -33,13 +33,23 @@ class PostgresUsers:
         self._database = database
 
     async def insert(
-        self, user: UserRow, *, teams: Sequence[str], organizations: Sequence[str], key: NewKey | None, actor: Actor
+        self,
+        user: UserRow,
+        *,
+        teams: Sequence[str],
+        organizations: Sequence[str],
+        key: NewKey | None,
+        actor: Actor,
+        asker: str | None = None,
+        check: Callable[[KeyPlace], None] | None = None,
     ) -> tuple[UserRow, KeyRow | None]:
         """See `ports.UserAdministration.insert`."""
         user_id, email = str(user["user_id"]), user.get("user_email")
         with refusals():
             async with self._database.transaction() as connection:
                 await (lock_totals if teams else hold_totals)(connection)
+                of_key = None if key is None else key.organization_id
+                await hold_organizations(connection, *organizations, of_key, asker=asker)
                 await _check_known(connection, teams, organizations)
                 await _check_email(connection, email, user_id)
                 found = await connection.fetchrow(_SQL["insert"], _json(user))
@@ -47,6 +57,8 @@ class PostgresUsers:
                     raise Conflict(f"User with id {user_id} already exists", param="user_id")
                 await connection.fetch(_SQL["join_teams"], user_id, email, list(teams))
                 await connection.execute(_SQL["join_organizations"], user_id, list(organizations))
+                if check is not None:
+                    check(await place_of(connection, None if key is None else key.team_id, user_id, asker))
                 row = _user(await connection.fetchrow(_SQL["find"], user_id))
                 await record(connection, _change(Action.CREATED, row, actor))
                 made = None

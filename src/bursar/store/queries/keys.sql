@@ -105,6 +105,14 @@ SELECT EXISTS (SELECT FROM "LiteLLM_VerificationToken" WHERE key_alias = $1 AND 
 SELECT team_id, organization_id, members_with_roles
 FROM "LiteLLM_TeamTable" WHERE team_id = $1 FOR SHARE
 
+-- name: organizations
+-- Who is in them, and what, stays until commit. $1: users whose organizations are meant, $2: further ones.
+SELECT organization_id FROM "LiteLLM_OrganizationTable"
+WHERE organization_id = ANY ($2::text[]) OR organization_id IN (
+    SELECT organization_id FROM "LiteLLM_OrganizationMembership" WHERE user_id = ANY ($1::text[])
+)
+ORDER BY organization_id FOR SHARE
+
 -- name: owner
 SELECT user_id FROM "LiteLLM_UserTable" WHERE user_id = $1 FOR SHARE
 
