@@ -18,6 +18,8 @@ Terms = Mapping[str, object]
 """Limits by column name."""
 CheckRow = Callable[[Row | None], None]
 """Takes the row, or None: there is none, and raises."""
+SeesUser = Callable[[str, Sequence[str]], bool]
+"""Whether the caller may see a user, who belongs to these organizations."""
 
 
 class BudgetRows(Protocol):
@@ -53,8 +55,10 @@ class Teams(Protocol):
         *,
         check: Callable[[Row, Row | None], None],
         actor: Actor,
+        sees: SeesUser | None = None,
     ) -> Row | None:
-        """Store a new one; None: the id is taken. `check` sees it and its organization. Raises InvalidRequest."""
+        """Store a new one; None: the id is taken. `check` sees it and its organization; of members whom `sees` is not
+        for, it keeps what was said. Raises InvalidRequest."""
 
     async def update(
         self,
@@ -104,10 +108,17 @@ class TeamMembers(Protocol):
     """Who is in which team. All raise InvalidRequest."""
 
     async def add(
-        self, team_id: str, members: Sequence[Member], terms: Terms, *, check: CheckRow, actor: Actor
+        self,
+        team_id: str,
+        members: Sequence[Member],
+        terms: Terms,
+        *,
+        check: CheckRow,
+        actor: Actor,
+        sees: SeesUser | None = None,
     ) -> tuple[Row, list[Row], list[Row]]:
         """Add them, each with limits of his own if there are `terms`; users who are not there are made. The team, the
-        users, their memberships."""
+        users, their memberships. Of those whom `sees` is not for, it keeps and gives what was said."""
 
     async def remove(
         self, team_id: str, *, user_id: str | None, user_email: str | None, check: CheckRow, actor: Actor

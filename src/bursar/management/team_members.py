@@ -13,7 +13,7 @@ from bursar.management.fields import Count, JsonObject, Name, given
 from bursar.management.objects import require
 from bursar.management.route import Asked, Route
 from bursar.management.stores import Row, TeamMembers, Teams
-from bursar.management.team_rights import changing
+from bursar.management.team_rights import changing, seeing
 from bursar.management.teams import TEAM, MemberFields, shown
 
 _AT_ONCE = 500
@@ -210,7 +210,8 @@ class TeamMemberEndpoints:
         )
 
     async def add(self, asked: Asked[AddMembers, None]) -> object:
-        """All of them, or none. Users who do not exist are made. Each gets limits of his own, if any are stated."""
+        """All of them, or none. Users who do not exist are made. Each gets limits of his own, if any are stated. Of
+        users whom the caller may not see, the answer and the team say what the caller said, and nothing else."""
         body = asked.body
         fields = body.member if isinstance(body.member, list) else [body.member]
         team, users, memberships = await self._add(asked, body.team_id, [field.member for field in fields], body.terms)
@@ -225,7 +226,9 @@ class TeamMemberEndpoints:
     ) -> tuple[Row, list[Row], list[Row]]:
         check_named(members)
         may = changing(asked.standing, team_id)
-        return await self._members.add(team_id, members, terms, check=may, actor=asked.actor)
+        return await self._members.add(
+            team_id, members, terms, check=may, actor=asked.actor, sees=seeing(asked.standing)
+        )
 
     async def add_many(self, asked: Asked[AddManyMembers, None]) -> object:
         """Each by himself: what speaks against one is told, and keeps nobody else out. Everybody (`all_users`): only

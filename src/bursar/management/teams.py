@@ -18,7 +18,7 @@ from bursar.management.fields import Count, JsonObject, MetadataFields, Name, Sm
 from bursar.management.objects import require, sees_team
 from bursar.management.route import Asked, Route
 from bursar.management.stores import Row, Teams
-from bursar.management.team_rights import changing, check_place, check_terms, ruling
+from bursar.management.team_rights import changing, check_place, check_terms, ruling, seeing
 
 _COLUMNS = (
     "team_alias",
@@ -224,6 +224,7 @@ class TeamEndpoints:
             members,
             check=lambda after, organization: check_terms(standing, None, after, organization),
             actor=asked.actor,
+            sees=seeing(standing),
         )
         if made is None:
             raise InvalidRequest(

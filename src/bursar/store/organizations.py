@@ -17,7 +17,7 @@ from bursar.store.audit_log import record
 from bursar.store.budget_table import budget_after, budget_with, drop_own, empty_budget, with_budgets
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
-from bursar.store.named_users import identified
+from bursar.store.named_users import identified, organizations_of
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
 from bursar.store.scope_windows import lock_totals, set_spent
 
@@ -153,10 +153,8 @@ class PostgresOrganizations:
         may_add: Callable[[str, Sequence[str]], None],
     ) -> Callable[[Sequence[str]], Awaitable[None]]:
         async def asked(user_ids: Sequence[str]) -> None:
-            rows = await connection.fetch(_SQL["organizations_of"], list(user_ids))
-            belong = {row["user_id"]: row["organizations"] for row in rows}
-            for user_id in user_ids:
-                may_add(user_id, belong.get(user_id, ()))
+            for user_id, organizations in (await organizations_of(connection, user_ids)).items():
+                may_add(user_id, organizations)
 
         return asked
 

@@ -17,7 +17,7 @@ from bursar.store.budget_table import OWN, budget_with, drop_own, with_budgets
 from bursar.store.database import Database
 from bursar.store.keys import delete_keys
 from bursar.store.named_sql import load_named_sql
-from bursar.store.named_users import identified
+from bursar.store.named_users import SeesUser, identified
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
 from bursar.store.scope_windows import lock_totals, set_spent
 
@@ -45,12 +45,13 @@ class PostgresTeamMembers:
         *,
         check: Callable[[Row | None], None],
         actor: Actor,
+        sees: SeesUser | None = None,
     ) -> tuple[Row, list[Row], list[Row]]:
         """See `management.stores.TeamMembers.add`."""
         async with writing(self._database) as connection:
             await lock_totals(connection)
             team = await locked_team(connection, team_id, check)
-            users = await join(connection, team, members, terms, calendar=self._calendar, actor=actor)
+            users = await join(connection, team, members, terms, calendar=self._calendar, actor=actor, sees=sees)
             after = await _team(connection, team_id)
             await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
             ids = [user["user_id"] for user in users]
@@ -180,10 +181,12 @@ async def join(
     *,
     calendar: Calendar,
     actor: Actor,
+    sees: SeesUser | None = None,
 ) -> list[Row]:
-    """Put `members` into a team that is locked; users nobody knows are made. Their rows. Raises InvalidRequest."""
+    """Put `members` into a team that is locked; users nobody knows are made. Their rows, as far as `sees` is for them.
+    Raises InvalidRequest."""
     team_id = str(team["team_id"])
-    known = await identified(connection, members, actor=actor)
+    known = await identified(connection, members, actor=actor, sees=sees)
     roster = joined(roster_of(team), [member for member, _ in known], team_id=team_id)
     await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": roster}))
     ids = [str(member.user_id) for member, _ in known]
