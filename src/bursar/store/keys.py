@@ -33,6 +33,7 @@ from bursar.store.database import Database
 from bursar.store.limits import limits_of, model_limits, nano_of, period_limits
 from bursar.store.memberships import memberships_of
 from bursar.store.named_sql import load_named_sql
+from bursar.store.rows import change
 from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
 
 _SQL = load_named_sql("keys")
@@ -201,7 +202,7 @@ async def insert_key(connection: Any, key: NewKey, actor: Actor) -> KeyRow | Non
     if await connection.fetchval(_SQL["is_used_up"], key.token):
         raise StoreRefused("This key was used before: a key that was replaced does not come back.")
     if key.user_id is not None:
-        await connection.execute(_SQL["make_user"], key.user_id)
+        await _make_user(connection, key.user_id, actor)
     if key.key_alias is not None:
         await connection.execute(_SQL["lock_aliases"])
         if await connection.fetchval(_SQL["alias_taken"], key.key_alias, None):
@@ -284,13 +285,19 @@ async def place_of(connection: Any, team_id: str | None, user_id: str | None, as
     )
 
 
+async def _make_user(connection: Any, user_id: str, actor: Actor) -> None:  # noqa: ANN401  # asyncpg
+    """A row for a key's owner, who may have none yet."""
+    if (row := await connection.fetchrow(_SQL["make_user"], user_id)) is not None:
+        await record(connection, change(Action.CREATED, "LiteLLM_UserTable", user_id, actor, after=row_of(row)))
+
+
 async def _update(connection: Any, row: KeyRow, changes: Mapping[str, object], actor: Actor) -> KeyRow:  # noqa: ANN401
     """Change some columns of a row that is locked; `soft_budget` among them, which is a budget's."""
     columns = dict(changes)
     if (team := columns.get("team_id")) is not None and await connection.fetchrow(_SQL["team"], team) is None:
         raise StoreRefused(f"The team {team!r} does not exist.")
     if (user := columns.get("user_id")) is not None:
-        await connection.execute(_SQL["make_user"], user)
+        await _make_user(connection, str(user), actor)
     if (alias := columns.get("key_alias")) is not None:
         await connection.execute(_SQL["lock_aliases"])
         if await connection.fetchval(_SQL["alias_taken"], alias, row["token"]):
@@ -311,7 +318,8 @@ async def _soft_budget(connection: Any, budget_id: str | None, amount: float | N
     if amount is None:
         return None
     made = f"{_SOFT}{uuid4()}"
-    await connection.execute(_SQL["soft_budget"], made, amount, actor.name)
+    row = await connection.fetchrow(_SQL["soft_budget"], made, amount, actor.name)
+    await record(connection, change(Action.CREATED, "LiteLLM_BudgetTable", made, actor, after=row_of(row)))
     return made
 
 

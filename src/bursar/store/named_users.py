@@ -63,7 +63,9 @@ async def identified(
         by_id |= {row["user_id"]: row for row in made}
         told = [change(Action.CREATED, "LiteLLM_UserTable", row["user_id"], actor, after=row) for row in made]
         await record(connection, *told)
-    known_users = [(member, by_id.get(member.user_id, {"user_id": member.user_id})) for member in found]
+    known_users: list[tuple[Member, Row]] = [
+        (member, by_id.get(member.user_id, {"user_id": member.user_id})) for member in found
+    ]
     if sees is None:
         return known_users
     belong = await organizations_of(connection, [str(member.user_id) for member in found])

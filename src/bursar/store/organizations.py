@@ -143,7 +143,7 @@ class PostgresOrganizations:
                         f"User {user['user_id']!r} is already in organization {organization_id!r}.", param="member"
                     )
                 row = record_of(made)
-                await record(connection, _changed(Action.CREATED, row, actor, after=row))
+                await record(connection, membership_change(Action.CREATED, row, actor, after=row))
                 memberships.append(row)
             return [user for _, user in known], await with_budgets(connection, memberships)
 
@@ -186,7 +186,7 @@ class PostgresOrganizations:
                     None if budget is None else budget["budget_id"],
                 )
             )
-            await record(connection, _changed(Action.UPDATED, row, actor, before=before, after=row))
+            await record(connection, membership_change(Action.UPDATED, row, actor, before=before, after=row))
             [shown] = await with_budgets(connection, [row])
         return shown
 
@@ -206,7 +206,7 @@ class PostgresOrganizations:
             before = await _member(connection, organization_id, user_id, user_email)
             await connection.fetch(_SQL["delete_memberships"], organization_id, before["user_id"])
             await drop_own(connection, [before["budget_id"]], actor=actor)
-            await record(connection, _changed(Action.DELETED, before, actor, before=before))
+            await record(connection, membership_change(Action.DELETED, before, actor, before=before))
         return before
 
 
@@ -241,7 +241,10 @@ async def _delete(connection: Any, organization_id: str, row: Row, actor: Actor)
     await record(connection, change(Action.DELETED, _TABLE, organization_id, actor, before=row))
 
 
-def _changed(action: Action, row: Row, actor: Actor, *, before: Row | None = None, after: Row | None = None) -> Change:
+def membership_change(
+    action: Action, row: Row, actor: Actor, *, before: Row | None = None, after: Row | None = None
+) -> Change:
+    """What the log gets to know of a change to a membership of an organization."""
     object_id = f"{row['organization_id']}/{row['user_id']}"
     return change(action, _MEMBERS, object_id, actor, before=before, after=after)
 

@@ -91,6 +91,7 @@ RETURNING *
 -- name: soft_budget
 -- $1: an id, $2: the amount, $3: by whom.
 INSERT INTO "LiteLLM_BudgetTable" (budget_id, soft_budget, created_by, updated_by) VALUES ($1, $2, $3, $3)
+RETURNING *
 
 -- name: is_used_up
 -- Whether a hash was a key's and is not any more: it never becomes another's.
@@ -118,6 +119,7 @@ SELECT user_id FROM "LiteLLM_UserTable" WHERE user_id = $1 FOR SHARE
 
 -- name: make_user
 INSERT INTO "LiteLLM_UserTable" (user_id, models) VALUES ($1, '{}') ON CONFLICT (user_id) DO NOTHING
+RETURNING *
 
 -- name: lock_aliases
 -- Aliases are unique by rule, not by constraint: LiteLLM's table has none, and gets none.
