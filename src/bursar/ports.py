@@ -938,11 +938,19 @@ class CredentialStore(Protocol):
     async def insert(self, credential: NewCredential, *, actor: Actor) -> bool:
         """False: the name is taken."""
 
-    async def update(self, name: str, change: Callable[[CredentialRow], NewCredential], *, actor: Actor) -> bool:
-        """False: there is none."""
+    async def update(
+        self,
+        name: str,
+        change: Callable[[CredentialRow], NewCredential],
+        *,
+        actor: Actor,
+        expected: datetime | None = None,
+    ) -> bool:
+        """False: there is none. `expected`: the `updated_at` that the change is based on. Raises StoreConflict: it is
+        another by now."""
 
-    async def delete(self, name: str, *, actor: Actor) -> bool:
-        """False: there is none."""
+    async def delete(self, name: str, *, check: Callable[[Sequence[ModelRow]], None], actor: Actor) -> bool:
+        """False: there is none. `check` sees all models of the database, and raises to prevent it."""
 
 
 class SettingStore(Protocol):

@@ -131,6 +131,15 @@ async def test_updating(team: Gateway) -> None:
     await refused(team, "POST", UPDATE, {"team_id": "t"}, status=400, word="user_id or user_email")
 
 
+@pytest.mark.parametrize("change", [{"role": "admin"}, {"max_budget_in_team": 2}, {}], ids=str)
+async def test_two_who_change_the_same_member(team: Gateway, change: dict[str, object]) -> None:
+    added = await add(team, {"user_id": "u"}, max_budget_in_team=1)
+    body = {"team_id": "t", "user_id": "u", "updated_at": added["updated_at"], **change}
+    changed = await does(team, "POST", UPDATE, body)
+    await refused(team, "POST", UPDATE, body, status=409, word="changed by somebody else")
+    await does(team, "POST", UPDATE, body | {"updated_at": changed["updated_at"]})
+
+
 async def test_removing(team: Gateway, books: Books) -> None:
     await add(team, [{"user_id": "u"}, {"user_id": "v"}], max_budget_in_team=1)
     gone, kept = await team.new_key(team_id="t", user_id="u"), await team.new_key(user_id="u")

@@ -134,9 +134,11 @@ class TeamMembers(Protocol):
         role: str | None,
         terms: Terms,
         check: CheckRow,
+        expected: datetime | None,
         actor: Actor,
-    ) -> tuple[Row, Row]:
-        """Change his role, or limits of his own. His entry in the roster, and his membership."""
+    ) -> tuple[Row, Row, Row]:
+        """Change his role, or limits of his own. The team, his entry in the roster, and his membership. `expected` is
+        about the team. Raises StoreConflict."""
 
     async def reset_spend(
         self, team_id: str, user_id: str, reset_to: float, *, check: CheckRow, actor: Actor
@@ -199,9 +201,11 @@ class Organizations(Protocol):
         role: str | None,
         terms: Terms,
         check: CheckRow,
+        expected: datetime | None,
         actor: Actor,
     ) -> Row:
-        """Change a member's role, or limits. His membership. Raises InvalidRequest."""
+        """Change a member's role, or limits. His membership, which `expected` is about. Raises InvalidRequest,
+        StoreConflict."""
 
     async def remove_member(
         self, organization_id: str, *, user_id: str | None, user_email: str | None, check: CheckRow, actor: Actor
@@ -215,8 +219,10 @@ class Customers(Protocol):
     async def create(self, user_id: str, edit: BudgetedEdit, *, actor: Actor) -> Row | None:
         """Store a new one; None: there is one already. Raises InvalidRequest."""
 
-    async def update(self, user_id: str, decide: Callable[[Row], BudgetedEdit], *, actor: Actor) -> Row | None:
-        """Change one as `decide` says; None: there is none. Raises InvalidRequest."""
+    async def update(
+        self, user_id: str, decide: Callable[[Row], BudgetedEdit], *, expected: datetime | None, actor: Actor
+    ) -> Row | None:
+        """Change one as `decide` says; None: there is none. Raises InvalidRequest, StoreConflict."""
 
     async def find(self, user_id: str) -> Row | None:
         """One of them."""

@@ -103,6 +103,8 @@ class UpdateMember(MemberTerms, kw_only=True):
     user_id: Name | None = None
     user_email: Name | None = None
     role: Literal["admin", "user"] | None = None
+    updated_at: datetime | None = None
+    """Of the team that the update is based on; another one is refused. Any change of a member gives it another one."""
 
 
 class ResetSpend(msgspec.Struct, kw_only=True):
@@ -123,6 +125,8 @@ class UpdatedMember(msgspec.Struct, kw_only=True):
     tpm_limit: int | None
     rpm_limit: int | None
     allowed_models: list[str]
+    updated_at: datetime
+    """Of the team."""
 
 
 class AddedMember(msgspec.Struct, kw_only=True):
@@ -195,7 +199,7 @@ class TeamMemberEndpoints:
                 endpoint=self.update,
                 body=UpdateMember,
                 answer=UpdatedMember,
-                errors=(404,),
+                errors=(404, 409),
             ),
             Route(
                 method="POST",
@@ -292,13 +296,14 @@ class TeamMemberEndpoints:
     async def update(self, asked: Asked[UpdateMember, None]) -> object:
         """A limit that he shares with others so far becomes one of his own."""
         body = asked.body
-        entry, membership = await self._members.update(
+        team, entry, membership = await self._members.update(
             body.team_id,
             user_id=body.user_id,
             user_email=body.user_email,
             role=body.role,
             terms=body.terms,
             check=changing(asked.standing, body.team_id),
+            expected=body.updated_at,
             actor=asked.actor,
         )
         budget = membership["litellm_budget_table"]
@@ -307,6 +312,7 @@ class TeamMemberEndpoints:
             "user_id": entry["user_id"],
             "user_email": entry.get("user_email"),
             "role": entry.get("role"),
+            "updated_at": team["updated_at"],
             **{
                 name: budget.get(column) if isinstance(budget, Mapping) else None
                 for name, column in _TERMS.items()

@@ -167,6 +167,7 @@ class PostgresOrganizations:
         role: str | None,
         terms: Mapping[str, object],
         check: Callable[[Row | None], None],
+        expected: datetime | None,
         actor: Actor,
     ) -> Row:
         """See `management.stores.Organizations.update_member`."""
@@ -174,6 +175,8 @@ class PostgresOrganizations:
             found = await connection.fetchrow(_SQL["lock"], organization_id)
             check(None if found is None else record_of(found))
             before = await _member(connection, organization_id, user_id, user_email)
+            updated_at = before["updated_at"]
+            check_unchanged(expected, updated_at if isinstance(updated_at, datetime) else None)
             named = before["budget_id"]
             current = None if named is None else str(named)
             budget = await budget_with(connection, current, terms, calendar=self._calendar, actor=actor)

@@ -11,6 +11,7 @@ from bursar.domain.limit_terms import terms_after
 from bursar.domain.limits import member_scope
 from bursar.domain.money import NANO_PER_USD
 from bursar.domain.periods import Calendar
+from bursar.domain.preconditions import check_unchanged
 from bursar.domain.team_roster import Member, find_member, id_of, joined, roster_of
 from bursar.store.audit_log import record
 from bursar.store.budget_table import OWN, budget_with, drop_own, with_budgets
@@ -90,24 +91,30 @@ class PostgresTeamMembers:
         role: str | None,
         terms: Mapping[str, object],
         check: Callable[[Row | None], None],
+        expected: datetime | None,
         actor: Actor,
-    ) -> tuple[Row, Row]:
+    ) -> tuple[Row, Row, Row]:
         """See `management.stores.TeamMembers.update`."""
         async with writing(self._database) as connection:
             await lock_totals(connection)
             team = await locked_team(connection, team_id, check)
+            updated_at = team["updated_at"]
+            check_unchanged(expected, updated_at if isinstance(updated_at, datetime) else None)
             roster = roster_of(team)
             entry = find_member(roster, user_id=user_id, user_email=user_email, team_id=team_id)
-            if role is not None and role != entry.get("role"):
+            moved = role is not None and role != entry.get("role")
+            if moved:
                 entry["role"] = role
-                await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": roster}))
-                after = await _team(connection, team_id)
+            # even where only his limits change: memberships have no `updated_at` of their own
+            await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": roster}))
+            after = await _team(connection, team_id)
+            if moved:
                 await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
             member_id = id_of(entry)
             membership = await self._with_terms(connection, team_id, member_id, terms, actor)
             await connection.execute(_SQL["keys_of_teams"], [team_id], member_id)
             [found] = await with_budgets(connection, [membership])
-        return entry, found
+        return after, entry, found
 
     async def _with_terms(
         self,

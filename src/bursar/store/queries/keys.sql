@@ -84,7 +84,8 @@ SET (token, key_name, key_alias, spend, expires, models, aliases, config, user_i
             n.rotation_count, n.last_rotation_at
         FROM jsonb_populate_record(k, $2::jsonb) AS n
     ),
-    updated_at = now() AT TIME ZONE 'UTC', settings_updated_at = now() AT TIME ZONE 'UTC', updated_by = $3
+    updated_at = greatest(now() AT TIME ZONE 'UTC', k.updated_at + interval '1 millisecond'),
+    settings_updated_at = now() AT TIME ZONE 'UTC', updated_by = $3
 WHERE k.token = $1
 RETURNING *
 

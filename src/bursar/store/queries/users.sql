@@ -35,7 +35,7 @@ SET (user_alias, sso_user_id, password, user_role, max_budget, spend, user_email
             n.allowed_cache_controls, n.model_max_budget
         FROM jsonb_populate_record(u, $2::jsonb) AS n
     ),
-    updated_at = now() AT TIME ZONE 'UTC'
+    updated_at = greatest(now() AT TIME ZONE 'UTC', u.updated_at + interval '1 millisecond')
 WHERE u.user_id = $1
 RETURNING *
 
@@ -46,7 +46,7 @@ WITH joined AS (
     SET members_with_roles = CASE jsonb_typeof(t.members_with_roles) WHEN 'array' THEN t.members_with_roles ELSE '[]' END
             || jsonb_build_array(jsonb_build_object('user_id', $1::text, 'user_email', $2::text, 'role', 'user')),
         members = array_append(array_remove(t.members, $1), $1),
-        updated_at = now() AT TIME ZONE 'UTC'
+        updated_at = greatest(now() AT TIME ZONE 'UTC', t.updated_at + interval '1 millisecond')
     WHERE t.team_id = ANY ($3::text[])
         AND NOT t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text))
     RETURNING t.team_id
@@ -148,7 +148,7 @@ WITH teams AS (
         ),
         members = ARRAY(SELECT unnest(t.members) EXCEPT SELECT unnest($1::text[])),
         admins = ARRAY(SELECT unnest(t.admins) EXCEPT SELECT unnest($1::text[])),
-        updated_at = now() AT TIME ZONE 'UTC'
+        updated_at = greatest(now() AT TIME ZONE 'UTC', t.updated_at + interval '1 millisecond')
     WHERE jsonb_typeof(t.members_with_roles) = 'array' AND EXISTS (
         SELECT FROM unnest($1::text[]) AS gone
         WHERE t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', gone))
