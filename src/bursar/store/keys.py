@@ -266,10 +266,10 @@ async def hold_organizations(
     owner: str | None = None,
 ) -> None:
     """Keep organizations as they are until commit: `named`, and those that the asker and a key's owner belong to."""
-    users = () if asker is None else (asker, owner)
-    await connection.execute(
-        _SQL["organizations"], [one for one in users if one is not None], [one for one in named if one is not None]
-    )
+    users = [] if asker is None else [one for one in (asker, owner) if one is not None]
+    ids = [one for one in named if one is not None]
+    if users or ids:
+        await connection.execute(_SQL["organizations"], users, ids)
 
 
 async def place_of(connection: Any, team_id: str | None, user_id: str | None, asker: str | None) -> KeyPlace:  # noqa: ANN401
