@@ -22,6 +22,7 @@ from bursar.management.activity import ActivityEndpoints
 from bursar.management.api import ManagementApi
 from bursar.management.audit import AuditEndpoints
 from bursar.management.budgets import BudgetEndpoints
+from bursar.management.cache import CacheEndpoints
 from bursar.management.credentials import CredentialEndpoints
 from bursar.management.customers import CustomerEndpoints
 from bursar.management.documentation import Documentation
@@ -101,6 +102,7 @@ def model_rooms(database: Database, catalogue: ModelCatalogue, vault: SecretVaul
         ModelEndpoints(models, catalogue, vault),
         CredentialEndpoints(PostgresCredentials(database), models, catalogue, vault),
         SettingEndpoints(PostgresSettings(database), catalogue, vault),
+        CacheEndpoints(),
         ToolEndpoints(catalogue),
     ]
 

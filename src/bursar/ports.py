@@ -526,7 +526,7 @@ class KeyEdit(msgspec.Struct, frozen=True, kw_only=True):
     asker: str | None = None
     """The user who asks, if what he may do depends on where he belongs."""
     moves: Mapping[str, object] = {}
-    """Which of `team_id` and `user_id` are to be others."""
+    """Which of `team_id`, `user_id` and `organization_id` are to be others."""
     spend: bool = False
     """`spend` is one of them: then what is spent of the key's budget is stated anew, too."""
 
@@ -668,10 +668,22 @@ class UserAdministration(Protocol):
     """
 
     async def insert(
-        self, user: UserRow, *, teams: Sequence[str], organizations: Sequence[str], key: NewKey | None, actor: Actor
+        self,
+        user: UserRow,
+        *,
+        teams: Sequence[str],
+        organizations: Sequence[str],
+        key: NewKey | None,
+        actor: Actor,
+        asker: str | None = None,
+        check: Callable[[KeyPlace], None] | None = None,
     ) -> tuple[UserRow, KeyRow | None]:
         """Store a new user (`password`: already hashed) and, if there is one, his key. Raises NotFound: an unknown team
-        or organization."""
+        or organization.
+
+        `check` sees the place of the key, of a user `asker` who asks for it, and raises to prevent all of it; without a
+        key, of the user.
+        """
 
     async def find(self, user_id: str) -> UserRow | None:
         """The user's row."""
@@ -926,11 +938,19 @@ class CredentialStore(Protocol):
     async def insert(self, credential: NewCredential, *, actor: Actor) -> bool:
         """False: the name is taken."""
 
-    async def update(self, name: str, change: Callable[[CredentialRow], NewCredential], *, actor: Actor) -> bool:
-        """False: there is none."""
+    async def update(
+        self,
+        name: str,
+        change: Callable[[CredentialRow], NewCredential],
+        *,
+        actor: Actor,
+        expected: datetime | None = None,
+    ) -> bool:
+        """False: there is none. `expected`: the `updated_at` that the change is based on. Raises StoreConflict: it is
+        another by now."""
 
-    async def delete(self, name: str, *, actor: Actor) -> bool:
-        """False: there is none."""
+    async def delete(self, name: str, *, check: Callable[[Sequence[ModelRow]], None], actor: Actor) -> bool:
+        """False: there is none. `check` sees all models of the database, and raises to prevent it."""
 
 
 class SettingStore(Protocol):

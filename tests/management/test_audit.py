@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
+from typing import Any
 
 import asyncpg
 import pytest
 
-from tests.gateway.running import Books, Gateway
+from tests.gateway.running import MASTER_KEY, Books, Gateway
+from tests.management.admin import does
 from tests.oracle.raw_client import Answer
 
 TABLE = "LiteLLM_VerificationToken"
@@ -148,3 +150,48 @@ async def test_an_entry_that_does_not_exist(gateway: Gateway) -> None:
     for entry in ("nobody", "a%2Fb", "%25%2B%3D", "x" * 3000):
         answer = await gateway.request("GET", f"/audit/{entry}")
         assert (answer.status, answer.json["error"]["message"]) == (404, "Audit log not found")
+
+
+async def entries(gateway: Gateway, table: str) -> list[tuple[str, str, dict[str, Any] | None, dict[str, Any] | None]]:
+    """What was done, to which row, before and after; the oldest first."""
+    page = (await audit(gateway, f"?table_name={table}&page_size=100")).json["audit_logs"]
+    return [(e["action"], e["object_id"], e["before_value"], e["updated_values"]) for e in reversed(page)]
+
+
+async def test_whom_a_key_makes_and_its_soft_budget(gateway: Gateway) -> None:
+    key = await gateway.new_key(user_id="made", soft_budget=1.5)
+    await does(gateway, "POST", "/key/update", {"key": key, "user_id": "moved", "soft_budget": 2.5})
+    await does(gateway, "POST", "/key/generate", {"user_id": "made"})
+    users = await entries(gateway, "LiteLLM_UserTable")
+    assert [entry[:3] for entry in users] == [("created", "made", None), ("created", "moved", None)]
+    assert [entry[3]["soft_budget"] for entry in await entries(gateway, "LiteLLM_BudgetTable") if entry[3]] == [
+        1.5,
+        2.5,
+    ]
+
+
+async def test_what_a_user_joins_and_leaves(gateway: Gateway) -> None:
+    await does(gateway, "POST", "/organization/new", {"organization_id": "o", "organization_alias": "o"})
+    await does(gateway, "POST", "/team/new", {"team_id": "t"})
+    await does(gateway, "POST", "/user/new", {"user_id": "u", "teams": ["t"], "organizations": ["o"]})
+    await does(gateway, "POST", "/user/delete", {"user_ids": ["u"]})
+    _, joined, left = await entries(gateway, "LiteLLM_TeamTable")
+    assert (joined[:2], left[:2]) == (("updated", "t"), ("updated", "t"))
+    rosters = [row["members_with_roles"] for entry in (joined, left) for row in entry[2:] if row is not None]
+    member = {"user_id": "u", "user_email": None, "role": "user"}
+    assert rosters == [[], [member], [member], []]
+    memberships = await entries(gateway, "LiteLLM_OrganizationMembership")
+    assert [entry[:2] for entry in memberships] == [("created", "o/u"), ("deleted", "o/u")]
+
+
+async def test_a_login_that_makes_an_administrator(gateway: Gateway, books: Books) -> None:
+    login = {"username": "admin", "password": MASTER_KEY}
+    await does(gateway, "POST", "/v2/login", login)
+    await does(gateway, "POST", "/v2/login", login)
+    await books.fetch("UPDATE \"LiteLLM_UserTable\" SET user_role = 'internal_user', password = 'canary'")
+    await does(gateway, "POST", "/v2/login", login)
+    made, raised = await entries(gateway, "LiteLLM_UserTable")
+    assert made[:3] == ("created", "default_user_id", None)
+    assert raised[:2] == ("updated", "default_user_id")
+    assert [row["user_role"] for row in raised[2:] if row is not None] == ["internal_user", "proxy_admin"]
+    assert "canary" not in str(raised)

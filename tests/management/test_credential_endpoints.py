@@ -1,5 +1,6 @@
 """`/credentials`: sealed, never shown, and bound to the address they name."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ async def test_a_model_takes_what_a_credential_holds(gateway: Gateway, books: Bo
         "credential_name": "of/us",
         "credential_values": {"api_key": MASK, "api_base": MASK},
         "credential_info": {"note": "ours"},
+        "updated_at": f"{row['updated_at'].isoformat()}Z",
     }
     for path in ("/credentials/of%2Fus", "/credentials/by_name/of%2Fus"):
         assert (await gateway.request("GET", path)).json == shown
@@ -42,11 +44,41 @@ async def test_a_model_takes_what_a_credential_holds(gateway: Gateway, books: Bo
     assert listed == {"success": True, "credentials": [shown]}
 
 
-async def test_models_follow_a_changed_credential(gateway: Gateway, values: dict[str, Any]) -> None:
+async def test_one_that_models_name_stays(gateway: Gateway, books: Books, values: dict[str, Any]) -> None:
+    """Also where LiteLLM stored the model, which encrypts the name."""
+    await put(gateway, "c", values)
+    await made(gateway, "m", {"model": "openai/oracle", "litellm_credential_name": "c"}, model_info={"id": "by-us"})
+    names = {"model": "openai/oracle", "litellm_credential_name": "c"}
+    parameters = {name: gcm(value, SALT_KEY, 3) for name, value in names.items()}
+    await books.fetch(
+        """INSERT INTO "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params, created_by, updated_by)
+        VALUES ('by-litellm', 'n', $1, '', '')""",
+        parameters,
+    )
+    answer = await gateway.request("DELETE", "/credentials/c")
+    check_error(answer, 400, "Credential 'c' is in use (2 models: m (by-us), n (by-litellm))")
+    assert (await gateway.chat("m")).status == 200
+    for model_id in ("by-us", "by-litellm"):
+        assert (await gateway.request("POST", "/model/delete", {"id": model_id})).status == 200
+    gone = await gateway.request("DELETE", "/credentials/c")
+    assert (gone.status, gone.json["message"]) == (200, "Credential deleted successfully")
+
+
+async def test_two_who_change_the_same(gateway: Gateway, values: dict[str, Any]) -> None:
+    await put(gateway, "c", values)
+    known = (await gateway.request("GET", "/credentials/c")).json["updated_at"]
+    body = {"credential_info": {"a": 1}, "updated_at": known}
+    answers = await asyncio.gather(*(gateway.request("PATCH", "/credentials/c", body) for _ in range(3)))
+    assert sorted(answer.status for answer in answers) == [200, 409, 409]
+    assert (await gateway.request("PATCH", "/credentials/c", body | {"updated_at": None})).status == 200
+    assert (await gateway.request("GET", "/credentials/c")).json["updated_at"] > known
+
+
+async def test_models_follow_a_changed_credential(gateway: Gateway, books: Books, values: dict[str, Any]) -> None:
     await put(gateway, "c", values)
     model_id = await made(gateway, "m", {"model": "openai/oracle", "litellm_credential_name": "c"})
-    gone = await gateway.request("DELETE", "/credentials/c")
-    assert gone.json["message"] == "Credential deleted successfully"
+    await books.fetch('DELETE FROM "LiteLLM_CredentialsTable"')
+    await put(gateway, "other", values)
     assert (await gateway.chat("m")).status == 400
     assert "no credential 'c'" in (await described(gateway, model_id))["model_info"]["error"]
     await put(gateway, "c", values)
@@ -55,11 +87,8 @@ async def test_models_follow_a_changed_credential(gateway: Gateway, values: dict
         "PATCH", "/credentials/c", {"credential_values": {"api_key": None}, "credential_info": {"a": 1}}
     )
     assert changed.status == 200
-    assert (await gateway.request("GET", "/credentials/c")).json == {
-        "credential_name": "c",
-        "credential_values": {"api_base": MASK},
-        "credential_info": {"a": 1},
-    }
+    shown = (await gateway.request("GET", "/credentials/c")).json
+    assert (shown["credential_values"], shown["credential_info"]) == ({"api_base": MASK}, {"a": 1})
 
 
 async def test_a_credential_leads_nowhere_that_a_model_could_not(gateway: Gateway) -> None:

@@ -1,8 +1,12 @@
 """Keys that are made and moved while their team changes: as if one came after the other, whichever it is."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
+import pytest
 
 from bursar.store.named_sql import load_named_sql
 from tests.gateway.running import Books, Gateway
@@ -104,3 +108,83 @@ async def test_a_permission_that_is_taken_away_meanwhile(gateway: Gateway, datab
         await connection.execute("UPDATE \"LiteLLM_TeamTable\" SET team_member_permissions = '{/key/info}'")
     await connection.close()
     assert (await blocking).status == 403
+
+
+async def test_one_name_and_one_alias_for_many(gateway: Gateway, books: Books) -> None:
+    """Users and keys of the same names, made in several ways: one comes first, and none wait in a circle."""
+    await does(gateway, "POST", "/organization/new", {"organization_id": "o", "organization_alias": "o"})
+    for number in range(ROUNDS):
+        new = {"user_id": f"u{number}", "key_alias": f"a{number}"}
+        other = {"user_id": new["user_id"], "organization_id": "o"}
+        member = {"organization_id": "o", "member": {"user_id": new["user_id"]}}
+        moving = await gateway.new_key()
+        answers = await asyncio.gather(
+            *(gateway.request("POST", "/key/generate", body) for body in (new, other, new, other)),
+            *(gateway.request("POST", "/user/new", new | {"organizations": ["o"]}) for _ in range(3)),
+            gateway.request("POST", "/key/update", {"key": moving, **new}),
+            gateway.request("POST", "/key/update", {"key": moving, **other}),
+            gateway.request("POST", "/organization/member_add", member),
+        )
+        assert {answer.status for answer in answers} <= {200, 400, 409}, [answer.body for answer in answers]
+        keys = await books.fetch('SELECT FROM "LiteLLM_VerificationToken" WHERE key_alias = $1', new["key_alias"])
+        assert len(keys) == 1
+    assert len(await books.fetch("SELECT FROM \"LiteLLM_UserTable\" WHERE user_id LIKE 'u%'")) == ROUNDS
+
+
+ORGANIZATION = {"organization_id": "o", "user_id": "boss"}
+BY_BOSS = [
+    ("/key/generate", {"user_id": "theirs"}),
+    ("/user/new", {"organizations": ["o"]}),
+    ("/user/new", {"organizations": ["o"], "auto_create_key": False}),
+]
+
+
+@asynccontextmanager
+async def holding(database_url: str, statement: str) -> AsyncIterator[Any]:
+    """A connection within a transaction that has what `statement` locks."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute(statement)
+            yield connection
+    finally:
+        await connection.close()
+
+
+async def organization(gateway: Gateway) -> str:
+    """One with an admin and a user; the admin's key."""
+    await does(gateway, "POST", "/organization/new", {"organization_id": "o", "organization_alias": "o"})
+    await does(gateway, "POST", "/user/new", {"user_id": "theirs", "organizations": ["o"], "auto_create_key": False})
+    admin = {"organization_id": "o", "member": {"role": "org_admin", "user_id": "boss"}}
+    await does(gateway, "POST", "/organization/member_add", admin)
+    return await gateway.new_key(user_id="boss")
+
+
+@pytest.mark.parametrize(("path", "body"), BY_BOSS)
+async def test_an_organizations_admin_who_is_removed_first(
+    gateway: Gateway, database_url: str, path: str, body: dict[str, object]
+) -> None:
+    key = await organization(gateway)
+    lock = "SELECT FROM \"LiteLLM_OrganizationTable\" WHERE organization_id = 'o' FOR UPDATE"
+    async with holding(database_url, lock) as connection:
+        making = asyncio.create_task(gateway.request("POST", path, body, key=key))
+        await asyncio.sleep(0.3)
+        assert not making.done()
+        await connection.execute("DELETE FROM \"LiteLLM_OrganizationMembership\" WHERE user_id = 'boss'")
+    assert (await making).status == 403
+
+
+@pytest.mark.parametrize(("path", "body"), BY_BOSS[:2])
+async def test_an_organizations_admin_who_is_removed_afterwards(
+    gateway: Gateway, database_url: str, path: str, body: dict[str, object]
+) -> None:
+    """He is there until what he makes is stored."""
+    key = await organization(gateway)
+    async with holding(database_url, load_named_sql("keys")["lock_aliases"]):
+        making = asyncio.create_task(gateway.request("POST", path, body | {"key_alias": "a"}, key=key))
+        await asyncio.sleep(0.3)
+        removing = asyncio.create_task(gateway.request("DELETE", "/organization/member_delete", ORGANIZATION))
+        await asyncio.sleep(0.3)
+        assert not making.done()
+        assert not removing.done()
+    assert [(await making).status, (await removing).status] == [200, 200]

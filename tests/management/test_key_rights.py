@@ -314,3 +314,32 @@ async def test_who_makes_which_keys(start_gateway: StartGateway, books: Books) -
     assert (await generate(gateway, {"team_id": TEAM, "tags": ["a"]}, of="member")).status == 200
     check_error(await generate(gateway, {"team_id": TEAM}, of="team-admin"), 403, "allowed_team_member_roles")
     assert (await generate(gateway, {}, of="admin")).status == 200
+    users = {"organizations": [ORGANIZATION], "user_id": "with-a-key"}
+    refused = await post(gateway, "/user/new", users, key=key_of("org-admin"))
+    check_error(refused, 403, "Personal key creation has been restricted by admin")
+    assert not await books.fetch("SELECT FROM \"LiteLLM_UserTable\" WHERE user_id = 'with-a-key'")
+    assert (await post(gateway, "/user/new", users | {"auto_create_key": False}, key=key_of("org-admin"))).status == 200
+    assert (await post(gateway, "/user/new", {}, key=key_of("admin"))).status == 200
+
+
+async def test_the_key_of_a_new_user_says_what_keys_have_to_say(start_gateway: StartGateway, books: Books) -> None:
+    gateway = await start_gateway(
+        settings=f"""
+        litellm_settings:
+          default_key_generate_params: {{team_id: {AWAY["team"]}}}
+          key_generation_settings:
+            personal_key_generation: {{required_params: [key_alias]}}
+        """
+    )
+    await furnish(books)
+    mine, theirs = {"organizations": [ORGANIZATION]}, key_of("org-admin")
+    check_error(await post(gateway, "/user/new", mine, key=theirs), 403, f"is not a member of team={AWAY['team']}")
+    gateway = await start_gateway(
+        settings="""
+        litellm_settings:
+          key_generation_settings:
+            personal_key_generation: {required_params: [key_alias]}
+        """
+    )
+    check_error(await post(gateway, "/user/new", mine, key=theirs), 400, "Required param key_alias not in data")
+    assert (await post(gateway, "/user/new", mine | {"key_alias": "first"}, key=theirs)).status == 200

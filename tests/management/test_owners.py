@@ -81,6 +81,34 @@ async def test_two_who_change_the_same_organization(gateway: Gateway) -> None:
     assert [entry["action"] for entry in page["audit_logs"]] == ["created", "updated", "updated"]
 
 
+async def test_two_who_change_the_same_customer(gateway: Gateway, books: Books) -> None:
+    made = await does(gateway, "POST", "/customer/new", {"user_id": "c"})
+    body = {"user_id": "c", "alias": "second", "updated_at": made["updated_at"]}
+    answers = await asyncio.gather(*(gateway.request("POST", "/customer/update", body) for _ in range(5)))
+    assert sorted(answer.status for answer in answers) == [200, 409, 409, 409, 409]
+    await does(gateway, "POST", "/customer/block", {"user_ids": ["c"]})
+    shown = await does(gateway, "GET", "/customer/info?end_user_id=c")
+    changed = await does(gateway, "POST", "/end_user/update", body | {"updated_at": shown["updated_at"]})
+    assert changed["updated_at"] > shown["updated_at"]
+    await does(gateway, "POST", "/customer/update", body | {"updated_at": None})
+    await books.fetch("INSERT INTO \"LiteLLM_EndUserTable\" (user_id) VALUES ('spent')")
+    body["user_id"] = "spent"
+    await refused(gateway, "POST", "/customer/update", body, status=409, word="updated_at is never")
+    await does(gateway, "POST", "/customer/delete", {"user_ids": ["c"]})
+    assert await books.fetch("SELECT user_id FROM bursar.customer_changes") == []
+
+
+async def test_two_who_change_the_same_membership(gateway: Gateway) -> None:
+    await organization(gateway, organization_id="o")
+    member = {"organization_id": "o", "member": {"user_id": "u"}}
+    added = await does(gateway, "POST", "/organization/member_add", member)
+    [membership] = added["updated_organization_memberships"]
+    body = {"organization_id": "o", "user_id": "u", "role": "org_admin", "updated_at": membership["updated_at"]}
+    changed = await does(gateway, "PATCH", "/organization/member_update", body)
+    await refused(gateway, "PATCH", "/organization/member_update", body, status=409, word="somebody else")
+    await does(gateway, "PATCH", "/organization/member_update", body | {"updated_at": changed["updated_at"]})
+
+
 async def test_members_of_organizations(gateway: Gateway) -> None:
     await organization(gateway, organization_id="o")
     body: dict[str, Any] = {"organization_id": "o", "member": [{"user_id": "u", "role": "org_admin"}]}

@@ -146,3 +146,18 @@ async def test_no_integration_is_there_to_be_tested(gateway: Gateway) -> None:
     check_error(await gateway.request("GET", "/health/services?service=langfuse"), 400, "not set up")
     for query in ("", "?service=nothing"):
         assert (await gateway.request("GET", f"/health/services{query}")).status == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "param"),
+    [
+        ("GET", "/cache/ping", "cache_ping"),
+        ("POST", "/cache/delete", "cache_delete"),
+        ("POST", "/cache/flushall", "cache_flushall"),
+    ],
+)
+async def test_there_is_no_cache(gateway: Gateway, method: str, path: str, param: str) -> None:
+    answer = await gateway.request(method, path, {"keys": ["k"]} if method == "POST" else None)
+    check_error(answer, 503, "Cache not initialized", error_type="cache_ping_error")
+    assert answer.json["error"]["param"] == param
+    assert "retry-after" not in answer.headers

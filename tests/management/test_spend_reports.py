@@ -127,6 +127,28 @@ async def test_rows_of_a_key_a_user_and_a_request(world: World) -> None:
     assert row["user"] == "carl"
 
 
+async def test_a_list_that_is_cut_says_so(gateway: Gateway, books: Books) -> None:
+    """With the newest rows; one that is as long as lists may be is whole."""
+    insert = """INSERT INTO "LiteLLM_SpendLogs" (request_id, call_type, api_key, "user", "startTime", "endTime")
+        SELECT 'r-' || n, '', $1, 'u', now() - interval '1 second' * n, now()
+        FROM generate_series($2::int, $3::int) AS n"""
+    await books.fetch(insert, hash_of("k"), 2, 5001)
+    await books.fetch(
+        """INSERT INTO "LiteLLM_DailyUserSpend" (id, user_id, date, api_key, updated_at)
+        VALUES ('1', 'u', $1, $2, now())""",
+        TODAY.isoformat(),
+        hash_of("k"),
+    )
+    for query in (f"api_key={hash_of('k')}", "user_id=u"):
+        whole = await gateway.request("GET", f"/spend/logs?{query}")
+        assert (len(whole.json), "x-litellm-spend-logs-truncated" in whole.headers) == (5000, False)
+    await books.fetch(insert, hash_of("k"), 1, 1)
+    for query in (f"api_key={hash_of('k')}", "user_id=u"):
+        cut = await gateway.request("GET", f"/spend/logs?{query}")
+        assert cut.headers["x-litellm-spend-logs-truncated"] == "true"
+        assert [row["request_id"] for row in cut.json] == [f"r-{n}" for n in range(1, 5001)]
+
+
 async def test_days_in_sum(world: World) -> None:
     days = await world.get(f"/spend/logs?{SPAN}")
     assert [day["startTime"] for day in days] == [YESTERDAY, TODAY.isoformat()]

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -130,6 +131,15 @@ async def test_updating(team: Gateway) -> None:
     await refused(team, "POST", UPDATE, {"team_id": "t"}, status=400, word="user_id or user_email")
 
 
+@pytest.mark.parametrize("change", [{"role": "admin"}, {"max_budget_in_team": 2}, {}], ids=str)
+async def test_two_who_change_the_same_member(team: Gateway, change: dict[str, object]) -> None:
+    added = await add(team, {"user_id": "u"}, max_budget_in_team=1)
+    body = {"team_id": "t", "user_id": "u", "updated_at": added["updated_at"], **change}
+    changed = await does(team, "POST", UPDATE, body)
+    await refused(team, "POST", UPDATE, body, status=409, word="changed by somebody else")
+    await does(team, "POST", UPDATE, body | {"updated_at": changed["updated_at"]})
+
+
 async def test_removing(team: Gateway, books: Books) -> None:
     await add(team, [{"user_id": "u"}, {"user_id": "v"}], max_budget_in_team=1)
     gone, kept = await team.new_key(team_id="t", user_id="u"), await team.new_key(user_id="u")
@@ -171,3 +181,43 @@ async def test_a_teams_admin_rules_its_members(gateway: Gateway, books: Books) -
     await does(gateway, "POST", REMOVE, {"team_id": team, "user_id": "fresh"}, key=key)
     for caller in ("member", "looker", "reader-admin", "stranger"):
         assert (await gateway.request("POST", ADD, body, key=key_of(caller))).status == 403
+
+
+async def test_strangers_stay_strangers(gateway: Gateway, books: Books) -> None:
+    """Who adds somebody he may not see learns nothing of him, not even whether he existed."""
+    await furnish(books)
+    await books.fetch(
+        'INSERT INTO "LiteLLM_UserTable" (user_id, user_email, user_alias, user_role) VALUES'
+        " ('one', 'one@secret.org', 'canary', 'proxy_admin'), ('two', 'two@known.org', 'canary', 'proxy_admin'),"
+        " ('three', 'three@secret.org', 'canary', 'internal_user')"
+    )
+    leader, boss, team = key_of("team-admin"), key_of("org-admin"), HOME["team"]
+    members = [{"user_id": "one"}, {"user_email": "Two@known.org"}, {"user_id": "made"}]
+    added = await does(gateway, "POST", ADD, {"team_id": team, "member": members}, key=leader)
+    nothing = {"user_email": None, "user_alias": None, "user_role": None}
+    assert added["updated_users"] == [
+        nothing | {"user_id": "one"},
+        nothing | {"user_id": "two", "user_email": "Two@known.org"},
+        nothing | {"user_id": "made"},
+    ]
+    many = {"team_id": team, "members": [{"user_id": "three"}]}
+    [result] = (await does(gateway, "POST", "/team/bulk_member_add", many, key=leader))["results"]
+    assert result["updated_user"] == nothing | {"user_id": "three"}
+    new = {"team_id": "new", "organization_id": HOME["organization"], "members_with_roles": [{"user_id": "one"}]}
+    made = await does(gateway, "POST", "/team/new", new, key=boss)
+    callers = (leader, boss, key_of("member"), key_of("admin"))
+    shown = [await does(gateway, "GET", f"/team/info?team_id={quote(team)}", key=caller) for caller in callers]
+    told = [added, result, made, *shown]
+    assert "secret.org" not in str(told)
+    assert "canary" not in str(told)
+
+
+async def test_who_may_see_a_user_is_told_of_him(gateway: Gateway, books: Books) -> None:
+    await furnish(books)
+    organization = {"organization_id": HOME["organization"], "organization_alias": "home"}
+    await does(gateway, "PATCH", "/organization/update", organization)
+    theirs = {"user_id": "theirs", "user_email": "a@x.org", "organizations": [HOME["organization"]]}
+    await does(gateway, "POST", "/user/new", theirs | {"auto_create_key": False})
+    boss, body = key_of("org-admin"), {"team_id": HOME["team"], "member": {"user_id": "theirs"}}
+    [user] = (await does(gateway, "POST", ADD, body, key=boss))["updated_users"]
+    assert user == {"user_id": "theirs", "user_email": "a@x.org", "user_alias": None, "user_role": "internal_user"}

@@ -151,6 +151,22 @@ async def test_models(gateway: Gateway) -> None:
     await refused(gateway, "POST", "/team/model/delete", body, status=400, word="could call all of them")
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/team/permissions_update", {"team_member_permissions": ["/key/info"]}),
+        ("/team/block", {}),
+        ("/team/unblock", {}),
+    ],
+)
+async def test_two_who_switch_the_same(gateway: Gateway, path: str, body: dict[str, object]) -> None:
+    made = await new_team(gateway, team_id="t")
+    body = {"team_id": "t", "updated_at": made["updated_at"], **body}
+    row = await does(gateway, "POST", path, body)
+    await refused(gateway, "POST", path, body, status=409, word="changed by somebody else")
+    await does(gateway, "POST", path, body | {"updated_at": row["updated_at"]})
+
+
 async def test_permissions_of_members(gateway: Gateway) -> None:
     await new_team(gateway, team_id="t")
     body = {"team_id": "t", "team_member_permissions": ["/key/generate"]}

@@ -192,6 +192,9 @@ GET    /health/services                     all   -      -      -      -      - 
 POST   /config/update                       all   -      -      -      -      -      -
 GET    /config/list                         all   all    -      -      -      -      -
 GET    /config/field/info                   all   all    -      -      -      -      -
+GET    /cache/ping                          all   all    -      -      -      -      -
+POST   /cache/delete                        all   -      -      -      -      -      -
+POST   /cache/flushall                      all   -      -      -      -      -      -
 POST   /utils/token_counter                 all   all    org    team   own    own    own
 
 # Open to all: what leads to a session, and the documentation

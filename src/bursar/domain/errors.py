@@ -206,11 +206,14 @@ class RateLimited(Refusal):
 
 
 class Unavailable(Refusal):
-    """Cannot be served at the moment, for no fault of the request's. `retry_after_s`: when trying again may help."""
+    """Cannot be served at the moment, for no fault of the request's. `retry_after_s`: when trying again may help; None:
+    it does not."""
 
     code = "unavailable"
     kind = "service_unavailable"
 
-    def __init__(self, message: str, *, kind: str | None = None, retry_after_s: int = 1) -> None:
-        super().__init__(message, kind=kind)
+    def __init__(
+        self, message: str, *, kind: str | None = None, param: str | None = None, retry_after_s: int | None = 1
+    ) -> None:
+        super().__init__(message, kind=kind, param=param)
         self.retry_after_s = retry_after_s

@@ -65,6 +65,10 @@ class LogPlace(msgspec.Struct, frozen=True):
     request_id: str
 
 
+COUNTED = 10_000
+"""Rows of the log that are counted, and can be paged through by number."""
+
+
 class LogOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Which of the rows found are shown, and how they follow each other."""
 
@@ -75,6 +79,8 @@ class LogOrder(msgspec.Struct, frozen=True, kw_only=True):
     below: LogPlace | None = None
     texts: bool = False
     """With prompts and answers, where they are kept."""
+    counted: int = COUNTED
+    """Rows that are counted at most: what nobody wants to know need not be looked at."""
 
 
 class LogPage(msgspec.Struct, frozen=True, kw_only=True):

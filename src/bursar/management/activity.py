@@ -2,6 +2,7 @@
 
 import asyncio
 import operator
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated
 
@@ -217,20 +218,25 @@ def _route(
     )
 
 
+_NOTHING = Amounts()
+_PROMPT, _COMPLETION = (Amounts._fields.index(name) for name in ("prompt_tokens", "completion_tokens"))
+
+
 class _Sum:
     """Rows added up. A long report adds some hundred thousand times: plain tuples are the quickest."""
 
     __slots__ = ("amounts",)
 
     def __init__(self) -> None:
-        self.amounts: tuple[float, ...] = Amounts()
+        self.amounts: tuple[float, ...] = _NOTHING
 
     def add(self, more: Amounts) -> None:
         self.amounts = tuple(map(operator.add, self.amounts, more))
 
     def as_json(self) -> dict[str, object]:
-        amounts = Amounts._make(self.amounts)
-        return {**amounts._asdict(), "total_tokens": amounts.prompt_tokens + amounts.completion_tokens}
+        found: dict[str, object] = dict(zip(Amounts._fields, self.amounts, strict=True))
+        found["total_tokens"] = self.amounts[_PROMPT] + self.amounts[_COMPLETION]
+        return found
 
 
 class _Part(_Sum):
@@ -240,7 +246,7 @@ class _Part(_Sum):
 
     def __init__(self) -> None:
         super().__init__()
-        self.keys: dict[str, _Sum] = {}
+        self.keys: dict[str, _Sum] = defaultdict(_Sum)
 
 
 _SECTIONS = ("models", "model_groups", "providers", "endpoints", "mcp_servers", "entities")
@@ -251,13 +257,13 @@ class _Day:
 
     def __init__(self) -> None:
         self.total = _Sum()
-        self.sections: dict[str, dict[str, _Part]] = {name: {} for name in _SECTIONS}
-        self.keys: dict[str, _Sum] = {}
+        self.sections: dict[str, dict[str, _Part]] = {name: defaultdict(_Part) for name in _SECTIONS}
+        self.keys: dict[str, _Sum] = defaultdict(_Sum)
 
     def add(self, row: ActivityRow) -> None:
         amounts = row.amounts
         self.total.add(amounts)
-        self.keys.setdefault(row.api_key, _Sum()).add(amounts)
+        self.keys[row.api_key].add(amounts)
         named = (
             row.model or _UNKNOWN,
             row.model_group or _UNKNOWN,
@@ -268,9 +274,9 @@ class _Day:
         )
         for section, name in zip(self.sections.values(), named, strict=True):
             if name:
-                part = section.setdefault(name, _Part())
+                part = section[name]
                 part.add(amounts)
-                part.keys.setdefault(row.api_key, _Sum()).add(amounts)
+                part.keys[row.api_key].add(amounts)
 
     def as_json(self, names: Mapping[str, KeyNames], teams: Mapping[str, str | None]) -> dict[str, object]:
         breakdown: dict[str, object] = {"api_keys": _keys(self.keys, names)}
@@ -305,10 +311,10 @@ async def _shown(
     more: bool,
 ) -> object:
     """The answer, made in steps, between which calls have their turn."""
-    found: dict[str, _Day] = {}
+    found: dict[str, _Day] = defaultdict(_Day)
     total = _Sum()
     for number, row in enumerate(rows, 1):
-        found.setdefault(row.date, _Day()).add(row)
+        found[row.date].add(row)
         total.add(row.amounts)
         if number % _ROWS_AT_A_TIME == 0:
             await asyncio.sleep(0)

@@ -1,17 +1,26 @@
 """`/credentials`: what providers issued to us, kept sealed and named by models. Values are never shown."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from bursar.domain.audit import masked
 from bursar.domain.errors import InvalidRequest, NotFound, SecretUnreadable
 from bursar.domain.stored_secrets import change_credential, hidden_parameters, hidden_values, open_parameters
 from bursar.management.models import Told
 from bursar.management.route import Asked, Route
-from bursar.ports import CredentialRow, CredentialStore, ModelCatalogue, ModelStore, NewCredential, SecretVault
+from bursar.ports import (
+    CredentialRow,
+    CredentialStore,
+    ModelCatalogue,
+    ModelRow,
+    ModelStore,
+    NewCredential,
+    SecretVault,
+)
 
 JsonObject = dict[str, object]
 Name = Annotated[str, Meta(min_length=1, max_length=500, examples=["azure-eu"])]
@@ -36,6 +45,8 @@ class ChangedCredential(msgspec.Struct, kw_only=True):
 
     credential_values: JsonObject | None = None
     credential_info: JsonObject | None = None
+    updated_at: datetime | None = None
+    """Of the row that this is based on; another one is refused."""
 
 
 class CredentialDescription(msgspec.Struct, kw_only=True):
@@ -44,6 +55,8 @@ class CredentialDescription(msgspec.Struct, kw_only=True):
     credential_name: str
     credential_values: JsonObject
     credential_info: JsonObject
+    updated_at: datetime | UnsetType = UNSET
+    """Of those of the database."""
 
 
 class Credentials(msgspec.Struct, kw_only=True):
@@ -126,7 +139,7 @@ class CredentialEndpoints:
                 endpoint=self.update,
                 body=ChangedCredential,
                 answer=CredentialChanged,
-                errors=(404,),
+                errors=(404, 409),
             ),
             Route(
                 method="DELETE",
@@ -206,18 +219,39 @@ class CredentialEndpoints:
             assert isinstance(info, dict | None)
             return self._sealed(name, values, _without_nulls((info or {}) | (body.credential_info or {})))
 
-        if not await self._store.update(name, change, actor=asked.actor):
+        if not await self._store.update(name, change, actor=asked.actor, expected=body.updated_at):
             raise _not_found(name)
         await self._catalogue.refresh()
         return CredentialChanged(message="Credential updated successfully")
 
     async def delete(self, asked: Asked[None, None]) -> object:
-        """Models that name it cannot be called any more, and `/model/info` says why."""
+        """One that a model of the database names is refused; those of the file name credentials of the file alone."""
         name = asked.path["credential_name"]
-        if not await self._store.delete(name, actor=asked.actor):
+
+        def check(models: Sequence[ModelRow]) -> None:
+            named = [f"{one['model_name']} ({one['model_id']})" for one in models if self._credential_of(one) == name]
+            if named:
+                shown = ", ".join([*named[:_SHOWN], "…"] if len(named) > _SHOWN else named)
+                raise InvalidRequest(
+                    f"Credential {name!r} is in use ({len(named)} models: {shown}): without it they cannot be called. "
+                    "Give them another one first.",
+                    param="credential_name",
+                )
+
+        if not await self._store.delete(name, check=check, actor=asked.actor):
             raise _not_found(name)
         await self._catalogue.refresh()
         return CredentialChanged(message="Credential deleted successfully")
+
+    def _credential_of(self, model: ModelRow) -> object:
+        """The name of the credential that a model takes its secrets from; None: none that could be read."""
+        parameters = model["litellm_params"]
+        assert isinstance(parameters, dict)
+        named = {name: value for name, value in parameters.items() if name == "litellm_credential_name"}
+        try:
+            return open_parameters(named, str(model["model_id"]), self._vault.open).get("litellm_credential_name")
+        except SecretUnreadable:
+            return None
 
     def _kept(self, row: CredentialRow, name: str, given: Mapping[str, object]) -> JsonObject:
         """The stored values that stay. Raises InvalidRequest: they would go to another address, or cannot be read."""
@@ -246,6 +280,8 @@ class CredentialEndpoints:
         return NewCredential(name=name, values=sealed, info=dict(info))
 
 
+_SHOWN = 10
+"""Models that a refusal names."""
 _ADDRESSES = ("api_base", "base_url", "aws_sts_endpoint", "aws_bedrock_runtime_endpoint")
 
 
@@ -256,13 +292,15 @@ def _elsewhere(name: str) -> CredentialDescription:
 
 
 def _described(row: CredentialRow) -> CredentialDescription:
-    values, info = row["credential_values"], row["credential_info"]
+    values, info, updated_at = row["credential_values"], row["credential_info"], row["updated_at"]
     assert isinstance(values, dict)
     assert isinstance(info, dict | None)
+    assert isinstance(updated_at, datetime)
     return CredentialDescription(
         credential_name=str(row["credential_name"]),
         credential_values=hidden_values(values),
         credential_info={key: masked(value, key) for key, value in (info or {}).items()},
+        updated_at=updated_at,
     )
 
 

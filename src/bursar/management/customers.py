@@ -1,6 +1,7 @@
 """`/customer/*`, which `/end_user/*` is as well: customers' customers, whom requests name as `user`."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -26,6 +27,7 @@ CUSTOMER: JsonObject = {
         "default_model": {"type": ["string", "null"]},
         "blocked": {"type": "boolean"},
         "budget_id": {"type": ["string", "null"]},
+        "updated_at": {"type": ["string", "null"], "format": "date-time"},
         "litellm_budget_table": {"type": ["object", "null"]},
     },
     "required": ["user_id", "spend", "blocked", "budget_id", "litellm_budget_table"],
@@ -44,6 +46,13 @@ class CustomerFields(BudgetFields, kw_only=True):
     """Kept, and not enforced; so are `default_model`, which has to come with it, and `models`."""
     default_model: str | UnsetType | None = UNSET
     models: list[str] | UnsetType | None = UNSET
+
+
+class UpdateCustomer(CustomerFields, kw_only=True):
+    """The body of `/customer/update`: absent fields stay as they are, null clears."""
+
+    updated_at: datetime | None = None
+    """Of the row that the update is based on; another one is refused."""
 
 
 class CustomerQuery(msgspec.Struct, kw_only=True):
@@ -109,9 +118,9 @@ class CustomerEndpoints:
                 tag="customers",
                 summary="Change a customer",
                 endpoint=self.update,
-                body=CustomerFields,
+                body=UpdateCustomer,
                 answer=CUSTOMER,
-                errors=(404,),
+                errors=(404, 409),
             ),
             Route(
                 method="POST",
@@ -174,10 +183,12 @@ class CustomerEndpoints:
             raise _not_found(asked.query.end_user_id, "end_user_id")
         return found
 
-    async def update(self, asked: Asked[CustomerFields, None]) -> object:
+    async def update(self, asked: Asked[UpdateCustomer, None]) -> object:
         """Limits of a budget that others share are not changed for one of them: he gets a copy."""
         body = asked.body
-        changed = await self._customers.update(body.user_id, lambda row: _edit(body, row), actor=asked.actor)
+        changed = await self._customers.update(
+            body.user_id, lambda row: _edit(body, row), expected=body.updated_at, actor=asked.actor
+        )
         if changed is None:
             raise _not_found(body.user_id, "user_id")
         return changed

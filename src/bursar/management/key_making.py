@@ -11,7 +11,7 @@ from bursar.domain.authority import Standing
 from bursar.domain.errors import InvalidRequest
 from bursar.management.key_fields import KeyFields, columns_of
 from bursar.management.key_rules import KeyRules, KeySettings
-from bursar.ports import KeyForms, KeyRow, NewKey
+from bursar.ports import KeyForms, KeyPlace, KeyRow, NewKey
 
 _OWN_KEY = re.compile(r"sk-[!-~]{13,}")
 """What a header can carry as one word."""
@@ -40,6 +40,10 @@ class KeyMaker:
         allowed = self._rules.new(standing, wanted, service=service)
         named = {"token": self._forms.hash(plain), "key_name": self._forms.abbreviate(plain)}
         return msgspec.convert({**allowed, **named}, NewKey)
+
+    def check(self, standing: Standing, new: NewKey, place: KeyPlace) -> None:
+        """Whether it may be made, now that its place is known. Raises as `KeyRules.check_new`."""
+        self._rules.check_new(standing, msgspec.structs.asdict(new), place)
 
     def _with_defaults(self, said: KeyFields) -> KeyFields:
         """What is not said, is null or an empty list comes from the configuration."""

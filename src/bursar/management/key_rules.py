@@ -267,6 +267,11 @@ class KeyRules:
         return found
 
 
+def asker_of(standing: Standing) -> str | None:
+    """Whose memberships say what he may."""
+    return None if standing.all else standing.caller.user_id
+
+
 def moved(standing: Standing, place: KeyPlace) -> Standing:
     """The caller as he stands by the time the key is stored: he may belong elsewhere by then."""
     assert standing.row is not None, "keys are made and changed by routes of the table"

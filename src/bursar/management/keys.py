@@ -14,13 +14,13 @@ from bursar.domain.errors import Forbidden, InvalidRequest, NotFound, Refusal, S
 from bursar.domain.ids import KeyHash
 from bursar.management.key_fields import Given, JsonObject, KeyFields, columns_of
 from bursar.management.key_making import KeyMaker, made, taken
-from bursar.management.key_rules import KeyRules, KeySettings, moved
+from bursar.management.key_rules import KeyRules, KeySettings, asker_of, moved
 from bursar.management.objects import changes_key, require, sees_key
 from bursar.management.route import Asked, Route
 from bursar.ports import KeyAdministration, KeyEdit, KeyFilter, KeyForms, KeyPlace, KeyRow
 
 _EVERYTHING: dict[str, object] = {"everything": True}
-_MOVES = ("team_id", "user_id")
+_MOVES = ("team_id", "user_id", "organization_id")
 _NOT_SEEN = "You are not allowed to access this key's info."
 _NOT_CHANGED = "You are not allowed to change this key."
 Name = Annotated[str, Meta(max_length=10_000)]
@@ -270,8 +270,8 @@ class KeyEndpoints:
         row = await self._keys.insert(
             new,
             actor=asked.actor,
-            asker=_asker(standing),
-            check=lambda place: self._rules.check_new(standing, msgspec.structs.asdict(new), place),
+            asker=asker_of(standing),
+            check=lambda place: self._maker.check(standing, new, place),
         )
         if row is None:
             raise taken(new.key_alias)
@@ -417,7 +417,7 @@ class KeyEndpoints:
             changes=lambda row, place: self._rules.changed(
                 moved(standing, place), row, {"blocked": blocked}, by_route=True
             ),
-            asker=_asker(standing),
+            asker=asker_of(standing),
         )
         token = self._token(asked.body.key)
         await self._must_be_there(standing, token)
@@ -462,7 +462,7 @@ class KeyEndpoints:
 
         token = self._token(asked.path["key"])
         await self._must_be_there(standing, token)
-        edit = KeyEdit(changes=changes, asker=_asker(standing), spend=True)
+        edit = KeyEdit(changes=changes, asker=asker_of(standing), spend=True)
         row = await self._keys.change(token, edit, action=Action.UPDATED, actor=asked.actor)
         if row is None:
             raise NotFound("Key not found in database")
@@ -487,7 +487,7 @@ class KeyEndpoints:
             return {**found, **(new_secret or {})}
 
         moves = {name: value for name in _MOVES if (value := getattr(body, name)) is not UNSET}
-        return KeyEdit(changes=changes, asker=_asker(standing), moves=moves, spend=isinstance(body.spend, float))
+        return KeyEdit(changes=changes, asker=asker_of(standing), moves=moves, spend=isinstance(body.spend, float))
 
     async def _must_be_there(self, standing: Standing, token: KeyHash) -> KeyRow:
         """Its row. Raises NotFound; Forbidden: who may not change a key does not learn whether it exists."""
@@ -523,11 +523,6 @@ class KeyEndpoints:
     def _token(self, key: str) -> KeyHash:
         """The hash of `key`, which may be one already: as a name of a key, not as a proof of having it."""
         return KeyHash(key) if self._forms.is_hash(key) else self._forms.hash(key)
-
-
-def _asker(standing: Standing) -> str | None:
-    """Whose memberships say what he may."""
-    return None if standing.all else standing.caller.user_id
 
 
 def _reach(standing: Standing) -> dict[str, object]:

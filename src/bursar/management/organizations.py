@@ -53,6 +53,7 @@ _MEMBERSHIP: JsonObject = {
         "user_id": {"type": "string"},
         "organization_id": {"type": "string"},
         "user_role": {"type": ["string", "null"]},
+        "updated_at": {"type": ["string", "null"], "format": "date-time"},
     },
     "required": ["user_id", "organization_id", "user_role"],
 }
@@ -134,6 +135,8 @@ class UpdateOrganizationMember(msgspec.Struct, kw_only=True):
     user_email: Name | None = None
     role: OrganizationRole | None = None
     max_budget_in_organization: float | UnsetType | None = UNSET
+    updated_at: datetime | None = None
+    """Of the membership that the update is based on; another one is refused."""
 
 
 class NamedOrganizationMember(msgspec.Struct, kw_only=True):
@@ -214,6 +217,7 @@ class OrganizationEndpoints:
                 self.update_member,
                 UpdateOrganizationMember,
                 _MEMBERSHIP,
+                (404, 409),
             ),
             _route(
                 "DELETE",
@@ -326,6 +330,7 @@ class OrganizationEndpoints:
             role=body.role,
             terms=_terms(body.max_budget_in_organization),
             check=_changing(asked.standing, body.organization_id),
+            expected=body.updated_at,
             actor=asked.actor,
         )
 

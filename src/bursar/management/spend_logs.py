@@ -8,13 +8,11 @@ import msgspec
 from msgspec import Meta
 
 from bursar.domain.errors import InvalidRequest, NotFound
-from bursar.domain.reports import Days, LogFilter, LogOrder, LogPage, LogPlace
+from bursar.domain.reports import COUNTED, Days, LogFilter, LogOrder, LogPage, LogPlace
 from bursar.management.report_words import DATES_MISSING, days, hash_of, moment, report, sight_of
 from bursar.management.route import Asked, Plain, Route
 from bursar.ports import KeyForms, ReportNames, SpendLogStore
 
-PAGED_MAX = 10_000
-"""Rows that can be reached by page numbers, and that are counted."""
 _LISTED_MAX = 5000
 """Rows of one list without pages."""
 _TAG = "Spend reports"
@@ -157,7 +155,7 @@ class SpendLogEndpoints:
             user_id=query.user_id or None,
             request_id=query.request_id or None,
         )
-        page = await self._page(asked, wanted, LogOrder(limit=_LISTED_MAX))
+        page = await self._page(asked, wanted, LogOrder(limit=_LISTED_MAX, counted=_LISTED_MAX))
         cut = page.below is not None
         headers = [(b"content-type", _JSON)] + ([(b"x-litellm-spend-logs-truncated", b"true")] if cut else [])
         return Plain(200, headers, page.rows)
@@ -263,9 +261,9 @@ def _each(first: date, last: date) -> list[date]:
 
 
 def _offset(page: int, size: int) -> int:
-    if page * size > PAGED_MAX:
+    if page * size > COUNTED:
         raise InvalidRequest(
-            f"Pages by number end after {PAGED_MAX} rows. Ask for fewer days, or go on with `next_cursor`.",
+            f"Pages by number end after {COUNTED} rows. Ask for fewer days, or go on with `next_cursor`.",
             param="page",
         )
     return (page - 1) * size

@@ -18,6 +18,8 @@ Terms = Mapping[str, object]
 """Limits by column name."""
 CheckRow = Callable[[Row | None], None]
 """Takes the row, or None: there is none, and raises."""
+SeesUser = Callable[[str, Sequence[str]], bool]
+"""Whether the caller may see a user, who belongs to these organizations."""
 
 
 class BudgetRows(Protocol):
@@ -53,8 +55,10 @@ class Teams(Protocol):
         *,
         check: Callable[[Row, Row | None], None],
         actor: Actor,
+        sees: SeesUser | None = None,
     ) -> Row | None:
-        """Store a new one; None: the id is taken. `check` sees it and its organization. Raises InvalidRequest."""
+        """Store a new one; None: the id is taken. `check` sees it and its organization; of members whom `sees` is not
+        for, it keeps what was said. Raises InvalidRequest."""
 
     async def update(
         self,
@@ -104,10 +108,17 @@ class TeamMembers(Protocol):
     """Who is in which team. All raise InvalidRequest."""
 
     async def add(
-        self, team_id: str, members: Sequence[Member], terms: Terms, *, check: CheckRow, actor: Actor
+        self,
+        team_id: str,
+        members: Sequence[Member],
+        terms: Terms,
+        *,
+        check: CheckRow,
+        actor: Actor,
+        sees: SeesUser | None = None,
     ) -> tuple[Row, list[Row], list[Row]]:
         """Add them, each with limits of his own if there are `terms`; users who are not there are made. The team, the
-        users, their memberships."""
+        users, their memberships. Of those whom `sees` is not for, it keeps and gives what was said."""
 
     async def remove(
         self, team_id: str, *, user_id: str | None, user_email: str | None, check: CheckRow, actor: Actor
@@ -123,9 +134,11 @@ class TeamMembers(Protocol):
         role: str | None,
         terms: Terms,
         check: CheckRow,
+        expected: datetime | None,
         actor: Actor,
-    ) -> tuple[Row, Row]:
-        """Change his role, or limits of his own. His entry in the roster, and his membership."""
+    ) -> tuple[Row, Row, Row]:
+        """Change his role, or limits of his own. The team, his entry in the roster, and his membership. `expected` is
+        about the team. Raises StoreConflict."""
 
     async def reset_spend(
         self, team_id: str, user_id: str, reset_to: float, *, check: CheckRow, actor: Actor
@@ -188,9 +201,11 @@ class Organizations(Protocol):
         role: str | None,
         terms: Terms,
         check: CheckRow,
+        expected: datetime | None,
         actor: Actor,
     ) -> Row:
-        """Change a member's role, or limits. His membership. Raises InvalidRequest."""
+        """Change a member's role, or limits. His membership, which `expected` is about. Raises InvalidRequest,
+        StoreConflict."""
 
     async def remove_member(
         self, organization_id: str, *, user_id: str | None, user_email: str | None, check: CheckRow, actor: Actor
@@ -204,8 +219,10 @@ class Customers(Protocol):
     async def create(self, user_id: str, edit: BudgetedEdit, *, actor: Actor) -> Row | None:
         """Store a new one; None: there is one already. Raises InvalidRequest."""
 
-    async def update(self, user_id: str, decide: Callable[[Row], BudgetedEdit], *, actor: Actor) -> Row | None:
-        """Change one as `decide` says; None: there is none. Raises InvalidRequest."""
+    async def update(
+        self, user_id: str, decide: Callable[[Row], BudgetedEdit], *, expected: datetime | None, actor: Actor
+    ) -> Row | None:
+        """Change one as `decide` says; None: there is none. Raises InvalidRequest, StoreConflict."""
 
     async def find(self, user_id: str) -> Row | None:
         """One of them."""

@@ -13,7 +13,7 @@ from bursar.management.fields import Count, JsonObject, Name, given
 from bursar.management.objects import require
 from bursar.management.route import Asked, Route
 from bursar.management.stores import Row, TeamMembers, Teams
-from bursar.management.team_rights import changing
+from bursar.management.team_rights import changing, seeing
 from bursar.management.teams import TEAM, MemberFields, shown
 
 _AT_ONCE = 500
@@ -103,6 +103,8 @@ class UpdateMember(MemberTerms, kw_only=True):
     user_id: Name | None = None
     user_email: Name | None = None
     role: Literal["admin", "user"] | None = None
+    updated_at: datetime | None = None
+    """Of the team that the update is based on; another one is refused. Any change of a member gives it another one."""
 
 
 class ResetSpend(msgspec.Struct, kw_only=True):
@@ -123,6 +125,8 @@ class UpdatedMember(msgspec.Struct, kw_only=True):
     tpm_limit: int | None
     rpm_limit: int | None
     allowed_models: list[str]
+    updated_at: datetime
+    """Of the team."""
 
 
 class AddedMember(msgspec.Struct, kw_only=True):
@@ -195,7 +199,7 @@ class TeamMemberEndpoints:
                 endpoint=self.update,
                 body=UpdateMember,
                 answer=UpdatedMember,
-                errors=(404,),
+                errors=(404, 409),
             ),
             Route(
                 method="POST",
@@ -210,7 +214,8 @@ class TeamMemberEndpoints:
         )
 
     async def add(self, asked: Asked[AddMembers, None]) -> object:
-        """All of them, or none. Users who do not exist are made. Each gets limits of his own, if any are stated."""
+        """All of them, or none. Users who do not exist are made. Each gets limits of his own, if any are stated. Of
+        users whom the caller may not see, the answer and the team say what the caller said, and nothing else."""
         body = asked.body
         fields = body.member if isinstance(body.member, list) else [body.member]
         team, users, memberships = await self._add(asked, body.team_id, [field.member for field in fields], body.terms)
@@ -225,7 +230,9 @@ class TeamMemberEndpoints:
     ) -> tuple[Row, list[Row], list[Row]]:
         check_named(members)
         may = changing(asked.standing, team_id)
-        return await self._members.add(team_id, members, terms, check=may, actor=asked.actor)
+        return await self._members.add(
+            team_id, members, terms, check=may, actor=asked.actor, sees=seeing(asked.standing)
+        )
 
     async def add_many(self, asked: Asked[AddManyMembers, None]) -> object:
         """Each by himself: what speaks against one is told, and keeps nobody else out. Everybody (`all_users`): only
@@ -289,13 +296,14 @@ class TeamMemberEndpoints:
     async def update(self, asked: Asked[UpdateMember, None]) -> object:
         """A limit that he shares with others so far becomes one of his own."""
         body = asked.body
-        entry, membership = await self._members.update(
+        team, entry, membership = await self._members.update(
             body.team_id,
             user_id=body.user_id,
             user_email=body.user_email,
             role=body.role,
             terms=body.terms,
             check=changing(asked.standing, body.team_id),
+            expected=body.updated_at,
             actor=asked.actor,
         )
         budget = membership["litellm_budget_table"]
@@ -304,6 +312,7 @@ class TeamMemberEndpoints:
             "user_id": entry["user_id"],
             "user_email": entry.get("user_email"),
             "role": entry.get("role"),
+            "updated_at": team["updated_at"],
             **{
                 name: budget.get(column) if isinstance(budget, Mapping) else None
                 for name, column in _TERMS.items()

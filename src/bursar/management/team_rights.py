@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from bursar.domain.authority import Standing
 from bursar.domain.errors import Forbidden, NotFound
 from bursar.domain.team_bounds import check_not_raised, check_within_organization
-from bursar.management.objects import changes_organization, changes_team, require
+from bursar.management.objects import changes_organization, changes_team, require, sees_user
+from bursar.management.stores import SeesUser
 
 Row = Mapping[str, object]
 
@@ -31,6 +32,14 @@ def ruling(standing: Standing, team_id: str) -> Callable[[Row | None], None]:
         require(team is not None and rules(standing, team), _FORBIDDEN)
 
     return check
+
+
+def seeing(standing: Standing) -> SeesUser | None:
+    """Of whom more may be told than the caller said himself; None: of everybody. To have somebody in one's team is no
+    right to see him."""
+    if standing.all:
+        return None
+    return lambda user_id, organizations: sees_user(standing, user_id, organizations=organizations)
 
 
 def rules(standing: Standing, team: Row) -> bool:

@@ -18,7 +18,7 @@ from bursar.management.fields import Count, JsonObject, MetadataFields, Name, Sm
 from bursar.management.objects import require, sees_team
 from bursar.management.route import Asked, Route
 from bursar.management.stores import Row, Teams
-from bursar.management.team_rights import changing, check_place, check_terms, ruling
+from bursar.management.team_rights import changing, check_place, check_terms, ruling, seeing
 
 _COLUMNS = (
     "team_alias",
@@ -138,6 +138,13 @@ class OneTeam(msgspec.Struct, kw_only=True):
     team_id: Name
 
 
+class SwitchTeam(OneTeam, kw_only=True):
+    """The body of `/team/block` and `/team/unblock`."""
+
+    updated_at: datetime | None = None
+    """Of the row that this is based on; another one is refused."""
+
+
 class TeamModels(msgspec.Struct, kw_only=True):
     """Models of a team."""
 
@@ -150,6 +157,8 @@ class MemberPermissions(msgspec.Struct, kw_only=True):
 
     team_id: Name
     team_member_permissions: list[str]
+    updated_at: datetime | None = None
+    """Of the row that this is based on; another one is refused."""
 
 
 class Permissions(msgspec.Struct, kw_only=True):
@@ -181,8 +190,8 @@ class TeamEndpoints:
             _post("/team/new", "Make a team", self.new, NewTeam, TEAM, ()),
             _post("/team/update", "Change a team", self.update, UpdateTeam, UpdatedTeam, (404, 409)),
             _post("/team/delete", "Delete teams", self.delete, TeamIds, {"type": "integer"}),
-            _post("/team/block", "Refuse all calls with a team's keys", self.block, OneTeam, TEAM),
-            _post("/team/unblock", "Refuse them no more", self.unblock, OneTeam, TEAM),
+            _post("/team/block", "Refuse all calls with a team's keys", self.block, SwitchTeam, TEAM, (404, 409)),
+            _post("/team/unblock", "Refuse them no more", self.unblock, SwitchTeam, TEAM, (404, 409)),
             _post("/team/model/add", "Allow a team more models", self.add_models, TeamModels, TEAM),
             _post("/team/model/delete", "Allow a team fewer models", self.remove_models, TeamModels, TEAM),
             Route(
@@ -201,6 +210,7 @@ class TeamEndpoints:
                 self.set_permissions,
                 MemberPermissions,
                 TEAM,
+                (404, 409),
             ),
         )
 
@@ -224,6 +234,7 @@ class TeamEndpoints:
             members,
             check=lambda after, organization: check_terms(standing, None, after, organization),
             actor=asked.actor,
+            sees=seeing(standing),
         )
         if made is None:
             raise InvalidRequest(
@@ -267,22 +278,23 @@ class TeamEndpoints:
         )
         return len(gone)
 
-    async def block(self, asked: Asked[OneTeam, None]) -> object:
+    async def block(self, asked: Asked[SwitchTeam, None]) -> object:
         """At once, on every worker."""
         return await self._switch(asked, Action.BLOCKED)
 
-    async def unblock(self, asked: Asked[OneTeam, None]) -> object:
+    async def unblock(self, asked: Asked[SwitchTeam, None]) -> object:
         """At once, on every worker."""
         return await self._switch(asked, Action.UNBLOCKED)
 
-    async def _switch(self, asked: Asked[OneTeam, None], action: Action) -> Row:
-        may = ruling(asked.standing, asked.body.team_id)
+    async def _switch(self, asked: Asked[SwitchTeam, None], action: Action) -> Row:
+        body, may = asked.body, ruling(asked.standing, asked.body.team_id)
 
         def decide(team: Row | None) -> TeamEdit:
             may(team)
             return TeamEdit(changes={"blocked": action is Action.BLOCKED})
 
-        return shown(await self._teams.update(asked.body.team_id, decide, action=action, actor=asked.actor))
+        row = await self._teams.update(body.team_id, decide, expected=body.updated_at, action=action, actor=asked.actor)
+        return shown(row)
 
     async def add_models(self, asked: Asked[TeamModels, None]) -> object:
         """A team that might call everything may call these alone afterwards."""
@@ -350,7 +362,7 @@ class TeamEndpoints:
             may(team)
             return TeamEdit(changes={"team_member_permissions": body.team_member_permissions})
 
-        return shown(await self._teams.update(body.team_id, decide, actor=asked.actor))
+        return shown(await self._teams.update(body.team_id, decide, expected=body.updated_at, actor=asked.actor))
 
 
 def _post(

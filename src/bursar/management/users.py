@@ -17,11 +17,12 @@ from bursar.domain.limit_terms import check_amount, terms_after
 from bursar.domain.periods import Calendar
 from bursar.management.key_fields import Count, Given, JsonObject, KeyFields, SmallCount
 from bursar.management.key_making import KeyMaker, made
+from bursar.management.key_rules import asker_of, moved
 from bursar.management.objects import require, sees_key, sees_team, sees_user
 from bursar.management.route import Asked, Route
 from bursar.management.team_views import visible_team
 from bursar.management.user_rules import UserRules
-from bursar.ports import MembershipLookup, NewKey, UserAdministration, UserFilter, UserRow
+from bursar.ports import KeyPlace, MembershipLookup, NewKey, UserAdministration, UserFilter, UserRow
 
 _MAX_AT_ONCE = 500
 _ALL_MAX = 10_000
@@ -246,8 +247,21 @@ class UserEndpoints:
         if body.auto_create_key:
             plain = self._maker.secret(None)
             key = self._key(asked, user, organizations, plain)
+
+        def check(place: KeyPlace) -> None:
+            stands = moved(standing, place)
+            self._rules.check_new(stands, given, named_id=body.user_id, teams=teams, organizations=organizations)
+            if key is not None:
+                self._maker.check(standing, key, place)
+
         row, made_key = await self._users.insert(
-            user, teams=teams, organizations=organizations, key=key, actor=asked.actor
+            user,
+            teams=teams,
+            organizations=organizations,
+            key=key,
+            actor=asked.actor,
+            asker=asker_of(standing),
+            check=check,
         )
         shown = {} if made_key is None else made(made_key, plain, None)
         return {

@@ -1,10 +1,12 @@
 """Credentials of providers in PostgreSQL, sealed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from bursar.domain.audit import Action, Actor, Change
+from bursar.domain.preconditions import check_unchanged
 from bursar.domain.stored_secrets import CREDENTIALS, hidden_values
-from bursar.ports import CredentialRow, NewCredential
+from bursar.ports import CredentialRow, ModelRow, NewCredential
 from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.json_rows import json_mapping, json_row, json_text, writing
@@ -47,7 +49,14 @@ class PostgresCredentials:
             await connection.execute(_SQL["tell"], "")
         return True
 
-    async def update(self, name: str, change: Callable[[CredentialRow], NewCredential], *, actor: Actor) -> bool:
+    async def update(
+        self,
+        name: str,
+        change: Callable[[CredentialRow], NewCredential],
+        *,
+        actor: Actor,
+        expected: datetime | None = None,
+    ) -> bool:
         """See `ports.CredentialStore.update`."""
         if "\x00" in name:
             return False
@@ -55,6 +64,7 @@ class PostgresCredentials:
             row = await connection.fetchrow(_SQL["lock_credential"], name)
             if row is None:
                 return False
+            check_unchanged(expected, row["updated_at"])
             before = json_row(row)
             new = change(before)
             after = await connection.fetchrow(
@@ -64,7 +74,7 @@ class PostgresCredentials:
             await connection.execute(_SQL["tell"], "")
         return True
 
-    async def delete(self, name: str, *, actor: Actor) -> bool:
+    async def delete(self, name: str, *, check: Callable[[Sequence[ModelRow]], None], actor: Actor) -> bool:
         """See `ports.CredentialStore.delete`."""
         if "\x00" in name:
             return False
@@ -72,6 +82,7 @@ class PostgresCredentials:
             row = await connection.fetchrow(_SQL["delete_credential"], name)
             if row is None:
                 return False
+            check([json_row(model) for model in await connection.fetch(_SQL["models"])])
             await record(connection, _credential_change(Action.DELETED, actor, before=json_row(row)))
             await connection.execute(_SQL["tell"], "")
         return True

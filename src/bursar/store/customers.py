@@ -1,6 +1,7 @@
 """Customers (end users) in PostgreSQL: implements `management.stores.Customers`."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -9,6 +10,7 @@ from bursar.domain.audit import Action, Actor
 from bursar.domain.edits import BudgetedEdit
 from bursar.domain.limits import Scope, ScopeKind
 from bursar.domain.periods import Calendar
+from bursar.domain.preconditions import check_unchanged
 from bursar.store.audit_log import record
 from bursar.store.budget_table import budget_after, drop_own, with_budgets
 from bursar.store.database import Database
@@ -34,16 +36,17 @@ class PostgresCustomers:
                 return None
             budget_id = await budget_after(connection, None, edit, calendar=self._calendar, actor=actor)
             values = {**edit.changes, "budget_id": budget_id}
-            made = await connection.fetchrow(_SQL["insert"], user_id, json_of(values))
-            if made is None:
+            if await connection.fetchval(_SQL["insert"], user_id, json_of(values)) is None:
                 raise asyncpg.UniqueViolationError  # somebody else was faster: the budget goes with the transaction
-            row = record_of(made)
+            [row] = await _changed(connection, [user_id])
             await record(connection, change(Action.CREATED, _TABLE, user_id, actor, after=row))
             await _tell(connection, [user_id])
             [shown] = await with_budgets(connection, [row])
         return shown
 
-    async def update(self, user_id: str, decide: Callable[[Row], BudgetedEdit], *, actor: Actor) -> Row | None:
+    async def update(
+        self, user_id: str, decide: Callable[[Row], BudgetedEdit], *, expected: datetime | None, actor: Actor
+    ) -> Row | None:
         """See `management.stores.Customers.update`."""
         async with writing(self._database) as connection:
             await lock_totals(connection)
@@ -51,12 +54,14 @@ class PostgresCustomers:
             if not found:
                 return None
             before = record_of(found[0])
+            check_unchanged(expected, found[0]["updated_at"])
             edit = decide(before)
             named = before["budget_id"]
             current = None if named is None else str(named)
             budget_id = await budget_after(connection, current, edit, calendar=self._calendar, actor=actor)
             values = {**edit.changes, "budget_id": budget_id}
-            row = record_of(await connection.fetchrow(_SQL["update"], user_id, json_of(values)))
+            await connection.execute(_SQL["update"], user_id, json_of(values))
+            [row] = await _changed(connection, [user_id])
             await drop_own(connection, [current], actor=actor)
             await record(connection, change(Action.UPDATED, _TABLE, user_id, actor, before=before, after=row))
             await _tell(connection, [user_id])
@@ -101,9 +106,10 @@ class PostgresCustomers:
         ids = sorted(set(user_ids))
         blocked = action is Action.BLOCKED
         async with writing(self._database) as connection:
-            changed = records_of(
-                await (connection.fetch(_SQL["block"], ids) if blocked else connection.fetch(_SQL["unblock"], ids))
+            switched = await (
+                connection.fetch(_SQL["block"], ids) if blocked else connection.fetch(_SQL["unblock"], ids)
             )
+            changed = await _changed(connection, [row["user_id"] for row in switched])
             told = [
                 change(action, _TABLE, row["user_id"], actor, before={**row, "blocked": not blocked}, after=row)
                 for row in changed
@@ -111,6 +117,12 @@ class PostgresCustomers:
             await record(connection, *told)
             await _tell(connection, [str(row["user_id"]) for row in changed])
             return await with_budgets(connection, records_of(await connection.fetch(_SQL["find"], ids)))
+
+
+async def _changed(connection: Any, user_ids: Sequence[str]) -> list[Row]:  # noqa: ANN401  # asyncpg
+    """Rows as they are after a change of ours."""
+    await connection.execute(_SQL["touch"], user_ids)
+    return records_of(await connection.fetch(_SQL["find"], user_ids))
 
 
 async def _tell(connection: Any, user_ids: Sequence[str]) -> None:  # noqa: ANN401  # asyncpg

@@ -33,6 +33,7 @@ from bursar.store.database import Database
 from bursar.store.limits import limits_of, model_limits, nano_of, period_limits
 from bursar.store.memberships import memberships_of
 from bursar.store.named_sql import load_named_sql
+from bursar.store.rows import change
 from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
 
 _SQL = load_named_sql("keys")
@@ -84,7 +85,8 @@ class PostgresKeys:
         with refusals():
             async with self._database.transaction() as connection:
                 await hold_totals(connection)
-                place = await _place(connection, key.team_id, key.user_id, asker)
+                await hold_organizations(connection, key.organization_id, asker=asker, owner=key.user_id)
+                place = await place_of(connection, key.team_id, key.user_id, asker)
                 if check is not None:
                     check(place)
                 return await insert_key(connection, key, actor)
@@ -199,12 +201,12 @@ async def insert_key(connection: Any, key: NewKey, actor: Actor) -> KeyRow | Non
         raise StoreRefused(f"The team {key.team_id!r} does not exist.")
     if await connection.fetchval(_SQL["is_used_up"], key.token):
         raise StoreRefused("This key was used before: a key that was replaced does not come back.")
+    if key.user_id is not None:
+        await _make_user(connection, key.user_id, actor)
     if key.key_alias is not None:
         await connection.execute(_SQL["lock_aliases"])
         if await connection.fetchval(_SQL["alias_taken"], key.key_alias, None):
             return None
-    if key.user_id is not None:
-        await connection.execute(_SQL["make_user"], key.user_id)
     columns = msgspec.structs.asdict(key)
     if (soft := columns.pop("soft_budget")) is not None:
         columns["budget_id"] = await _soft_budget(connection, key.budget_id, soft, actor)
@@ -237,16 +239,18 @@ async def delete_keys(
 async def _locked(connection: Any, token: KeyHash, edit: KeyEdit) -> tuple[KeyRow, KeyPlace] | None:  # noqa: ANN401
     """The key's row and where it is to be; None: there is no such key. Raises StoreConflict: it was moved meanwhile.
 
-    Locks are taken in the same order by all who change keys: the totals, teams, owners, keys, aliases.
+    Locks are taken in the same order by all who change keys: the totals, organizations, teams, owners, keys, aliases.
     """
     known = await connection.fetchrow(_SQL["info"], token)
     if known is None:
         return None
     to = {**dict(known), **edit.moves}
+    named, owner = _text(to["organization_id"]), _text(to["user_id"])
+    await hold_organizations(connection, named, asker=edit.asker, owner=owner)
     if known["team_id"] != to["team_id"]:
         for team_id in sorted(team for team in (known["team_id"], _text(to["team_id"])) if team is not None):
             await connection.fetchrow(_SQL["team"], team_id)
-    place = await _place(connection, _text(to["team_id"]), _text(to["user_id"]), edit.asker)
+    place = await place_of(connection, _text(to["team_id"]), _text(to["user_id"]), edit.asker)
     before = await connection.fetchrow(_SQL["lock"], token)
     if before is None:
         return None
@@ -255,8 +259,22 @@ async def _locked(connection: Any, token: KeyHash, edit: KeyEdit) -> tuple[KeyRo
     return row_of(before), place
 
 
-async def _place(connection: Any, team_id: str | None, user_id: str | None, asker: str | None) -> KeyPlace:  # noqa: ANN401
-    """A place for a key, locked until commit. Nobody's memberships matter where nobody asks."""
+async def hold_organizations(
+    connection: Any,  # noqa: ANN401  # asyncpg
+    *named: str | None,
+    asker: str | None,
+    owner: str | None = None,
+) -> None:
+    """Keep organizations as they are until commit: `named`, and those that the asker and a key's owner belong to."""
+    users = [] if asker is None else [one for one in (asker, owner) if one is not None]
+    ids = [one for one in named if one is not None]
+    if users or ids:
+        await connection.execute(_SQL["organizations"], users, ids)
+
+
+async def place_of(connection: Any, team_id: str | None, user_id: str | None, asker: str | None) -> KeyPlace:  # noqa: ANN401
+    """A place for a key, locked until commit once its organizations are. Nobody's memberships matter where nobody
+    asks."""
     team = None if team_id is None else await connection.fetchrow(_SQL["team"], team_id)
     if user_id is not None:
         await connection.fetchrow(_SQL["owner"], user_id)
@@ -267,19 +285,25 @@ async def _place(connection: Any, team_id: str | None, user_id: str | None, aske
     )
 
 
+async def _make_user(connection: Any, user_id: str, actor: Actor) -> None:  # noqa: ANN401  # asyncpg
+    """A row for a key's owner, who may have none yet."""
+    if (row := await connection.fetchrow(_SQL["make_user"], user_id)) is not None:
+        await record(connection, change(Action.CREATED, "LiteLLM_UserTable", user_id, actor, after=row_of(row)))
+
+
 async def _update(connection: Any, row: KeyRow, changes: Mapping[str, object], actor: Actor) -> KeyRow:  # noqa: ANN401
     """Change some columns of a row that is locked; `soft_budget` among them, which is a budget's."""
     columns = dict(changes)
+    if (team := columns.get("team_id")) is not None and await connection.fetchrow(_SQL["team"], team) is None:
+        raise StoreRefused(f"The team {team!r} does not exist.")
+    if (user := columns.get("user_id")) is not None:
+        await _make_user(connection, str(user), actor)
     if (alias := columns.get("key_alias")) is not None:
         await connection.execute(_SQL["lock_aliases"])
         if await connection.fetchval(_SQL["alias_taken"], alias, row["token"]):
             raise StoreRefused(
                 f"Key with alias '{alias}' already exists. Unique key aliases across all keys are required."
             )
-    if (team := columns.get("team_id")) is not None and await connection.fetchrow(_SQL["team"], team) is None:
-        raise StoreRefused(f"The team {team!r} does not exist.")
-    if (user := columns.get("user_id")) is not None:
-        await connection.execute(_SQL["make_user"], user)
     if "soft_budget" in columns:
         soft = _number(columns.pop("soft_budget"))
         named = columns.get("budget_id", row["budget_id"])
@@ -294,7 +318,8 @@ async def _soft_budget(connection: Any, budget_id: str | None, amount: float | N
     if amount is None:
         return None
     made = f"{_SOFT}{uuid4()}"
-    await connection.execute(_SQL["soft_budget"], made, amount, actor.name)
+    row = await connection.fetchrow(_SQL["soft_budget"], made, amount, actor.name)
+    await record(connection, change(Action.CREATED, "LiteLLM_BudgetTable", made, actor, after=row_of(row)))
     return made
 
 

@@ -15,6 +15,9 @@ from bursar.store.rows import Row, change, records_of
 
 _SQL = load_named_sql("named_users")
 
+SeesUser = Callable[[str, Sequence[str]], bool]
+"""Whether whoever asks may see a user, who belongs to these organizations."""
+
 
 async def identified(
     connection: Any,  # noqa: ANN401  # asyncpg
@@ -22,8 +25,10 @@ async def identified(
     *,
     actor: Actor,
     may_use: Callable[[Sequence[str]], Awaitable[None]] | None = None,
+    sees: SeesUser | None = None,
 ) -> list[tuple[Member, Row]]:
-    """Members with their ids, and who they are. `may_use` raises for users who exist and must not be added.
+    """Members with their ids, and who they are: of those whom `sees` is not for, no more than was said, whether they
+    existed or not. `may_use` raises for users who exist and must not be added.
 
     Raises InvalidRequest: an address that several have.
     """
@@ -58,4 +63,25 @@ async def identified(
         by_id |= {row["user_id"]: row for row in made}
         told = [change(Action.CREATED, "LiteLLM_UserTable", row["user_id"], actor, after=row) for row in made]
         await record(connection, *told)
-    return [(member, by_id.get(member.user_id, {"user_id": member.user_id})) for member in found]
+    known_users: list[tuple[Member, Row]] = [
+        (member, by_id.get(member.user_id, {"user_id": member.user_id})) for member in found
+    ]
+    if sees is None:
+        return known_users
+    belong = await organizations_of(connection, [str(member.user_id) for member in found])
+    return [
+        (member, user) if sees(str(member.user_id), belong[str(member.user_id)]) else _unseen(member, said)
+        for (member, user), said in zip(known_users, members, strict=True)
+    ]
+
+
+async def organizations_of(connection: Any, user_ids: Sequence[str]) -> dict[str, Sequence[str]]:  # noqa: ANN401
+    """The organizations that each of `user_ids` belongs to, in the same order."""
+    rows = await connection.fetch(_SQL["organizations_of"], list(user_ids))
+    belong = {row["user_id"]: row["organizations"] for row in rows}
+    return {user_id: belong.get(user_id, ()) for user_id in user_ids}
+
+
+def _unseen(member: Member, said: Member) -> tuple[Member, Row]:
+    user: Row = {"user_id": member.user_id, "user_email": said.user_email}
+    return msgspec.structs.replace(member, user_email=said.user_email), user

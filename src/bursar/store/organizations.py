@@ -17,7 +17,7 @@ from bursar.store.audit_log import record
 from bursar.store.budget_table import budget_after, budget_with, drop_own, empty_budget, with_budgets
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
-from bursar.store.named_users import identified
+from bursar.store.named_users import identified, organizations_of
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
 from bursar.store.scope_windows import lock_totals, set_spent
 
@@ -143,7 +143,7 @@ class PostgresOrganizations:
                         f"User {user['user_id']!r} is already in organization {organization_id!r}.", param="member"
                     )
                 row = record_of(made)
-                await record(connection, _changed(Action.CREATED, row, actor, after=row))
+                await record(connection, membership_change(Action.CREATED, row, actor, after=row))
                 memberships.append(row)
             return [user for _, user in known], await with_budgets(connection, memberships)
 
@@ -153,10 +153,8 @@ class PostgresOrganizations:
         may_add: Callable[[str, Sequence[str]], None],
     ) -> Callable[[Sequence[str]], Awaitable[None]]:
         async def asked(user_ids: Sequence[str]) -> None:
-            rows = await connection.fetch(_SQL["organizations_of"], list(user_ids))
-            belong = {row["user_id"]: row["organizations"] for row in rows}
-            for user_id in user_ids:
-                may_add(user_id, belong.get(user_id, ()))
+            for user_id, organizations in (await organizations_of(connection, user_ids)).items():
+                may_add(user_id, organizations)
 
         return asked
 
@@ -169,6 +167,7 @@ class PostgresOrganizations:
         role: str | None,
         terms: Mapping[str, object],
         check: Callable[[Row | None], None],
+        expected: datetime | None,
         actor: Actor,
     ) -> Row:
         """See `management.stores.Organizations.update_member`."""
@@ -176,6 +175,8 @@ class PostgresOrganizations:
             found = await connection.fetchrow(_SQL["lock"], organization_id)
             check(None if found is None else record_of(found))
             before = await _member(connection, organization_id, user_id, user_email)
+            updated_at = before["updated_at"]
+            check_unchanged(expected, updated_at if isinstance(updated_at, datetime) else None)
             named = before["budget_id"]
             current = None if named is None else str(named)
             budget = await budget_with(connection, current, terms, calendar=self._calendar, actor=actor)
@@ -188,7 +189,7 @@ class PostgresOrganizations:
                     None if budget is None else budget["budget_id"],
                 )
             )
-            await record(connection, _changed(Action.UPDATED, row, actor, before=before, after=row))
+            await record(connection, membership_change(Action.UPDATED, row, actor, before=before, after=row))
             [shown] = await with_budgets(connection, [row])
         return shown
 
@@ -208,7 +209,7 @@ class PostgresOrganizations:
             before = await _member(connection, organization_id, user_id, user_email)
             await connection.fetch(_SQL["delete_memberships"], organization_id, before["user_id"])
             await drop_own(connection, [before["budget_id"]], actor=actor)
-            await record(connection, _changed(Action.DELETED, before, actor, before=before))
+            await record(connection, membership_change(Action.DELETED, before, actor, before=before))
         return before
 
 
@@ -243,7 +244,10 @@ async def _delete(connection: Any, organization_id: str, row: Row, actor: Actor)
     await record(connection, change(Action.DELETED, _TABLE, organization_id, actor, before=row))
 
 
-def _changed(action: Action, row: Row, actor: Actor, *, before: Row | None = None, after: Row | None = None) -> Change:
+def membership_change(
+    action: Action, row: Row, actor: Actor, *, before: Row | None = None, after: Row | None = None
+) -> Change:
+    """What the log gets to know of a change to a membership of an organization."""
     object_id = f"{row['organization_id']}/{row['user_id']}"
     return change(action, _MEMBERS, object_id, actor, before=before, after=after)
 

@@ -7,8 +7,6 @@ from bursar.domain.reports import Days, LogFilter, LogOrder, LogPage, LogPlace, 
 from bursar.store.named_sql import load_named_sql
 from bursar.store.reports import ReportReader
 
-COUNTED = 10_000
-"""Rows that are counted, and can be paged through by number."""
 _LOOKED_THROUGH = 100_000
 """Rows that are looked at, the newest first, for what no index finds."""
 _MANY_KEYS = 1000
@@ -33,7 +31,7 @@ class PostgresSpendLogs:
         """See `ports.SpendLogStore.page`."""
         async with self._reader.reading() as connection:
             keys = await _keys(connection, sight, asked)
-            scan = COUNTED + 1 if asked.by_index else _LOOKED_THROUGH
+            scan = order.counted + 1 if asked.by_index else _LOOKED_THROUGH
             since = await _since(connection, keys, asked, order)
             row = await connection.fetchrow(
                 _SQL["page"],
@@ -60,7 +58,7 @@ class PostgresSpendLogs:
                 asked.max_spend,
                 asked.error_code,
                 asked.error_message,
-                COUNTED + 1,
+                order.counted + 1,
                 order.sort_by,
                 1 if order.ascending else -1,
                 order.limit,
@@ -78,8 +76,8 @@ class PostgresSpendLogs:
         return LogPage(
             rows=row["rows"],
             count=row["shown"],
-            found=min(row["found"], COUNTED),
-            exact=all_seen and row["found"] <= COUNTED,
+            found=min(row["found"], order.counted),
+            exact=all_seen and row["found"] <= order.counted,
             below=below,
         )
 
@@ -137,7 +135,7 @@ async def _since(
         return None
     end = asked.end if order.below is None else min(asked.end or order.below.start, order.below.start)
     each = max(_OF_A_KEY, _OF_KEYS // len(keys))
-    found = await connection.fetchval(_SQL["since"], keys, asked.start, end, each, COUNTED + 1)
+    found = await connection.fetchval(_SQL["since"], keys, asked.start, end, each, order.counted + 1)
     return found if isinstance(found, datetime) else None
 
 

@@ -11,13 +11,14 @@ from bursar.domain.limit_terms import terms_after
 from bursar.domain.limits import member_scope
 from bursar.domain.money import NANO_PER_USD
 from bursar.domain.periods import Calendar
+from bursar.domain.preconditions import check_unchanged
 from bursar.domain.team_roster import Member, find_member, id_of, joined, roster_of
 from bursar.store.audit_log import record
 from bursar.store.budget_table import OWN, budget_with, drop_own, with_budgets
 from bursar.store.database import Database
 from bursar.store.keys import delete_keys
 from bursar.store.named_sql import load_named_sql
-from bursar.store.named_users import identified
+from bursar.store.named_users import SeesUser, identified
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
 from bursar.store.scope_windows import lock_totals, set_spent
 
@@ -45,12 +46,13 @@ class PostgresTeamMembers:
         *,
         check: Callable[[Row | None], None],
         actor: Actor,
+        sees: SeesUser | None = None,
     ) -> tuple[Row, list[Row], list[Row]]:
         """See `management.stores.TeamMembers.add`."""
         async with writing(self._database) as connection:
             await lock_totals(connection)
             team = await locked_team(connection, team_id, check)
-            users = await join(connection, team, members, terms, calendar=self._calendar, actor=actor)
+            users = await join(connection, team, members, terms, calendar=self._calendar, actor=actor, sees=sees)
             after = await _team(connection, team_id)
             await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
             ids = [user["user_id"] for user in users]
@@ -89,24 +91,30 @@ class PostgresTeamMembers:
         role: str | None,
         terms: Mapping[str, object],
         check: Callable[[Row | None], None],
+        expected: datetime | None,
         actor: Actor,
-    ) -> tuple[Row, Row]:
+    ) -> tuple[Row, Row, Row]:
         """See `management.stores.TeamMembers.update`."""
         async with writing(self._database) as connection:
             await lock_totals(connection)
             team = await locked_team(connection, team_id, check)
+            updated_at = team["updated_at"]
+            check_unchanged(expected, updated_at if isinstance(updated_at, datetime) else None)
             roster = roster_of(team)
             entry = find_member(roster, user_id=user_id, user_email=user_email, team_id=team_id)
-            if role is not None and role != entry.get("role"):
+            moved = role is not None and role != entry.get("role")
+            if moved:
                 entry["role"] = role
-                await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": roster}))
-                after = await _team(connection, team_id)
+            # even where only his limits change: memberships have no `updated_at` of their own
+            await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": roster}))
+            after = await _team(connection, team_id)
+            if moved:
                 await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
             member_id = id_of(entry)
             membership = await self._with_terms(connection, team_id, member_id, terms, actor)
             await connection.execute(_SQL["keys_of_teams"], [team_id], member_id)
             [found] = await with_budgets(connection, [membership])
-        return entry, found
+        return after, entry, found
 
     async def _with_terms(
         self,
@@ -180,10 +188,12 @@ async def join(
     *,
     calendar: Calendar,
     actor: Actor,
+    sees: SeesUser | None = None,
 ) -> list[Row]:
-    """Put `members` into a team that is locked; users nobody knows are made. Their rows. Raises InvalidRequest."""
+    """Put `members` into a team that is locked; users nobody knows are made. Their rows, as far as `sees` is for them.
+    Raises InvalidRequest."""
     team_id = str(team["team_id"])
-    known = await identified(connection, members, actor=actor)
+    known = await identified(connection, members, actor=actor, sees=sees)
     roster = joined(roster_of(team), [member for member, _ in known], team_id=team_id)
     await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": roster}))
     ids = [str(member.user_id) for member, _ in known]

@@ -21,6 +21,7 @@ from bursar.store.database import Database
 from bursar.store.keys import delete_keys
 from bursar.store.limits import period_limits
 from bursar.store.named_sql import load_named_sql
+from bursar.store.named_users import SeesUser
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
 from bursar.store.scope_windows import lock_totals, set_spent
 from bursar.store.team_members import join, locked_team, team_row
@@ -58,6 +59,7 @@ class PostgresTeams:
         *,
         check: Callable[[Row, Row | None], None],
         actor: Actor,
+        sees: SeesUser | None = None,
     ) -> Row | None:
         """See `management.stores.Teams.create`."""
         async with writing(self._database) as connection:
@@ -70,9 +72,8 @@ class PostgresTeams:
             if await connection.fetchval(_SQL["insert"], team_id, json_of(terms)) is None:
                 raise asyncpg.UniqueViolationError  # another program was faster
             if members:
-                await join(
-                    connection, await _found(connection, team_id), members, {}, calendar=self._calendar, actor=actor
-                )
+                team = await _found(connection, team_id)
+                await join(connection, team, members, {}, calendar=self._calendar, actor=actor, sees=sees)
             row = await _found(connection, team_id)
             await record(connection, change(Action.CREATED, _TABLE, team_id, actor, after=row))
             await connection.execute(_SQL["keys_of_teams"], [team_id], None)

@@ -12,14 +12,17 @@ from bursar.domain.errors import Conflict, NotFound, StoreRefused
 from bursar.domain.ids import KeyHash
 from bursar.domain.limits import Scope, ScopeKind, member_scope
 from bursar.domain.preconditions import check_unchanged
-from bursar.ports import KeyRow, NewKey, UserFilter, UserPage, UserRow
+from bursar.ports import KeyPlace, KeyRow, NewKey, UserFilter, UserPage, UserRow
 from bursar.store.audit_log import record
 from bursar.store.budget_table import drop_own
 from bursar.store.database import Database
-from bursar.store.keys import delete_keys, insert_key, refusals, row_of
+from bursar.store.keys import delete_keys, hold_organizations, insert_key, place_of, refusals, row_of
 from bursar.store.limits import nano_of
 from bursar.store.named_sql import load_named_sql
+from bursar.store.organizations import membership_change
+from bursar.store.rows import Row, change, records_of
 from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
+from bursar.store.team_members import team_row
 
 _SQL = {**load_named_sql("totals"), **load_named_sql("users")}
 _KEYS_MAX = 1_000
@@ -33,22 +36,37 @@ class PostgresUsers:
         self._database = database
 
     async def insert(
-        self, user: UserRow, *, teams: Sequence[str], organizations: Sequence[str], key: NewKey | None, actor: Actor
+        self,
+        user: UserRow,
+        *,
+        teams: Sequence[str],
+        organizations: Sequence[str],
+        key: NewKey | None,
+        actor: Actor,
+        asker: str | None = None,
+        check: Callable[[KeyPlace], None] | None = None,
     ) -> tuple[UserRow, KeyRow | None]:
         """See `ports.UserAdministration.insert`."""
         user_id, email = str(user["user_id"]), user.get("user_email")
         with refusals():
             async with self._database.transaction() as connection:
                 await (lock_totals if teams else hold_totals)(connection)
+                of_key = None if key is None else key.organization_id
+                await hold_organizations(connection, *organizations, of_key, asker=asker)
                 await _check_known(connection, teams, organizations)
                 await _check_email(connection, email, user_id)
                 found = await connection.fetchrow(_SQL["insert"], _json(user))
                 if found is None:
                     raise Conflict(f"User with id {user_id} already exists", param="user_id")
+                before = await _teams(connection, teams)
                 await connection.fetch(_SQL["join_teams"], user_id, email, list(teams))
-                await connection.execute(_SQL["join_organizations"], user_id, list(organizations))
-                row = _user(await connection.fetchrow(_SQL["find"], user_id))
-                await record(connection, _change(Action.CREATED, row, actor))
+                await _record_rosters(connection, before, actor)
+                belongs = records_of(await connection.fetch(_SQL["join_organizations"], user_id, list(organizations)))
+                await record(connection, *(membership_change(Action.CREATED, one, actor, after=one) for one in belongs))
+                if check is not None:
+                    check(await place_of(connection, None if key is None else key.team_id, user_id, asker))
+                row = user_of(await connection.fetchrow(_SQL["find"], user_id))
+                await record(connection, user_change(Action.CREATED, row, actor))
                 made = None
                 if key is not None and (made := await insert_key(connection, key, actor)) is None:
                     raise StoreRefused(
@@ -63,14 +81,14 @@ class PostgresUsers:
         if "\x00" in user_id:
             return None
         row = await self._database.read_row(_SQL["find"], user_id)
-        return None if row is None else _user(row)
+        return None if row is None else user_of(row)
 
     async def find_by_email(self, email: str) -> UserRow | None:
         """See `ports.UserAdministration.find_by_email`."""
         if "\x00" in email:
             return None
         row = await self._database.read_row(_SQL["find_by_email"], email)
-        return None if row is None else _user(row)
+        return None if row is None else user_of(row)
 
     async def all_ids(self, limit: int) -> list[str]:
         """See `ports.UserAdministration.all_ids`."""
@@ -97,7 +115,7 @@ class PostgresUsers:
             async with self._database.connection() as connection:
                 rows = await connection.fetch(_SQL["list"], *arguments, limit, offset)
                 first = rows or (await connection.fetch(_SQL["list"], *arguments, 1, 0) if offset else ())
-        users = [{name: value for name, value in _user(row).items() if name != "total"} for row in rows]
+        users = [{name: value for name, value in user_of(row).items() if name != "total"} for row in rows]
         return UserPage(total=first[0]["total"] if first else 0, users=users)
 
     async def change(
@@ -117,17 +135,17 @@ class PostgresUsers:
                 found = await connection.fetchrow(_SQL["lock"], user_id)
                 if found is None:
                     return None
-                before = _user(found)
+                before = user_of(found)
                 check_unchanged(expected, found["updated_at"])
                 changes = edit(before)
                 if "user_email" in changes:
                     await _check_email(connection, changes["user_email"], user_id)
-                after = _user(await connection.fetchrow(_SQL["update"], user_id, _json(changes)))
+                after = user_of(await connection.fetchrow(_SQL["update"], user_id, _json(changes)))
                 if spend:
                     spent = after["spend"]
                     assert isinstance(spent, float)
                     await set_spent(connection, [Scope(ScopeKind.USER, user_id)], nano_of(spent) or 0)
-                await record(connection, _change(Action.UPDATED, after, actor, before=before))
+                await record(connection, user_change(Action.UPDATED, after, actor, before=before))
                 if "password" in changes:
                     await end_sessions(connection, user_id, actor=actor)
                 await connection.execute(_SQL["tell"], user_id)
@@ -144,13 +162,35 @@ class PostgresUsers:
                 tokens = [KeyHash(row["token"]) for row in await connection.fetch(_SQL["tokens"], list(user_ids))]
                 if tokens:
                     await delete_keys(connection, tokens=tokens, actor=actor)
+                before = await _teams(connection, (), of=user_ids)
                 left = await connection.fetch(_SQL["leave"], list(user_ids))
+                await _record_rosters(connection, before, actor)
+                belonged = records_of(await connection.fetch(_SQL["leave_organizations"], list(user_ids)))
+                gone = [membership_change(Action.DELETED, one, actor, before=one) for one in belonged]
+                await record(connection, *gone)
                 members = [member_scope(row["team_id"], row["user_id"]) for row in left]
                 await set_spent(connection, [*(Scope(ScopeKind.USER, user_id) for user_id in user_ids), *members])
-                await drop_own(connection, [row["budget_id"] for row in left], actor=actor)
-                rows = [_user(row) for row in await connection.fetch(_SQL["delete"], list(user_ids))]
-                await record(connection, *(_change(Action.DELETED, row, actor) for row in rows))
+                await drop_own(connection, [row["budget_id"] for row in (*left, *belonged)], actor=actor)
+                rows = [user_of(row) for row in await connection.fetch(_SQL["delete"], list(user_ids))]
+                await record(connection, *(user_change(Action.DELETED, row, actor) for row in rows))
         return rows
+
+
+async def _teams(connection: Any, team_ids: Sequence[str], *, of: Sequence[str] = ()) -> list[Row]:  # noqa: ANN401
+    """Teams with these ids, and those that the users `of` are in."""
+    found = await connection.fetch(_SQL["rosters"], list(team_ids), list(of))
+    return [team_row(row) for row in records_of(found)]
+
+
+async def _record_rosters(connection: Any, before: Sequence[Row], actor: Actor) -> None:  # noqa: ANN401  # asyncpg
+    """Put on record how teams changed that were `before`."""
+    after = {row["team_id"]: row for row in await _teams(connection, [str(row["team_id"]) for row in before])}
+    changes = [
+        change(Action.UPDATED, "LiteLLM_TeamTable", row["team_id"], actor, before=row, after=after[row["team_id"]])
+        for row in before
+        if row != after[row["team_id"]]
+    ]
+    await record(connection, *changes)
 
 
 async def end_sessions(connection: Any, user_id: str, *, actor: Actor) -> None:  # noqa: ANN401  # asyncpg
@@ -179,7 +219,8 @@ async def _check_email(connection: Any, email: object, user_id: str) -> None:  #
         raise Conflict(f"User with email {email} already exists", param="user_email")
 
 
-def _change(action: Action, row: UserRow, actor: Actor, *, before: UserRow | None = None) -> Change:
+def user_change(action: Action, row: UserRow, actor: Actor, *, before: UserRow | None = None) -> Change:
+    """What the log of changes gets to know."""
     gone = action is Action.DELETED
     return Change(
         action=action,
@@ -191,7 +232,7 @@ def _change(action: Action, row: UserRow, actor: Actor, *, before: UserRow | Non
     )
 
 
-def _user(row: asyncpg.Record) -> UserRow:
+def user_of(row: asyncpg.Record) -> UserRow:
     """Without the password, whose hash is nobody's business either."""
     return {name: value for name, value in row_of(row).items() if name != "password"}
 

@@ -84,13 +84,15 @@ SET (token, key_name, key_alias, spend, expires, models, aliases, config, user_i
             n.rotation_count, n.last_rotation_at
         FROM jsonb_populate_record(k, $2::jsonb) AS n
     ),
-    updated_at = now() AT TIME ZONE 'UTC', settings_updated_at = now() AT TIME ZONE 'UTC', updated_by = $3
+    updated_at = greatest(now() AT TIME ZONE 'UTC', k.updated_at + interval '1 millisecond'),
+    settings_updated_at = now() AT TIME ZONE 'UTC', updated_by = $3
 WHERE k.token = $1
 RETURNING *
 
 -- name: soft_budget
 -- $1: an id, $2: the amount, $3: by whom.
 INSERT INTO "LiteLLM_BudgetTable" (budget_id, soft_budget, created_by, updated_by) VALUES ($1, $2, $3, $3)
+RETURNING *
 
 -- name: is_used_up
 -- Whether a hash was a key's and is not any more: it never becomes another's.
@@ -105,11 +107,20 @@ SELECT EXISTS (SELECT FROM "LiteLLM_VerificationToken" WHERE key_alias = $1 AND 
 SELECT team_id, organization_id, members_with_roles
 FROM "LiteLLM_TeamTable" WHERE team_id = $1 FOR SHARE
 
+-- name: organizations
+-- Who is in them, and what, stays until commit. $1: users whose organizations are meant, $2: further ones.
+SELECT organization_id FROM "LiteLLM_OrganizationTable"
+WHERE organization_id = ANY ($2::text[]) OR organization_id IN (
+    SELECT organization_id FROM "LiteLLM_OrganizationMembership" WHERE user_id = ANY ($1::text[])
+)
+ORDER BY organization_id FOR SHARE
+
 -- name: owner
 SELECT user_id FROM "LiteLLM_UserTable" WHERE user_id = $1 FOR SHARE
 
 -- name: make_user
 INSERT INTO "LiteLLM_UserTable" (user_id, models) VALUES ($1, '{}') ON CONFLICT (user_id) DO NOTHING
+RETURNING *
 
 -- name: lock_aliases
 -- Aliases are unique by rule, not by constraint: LiteLLM's table has none, and gets none.

@@ -11,12 +11,15 @@ LIMIT 2
 -- Until commit: who changes it waits, and then finds the session that was opened.
 SELECT password FROM "LiteLLM_UserTable" WHERE user_id = $1 FOR SHARE
 
+-- name: lock_user
+SELECT * FROM "LiteLLM_UserTable" WHERE user_id = $1 FOR UPDATE
+
 -- name: make_admin
 -- The user that stands for whoever knows UI_PASSWORD, as LiteLLM calls him.
 INSERT INTO "LiteLLM_UserTable" (user_id, user_role) VALUES ($1, 'proxy_admin')
 ON CONFLICT (user_id) DO UPDATE SET user_role = 'proxy_admin', password = NULL  -- which somebody else may have set
 WHERE "LiteLLM_UserTable".user_role IS DISTINCT FROM 'proxy_admin'
-RETURNING user_id
+RETURNING *
 
 -- name: open_session
 INSERT INTO "LiteLLM_VerificationToken" (

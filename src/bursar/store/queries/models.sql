@@ -28,7 +28,7 @@ RETURNING *
 -- name: update_model
 UPDATE "LiteLLM_ProxyModelTable"
 SET model_name = $2, litellm_params = $3::jsonb, model_info = $4::jsonb, blocked = $5,
-    updated_at = now() AT TIME ZONE 'UTC', updated_by = $6
+    updated_at = greatest(now() AT TIME ZONE 'UTC', updated_at + interval '1 millisecond'), updated_by = $6
 WHERE model_id = $1
 RETURNING *
 
@@ -56,7 +56,8 @@ RETURNING *
 
 -- name: update_credential
 UPDATE "LiteLLM_CredentialsTable"
-SET credential_values = $2::jsonb, credential_info = $3::jsonb, updated_at = now() AT TIME ZONE 'UTC', updated_by = $4
+SET credential_values = $2::jsonb, credential_info = $3::jsonb, updated_by = $4,
+    updated_at = greatest(now() AT TIME ZONE 'UTC', updated_at + interval '1 millisecond')
 WHERE credential_name = $1
 RETURNING *
 

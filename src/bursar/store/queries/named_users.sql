@@ -11,3 +11,8 @@ INSERT INTO "LiteLLM_UserTable" (user_id, user_email, user_role, models, teams)
 SELECT id, email, 'internal_user', '{}', '{}' FROM unnest($1::text[], $2::text[]) AS u (id, email) ORDER BY id
 ON CONFLICT (user_id) DO NOTHING
 RETURNING *
+
+-- name: organizations_of
+-- $1: users. To which organizations each belongs.
+SELECT user_id, array_agg(organization_id) AS organizations FROM "LiteLLM_OrganizationMembership"
+WHERE user_id = ANY ($1::text[]) GROUP BY user_id

@@ -86,8 +86,3 @@ SET user_role = $3, budget_id = $4,
     updated_at = greatest(now() AT TIME ZONE 'UTC', m.updated_at + interval '1 millisecond')
 WHERE organization_id = $1 AND user_id = $2
 RETURNING *
-
--- name: organizations_of
--- $1: users. To which organizations each belongs.
-SELECT user_id, array_agg(organization_id) AS organizations FROM "LiteLLM_OrganizationMembership"
-WHERE user_id = ANY ($1::text[]) GROUP BY user_id

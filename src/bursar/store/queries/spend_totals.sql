@@ -77,7 +77,7 @@ WHERE $1::text IS NULL OR user_id = $1
 ORDER BY spend DESC, user_id LIMIT $2
 
 -- name: report_by_team
--- What each team spent on which day, by model and key. $3: a team (null: all). JSON.
+-- What each team spent on which day, by model and key. $3: a team (null: all). JSON. Sorting by "C" takes half the time.
 SELECT convert_to(coalesce(json_agg(json_build_object('group_by_day', day || 'T00:00:00+00:00', 'teams', teams) ORDER BY day),
     '[]')::text, 'UTF8')
 FROM (
@@ -87,19 +87,20 @@ FROM (
         SELECT day, name, sum(spend) AS spend, json_agg(json_build_object(
             'model', model, 'api_key', api_key, 'spend', spend, 'total_tokens', tokens) ORDER BY spend DESC) AS parts
         FROM (
-            SELECT d.date AS day, coalesce(t.team_alias, d.team_id, '') AS name, coalesce(d.model, '') AS model, d.api_key,
+            SELECT d.date COLLATE "C" AS day, coalesce(t.team_alias, d.team_id, '') COLLATE "C" AS name,
+                coalesce(d.model, '') COLLATE "C" AS model, d.api_key COLLATE "C" AS api_key,
                 sum(d.spend) AS spend, sum(d.prompt_tokens + d.completion_tokens)::bigint AS tokens
             FROM "LiteLLM_DailyTeamSpend" AS d LEFT JOIN "LiteLLM_TeamTable" AS t ON t.team_id = d.team_id
             WHERE d.date BETWEEN $1 AND $2
                 AND ($3::text IS NULL OR d.team_id = $3)
-            GROUP BY d.date, coalesce(t.team_alias, d.team_id, ''), coalesce(d.model, ''), d.api_key
+            GROUP BY 1, 2, 3, 4
         ) AS m GROUP BY day, name
     ) AS t GROUP BY day
 ) AS d
 
 -- name: report_by_customer
 -- The same of end users: of each day those that spent most, and the sum of the others. $3: a customer (null: all), $4: how
--- many, $5: what the others are called. JSON. Sorting by "C" takes half the time; the index is in the database's collation.
+-- many, $5: what the others are called. JSON. The index is in the database's collation.
 WITH sums AS (
     SELECT date COLLATE "C" AS day, coalesce(end_user_id, '') COLLATE "C" AS name, sum(spend) AS spend
     FROM "LiteLLM_DailyEndUserSpend"

@@ -35,7 +35,7 @@ SET (user_alias, sso_user_id, password, user_role, max_budget, spend, user_email
             n.allowed_cache_controls, n.model_max_budget
         FROM jsonb_populate_record(u, $2::jsonb) AS n
     ),
-    updated_at = now() AT TIME ZONE 'UTC'
+    updated_at = greatest(now() AT TIME ZONE 'UTC', u.updated_at + interval '1 millisecond')
 WHERE u.user_id = $1
 RETURNING *
 
@@ -46,7 +46,7 @@ WITH joined AS (
     SET members_with_roles = CASE jsonb_typeof(t.members_with_roles) WHEN 'array' THEN t.members_with_roles ELSE '[]' END
             || jsonb_build_array(jsonb_build_object('user_id', $1::text, 'user_email', $2::text, 'role', 'user')),
         members = array_append(array_remove(t.members, $1), $1),
-        updated_at = now() AT TIME ZONE 'UTC'
+        updated_at = greatest(now() AT TIME ZONE 'UTC', t.updated_at + interval '1 millisecond')
     WHERE t.team_id = ANY ($3::text[])
         AND NOT t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text))
     RETURNING t.team_id
@@ -63,6 +63,7 @@ INSERT INTO "LiteLLM_OrganizationMembership" (user_id, organization_id, user_rol
 SELECT $1, organization_id, 'internal_user', now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC'
 FROM unnest($2::text[]) AS organization_id
 ON CONFLICT DO NOTHING
+RETURNING *
 
 -- name: known_teams
 SELECT team_id FROM "LiteLLM_TeamTable" WHERE team_id = ANY ($1::text[])
@@ -137,7 +138,7 @@ SELECT token FROM "LiteLLM_VerificationToken" WHERE user_id = ANY ($1::text[])
 SELECT token FROM "LiteLLM_VerificationToken" WHERE user_id = $1 AND team_id = 'litellm-dashboard' AND token <> $2
 
 -- name: leave
--- $1: users. They belong to no team and no organization any more. Returned are their memberships of teams.
+-- $1: users. They belong to no team any more. Returned are their memberships.
 WITH teams AS (
     UPDATE "LiteLLM_TeamTable" AS t
     SET members_with_roles = (
@@ -147,16 +148,27 @@ WITH teams AS (
         ),
         members = ARRAY(SELECT unnest(t.members) EXCEPT SELECT unnest($1::text[])),
         admins = ARRAY(SELECT unnest(t.admins) EXCEPT SELECT unnest($1::text[])),
-        updated_at = now() AT TIME ZONE 'UTC'
+        updated_at = greatest(now() AT TIME ZONE 'UTC', t.updated_at + interval '1 millisecond')
     WHERE jsonb_typeof(t.members_with_roles) = 'array' AND EXISTS (
         SELECT FROM unnest($1::text[]) AS gone
         WHERE t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', gone))
     )
-),
-organizations AS (
-    DELETE FROM "LiteLLM_OrganizationMembership" WHERE user_id = ANY ($1::text[])
 )
 DELETE FROM "LiteLLM_TeamMembership" WHERE user_id = ANY ($1::text[]) RETURNING team_id, user_id, budget_id
+
+-- name: leave_organizations
+-- $1: users. They belong to no organization any more.
+DELETE FROM "LiteLLM_OrganizationMembership" WHERE user_id = ANY ($1::text[]) RETURNING *
+
+-- name: rosters
+-- $1: teams, $2: users whose teams are meant as well. Those that somebody is about to join or leave.
+SELECT t.*, m.aliases AS model_aliases
+FROM "LiteLLM_TeamTable" AS t LEFT JOIN "LiteLLM_ModelTable" AS m ON m.id = t.model_id
+WHERE t.team_id = ANY ($1::text[]) OR EXISTS (
+    SELECT FROM unnest($2::text[]) AS u (id)
+    WHERE t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', u.id))
+)
+ORDER BY t.team_id
 
 -- name: delete
 DELETE FROM "LiteLLM_UserTable" WHERE user_id = ANY ($1::text[])
