@@ -269,8 +269,11 @@ class SpendTotalEndpoints:
 
     async def activity_by_model(self, asked: Asked[None, DaysQuery]) -> object:
         """GET /global/activity/model"""
+        query = asked.query
         async with report():
-            rows = await self._totals.by_day_and_model(_span(asked.query.start_date, asked.query.end_date))
+            rows = await self._totals.by_day_and_model(
+                _span(query.start_date, query.end_date), api_keys=hash_of(query.api_key, self._forms)
+            )
         models: defaultdict[str, list[dict[str, object]]] = defaultdict(list)
         for row in rows:
             models[str(row["model"])].append(row)
