@@ -3,8 +3,7 @@
 import msgspec
 import pytest
 
-from bursar.management.body import UNKNOWN_MAX
-from bursar.management.misspellings import meant
+from bursar.domain.misspellings import UNKNOWN_MAX, meant
 from tests.gateway.running import Books, Gateway
 from tests.management.contract import FIELDS
 from tests.management.matrix import registered_routes
@@ -46,7 +45,20 @@ def test_slips(name: str, field: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "k", "kez", "mode", "na", "soft_budget", "budget", "max_tokens", "tpd_limit", "updated_by", "x" * 10_000],
+    [
+        "",
+        "k",
+        "kez",
+        "mode",
+        "na",
+        "soft_budget",
+        "budget",
+        "max_tokens",
+        "tpd_limit",
+        "updated_by",
+        "max_budget2",
+        "x" * 10_000,
+    ],
 )
 def test_what_is_no_slip(name: str) -> None:
     assert meant(name, [field for field in KNOWN if field != "keys"]) is None
@@ -136,3 +148,41 @@ async def test_many_of_them_take_no_time(gateway: Gateway) -> None:
     answer = await gateway.request("POST", "/key/generate", {f"unknown_{count:06}": 1 for count in range(100_000)})
     assert answer.status == 200
     assert len(answer.headers["x-bursar-ignored-fields"].split(", ")) <= UNKNOWN_MAX
+
+
+@pytest.mark.parametrize(
+    ("terms", "word"),
+    [
+        ({"budget_limit": 5, "time_perod": "1d"}, "time_perod: did you mean time_period?"),
+        ({"budgetLimit": 5, "max_budget": 6}, "budgetLimit: did you mean budget_limit?"),
+    ],
+)
+async def test_slips_in_budgets_of_models(gateway: Gateway, terms: object, word: str) -> None:
+    """Whose objects are kept as they are: a period that is misspelt is a budget that never starts anew."""
+    answer = await gateway.request("POST", "/key/generate", {"model_max_budget": {"oracle": terms}})
+    assert answer.status == 400, answer.body
+    assert word in answer.json["error"]["message"]
+    unknown = {f"budget_{count:05}": 1 for count in range(100_000)}
+    answer = await gateway.request(
+        "POST", "/key/generate", {"model_max_budget": {"oracle": {"budget_limit": 1, **unknown}}}
+    )
+    assert answer.status == 200, answer.body
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [("api_bsae", "api_base"), ("input_cost_per_tokne", "input_cost_per_token"), ("wieght", "weight")],
+)
+async def test_slips_in_stored_models(gateway: Gateway, name: str, known: str) -> None:
+    model = {"model_name": "m", "litellm_params": {"model": "openai/m", name: "1"}, "model_info": {"id": "m"}}
+    answer = await gateway.request("POST", "/model/new", model)
+    assert answer.status == 400, answer.body
+    assert f"litellm_params.{name}: did you mean {known}?" in answer.json["error"]["message"]
+    model["litellm_params"] = {
+        "model": "openai/m",
+        "cache_creation_input_token_cost_above_12hr": 1,
+        "of_theirs": 1,
+    }
+    assert (await gateway.request("POST", "/model/new", model)).status == 200
+    answer = await gateway.request("PATCH", "/model/m/update", {"litellm_params": {name: 1}})
+    assert answer.status == 400, answer.body

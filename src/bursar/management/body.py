@@ -12,16 +12,13 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from bursar.domain.errors import InvalidRequest, TooLarge, Unprocessable
-from bursar.management.misspellings import meant
+from bursar.domain.misspellings import UNKNOWN_MAX, meant
 from bursar.wire.http import Request
 
 LIST_MAX = 10_000
 """Elements of any list in a body or a query."""
 DEPTH_MAX = 100
 """Of what stands within what in a body: whoever looks at it later may go down by calling himself."""
-UNKNOWN_MAX = 100
-"""Fields that nobody knows, of which it is asked what they mean: each asking costs about a millisecond."""
-
 BODY_MAX_BYTES = 4 * 1024 * 1024
 """Decoding more would hold up the calls that the same process serves."""
 
