@@ -13,7 +13,13 @@ import msgspec
 from bursar.config.deployments import NamedCredential
 from bursar.config.describe import described_settings
 from bursar.config.schema import Config, DeploymentConfig
-from bursar.config.stored import file_credentials, stored_credential, stored_deployment, with_litellm_settings
+from bursar.config.stored import (
+    check_spelling,
+    file_credentials,
+    stored_credential,
+    stored_deployment,
+    with_litellm_settings,
+)
 from bursar.domain.audit import masked
 from bursar.domain.errors import ConfigError, InvalidRequest, SecretUnreadable, StoreError
 from bursar.domain.price_book import PriceBook
@@ -135,6 +141,7 @@ class ModelKeeper:
         """See `ports.ModelCatalogue.check`."""
         await self.refresh()  # what it names may be new
         try:
+            check_spelling(model.litellm_params)
             self._build(model.model_id, _as_entry(model.model_name, model.litellm_params, model.model_info))
         except ConfigError as error:
             raise InvalidRequest(f"The model cannot be used: {error}", param="litellm_params") from error

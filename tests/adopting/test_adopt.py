@@ -84,6 +84,7 @@ async def test_oddities_are_pointed_at(connection: Any) -> None:
         UPDATE "LiteLLM_TeamTable" SET budget_duration = '1 fortnight' WHERE team_id = 'red';
         UPDATE "LiteLLM_UserTable" SET spend = 12 WHERE user_id = 'alice';
         INSERT INTO "LiteLLM_VerificationToken" (token) VALUES ('sk-in-plain-text');
+        UPDATE "LiteLLM_ProxyModelTable" SET model_id = 'of-red', model_info = '{"team_id": "red"}';
         ALTER TABLE "LiteLLM_TeamTable" ADD COLUMN color text;
     """)
     found = await inspect(connection)
@@ -97,6 +98,7 @@ async def test_oddities_are_pointed_at(connection: Any) -> None:
         "1 teams have the budget_duration '1 fortnight'",
         "1 rows have a budget_reset_at that has passed",
         "1 keys are not stored as SHA-256 hashes",
+        "the model of-red is for the team red alone",
     ):
         assert part in attention
     assert "sk-in-plain-text" not in "\n".join(found.lines()) + str(found.as_json_object())

@@ -80,6 +80,17 @@ def test_what_is_no_duration(text: str) -> None:
     assert caught.value.param == "budget_duration"
 
 
+@pytest.mark.parametrize("duration", ["12167mo", "999999mo", "365001d", "999999d", "53000w"])
+def test_no_period_goes_beyond_the_calendar(duration: str) -> None:
+    with pytest.raises(InvalidRequest, match="longer than a thousand years"):
+        next_reset(duration, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("duration", ["12120mo", "365000d", "52142w", "999999h"])
+def test_the_longest_periods(duration: str) -> None:
+    assert next_reset(duration, datetime(8950, 12, 31, tzinfo=UTC)).year > 9000
+
+
 @pytest.mark.parametrize(
     ("duration", "seconds"), [("90s", 90), ("2h", 7200), ("daily", 86_400), ("1w", 604_800), ("2mo", 5_184_000)]
 )

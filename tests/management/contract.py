@@ -1,4 +1,7 @@
-"""The management routes that LiteLLM's contract names (1.106.2), whether they are built or not."""
+"""The management routes that LiteLLM's contract names (1.106.2), built or not, and the fields that they take."""
+
+import re
+from collections.abc import Iterator
 
 _TEXT = """
 POST /key/generate /key/service-account/generate /key/update /key/bulk_update /key/delete /key/block /key/unblock
@@ -66,3 +69,99 @@ CONTRACT = frozenset(
     (method, path) for line in _TEXT.splitlines() if line for method, *paths in [line.split()] for path in paths
 )
 """Methods and paths."""
+
+_FIELDS = """
+POST /key/generate /key/service-account/generate /key/update /key/regenerate
+  access_group_ids agent_id aliases allowed_cache_controls allowed_passthrough_routes allowed_routes
+  allowed_vector_store_indexes auto_rotate blocked budget_duration budget_fallbacks budget_id budget_limits
+  budget_reset_at config created_at created_by default_estimated_output_tokens
+  default_estimated_output_tokens_per_model denied_passthrough_routes disable_global_guardrails duration
+  enable_prompt_caching end_user_budget_id enforced_params expires grace_period guardrails key key_alias key_name
+  key_rotation_at key_type last_active last_rotation_at litellm_budget_table max_budget max_parallel_requests
+  mcp_rpm_limit metadata model_max_budget model_rpm_limit model_spend model_tpm_limit models new_key new_master_key
+  object_permission object_permission_id organization_id permissions policies project_id prompts rotation_count
+  rotation_interval router_settings rpm_limit rpm_limit_type send_invite_email soft_budget soft_budget_cooldown
+  spend status tag_rpm_limit tags team_id temp_budget_expiry temp_budget_increase throttle_on_budget_exceeded token
+  token_id total_spend tpd_limit tpm_limit tpm_limit_type updated_at updated_by user_id
+POST /user/new /user/update
+  agent_id aliases allowed_cache_controls auto_create_key blocked budget_duration budget_fallbacks budget_limits
+  budget_reset_at config created_at duration guardrails key_alias key_count keys max_budget max_parallel_requests
+  mcp_rpm_limit metadata model_max_budget model_rpm_limit model_spend model_tpm_limit models object_permission
+  organization_id organizations password permissions policies prompts rpm_limit send_invite_email spend sso_user_id
+  tag_rpm_limit team_id teams tpm_limit updated_at user_alias user_email user_id user_role
+POST /team/new /team/update
+  access_group_ids admins allowed_passthrough_routes allowed_vector_store_indexes blocked budget_duration
+  budget_limits budget_reset_at created_at default_estimated_output_tokens default_estimated_output_tokens_per_model
+  default_team_member_models denied_passthrough_routes disable_global_guardrails enforced_batch_output_expires_after
+  enforced_file_expires_after enforced_params guardrails litellm_model_table max_budget max_parallel_requests
+  mcp_rpm_limit members members_with_roles metadata model_aliases model_id model_max_budget model_rpm_limit
+  model_spend model_tpm_limit models object_permission organization_id policies prompts require_trace_id
+  router_settings rpm_limit rpm_limit_type secret_manager_settings soft_budget spend tag_rpm_limit tags team_alias
+  team_id team_member_budget team_member_budget_duration team_member_key_duration team_member_model_max_budget
+  team_member_permissions team_member_rpm_limit team_member_tpm_limit team_memberships tpd_limit tpm_limit
+  tpm_limit_type updated_at
+POST /team/member_add /team/member_update
+  allowed_models budget_duration budget_id max_budget_in_team member model_max_budget role rpm_limit spend team_id
+  temp_budget_expiry temp_budget_increase tpm_limit user_email user_id
+POST /organization/new
+  allowed_models budget_duration budget_id created_at created_by litellm_budget_table max_budget
+  max_parallel_requests members metadata model_max_budget model_rpm_limit model_spend model_tpm_limit models
+  object_permission organization_alias organization_id rpm_limit soft_budget spend teams temp_budget_expiry
+  temp_budget_increase tpd_limit tpm_limit updated_at updated_by
+PATCH /organization/update
+  allowed_models budget_duration budget_id created_at created_by litellm_budget_table max_budget
+  max_parallel_requests members metadata model_max_budget model_rpm_limit model_spend model_tpm_limit models
+  object_permission organization_alias organization_id rpm_limit soft_budget spend teams temp_budget_expiry
+  temp_budget_increase tpd_limit tpm_limit updated_at updated_by
+POST /customer/new /customer/update
+  alias allowed_model_region blocked budget_duration budget_id budget_reset_at default_model litellm_budget_table
+  max_budget max_parallel_requests model_max_budget models object_permission rpm_limit soft_budget spend tpd_limit
+  tpm_limit user_id
+POST /budget/new /budget/update
+  allowed_models budget_duration budget_id budget_reset_at created_at created_by max_budget
+  max_parallel_requests model_max_budget rpm_limit soft_budget tpd_limit tpm_limit updated_at updated_by
+POST /tag/new /tag/update
+  budget_duration budget_id created_at created_by description litellm_budget_table max_budget max_parallel_requests
+  model_info model_max_budget models name rpm_limit soft_budget spend tag_name tpm_limit updated_at
+POST /model/new /model/update
+  blocked created_at created_by litellm_params litellm_params_to_remove model_id model_info model_name
+  updated_at updated_by
+POST /credentials
+  created_at created_by credential_info credential_name credential_values display_name model_id updated_at
+  updated_by
+POST /config/update
+  environment_variables general_settings litellm_settings model_list router_settings worker_registry
+GET /key/list
+  expand include_created_by_keys include_team_keys key_alias key_hash organization_id page project_id
+  return_full_object size sort_by sort_order status substring_matching team_id user_id
+GET /user/list
+  page page_size role sort_by sort_order sso_user_ids team user_alias user_email user_ids
+GET /v2/team/list
+  organization_id page page_size sort_by sort_order status team_alias team_id user_id
+GET /spend/logs/v2
+  api_key end_date end_user error_code error_message exclude_internal_health_checks group_by_session key_alias
+  max_spend min_spend model model_id page page_size request_id session_id sort_by sort_order start_date status_filter
+  team_id user_id
+GET /user/daily/activity /user/daily/activity/aggregated
+  api_key end_date include_current_utc_day model page page_size start_date timezone user_id
+GET /team/daily/activity
+  api_key end_date exclude_team_ids model page page_size start_date team_ids timezone
+GET /customer/list
+  page page_size
+GET /v2/model/info
+  debug include_team_models model modelId page search size sortBy sortOrder teamId use_stored_params user_models_only
+GET /audit
+  action changed_by changed_by_api_key end_date object_id page page_size sort_by sort_order start_date table_name
+"""
+
+
+def _fields() -> Iterator[tuple[str, tuple[str, ...]]]:
+    for block in re.split(r"\n(?=[A-Z])", _FIELDS.strip()):
+        line, *names = block.splitlines()
+        method, *paths = line.split()
+        yield from ((f"{method} {path}", tuple(" ".join(names).split())) for path in paths)
+
+
+FIELDS = dict(_fields())
+"""What bodies and queries may hold by the contract (1.81 to 1.110), by route. What changes a row may hold all that the
+row is read with."""

@@ -197,6 +197,8 @@ EXAMPLES: dict[str, Example] = {
     "GET /customer/daily/activity": Example(query=_DAYS),
     "GET /openapi.json": Example(),
     "GET /docs": Example(),
+    "GET /routes": Example(),
+    "GET /test": Example(),
 }
 
 

@@ -6,7 +6,15 @@ import msgspec
 import pytest
 
 from bursar.domain.errors import InvalidRequest, TooLarge, Unprocessable
-from bursar.management.body import BODY_MAX_BYTES, DEPTH_MAX, LIST_MAX, decode_body, decode_query, unprocessable
+from bursar.management.body import (
+    BODY_MAX_BYTES,
+    DEPTH_MAX,
+    LIST_MAX,
+    Decoded,
+    decode_body,
+    decode_query,
+    unprocessable,
+)
 from bursar.wire.http import Request
 
 
@@ -31,8 +39,10 @@ def request(body: bytes = b"", query: str = "") -> Request:
 
 
 def test_a_body() -> None:
-    assert decode_body(request(b'{"name":"n","parts":[{"count":2}],"unknown":[1]}'), Body) == Body("n", [Part(2)])
-    assert decode_body(request(b""), Body) == Body()
+    assert decode_body(request(b'{"name":"n","parts":[{"count":2}],"unknown":[1]}'), Body) == Decoded(
+        Body("n", [Part(2)]), ("unknown",)
+    )
+    assert decode_body(request(b""), Body) == Decoded(Body())
 
 
 @pytest.mark.parametrize(
@@ -90,7 +100,7 @@ class Query(msgspec.Struct):
     ],
 )
 def test_queries(query: str, expected: Query) -> None:
-    assert decode_query(request(query=query), Query) == expected
+    assert decode_query(request(query=query), Query).value == expected
 
 
 @pytest.mark.parametrize("query", ["page=0", "page=x", "page=", "page=1.5", "full=maybe", "order=up", "page=9%00"])
@@ -161,7 +171,7 @@ def test_depth_has_an_end() -> None:
 def test_forms() -> None:
     form = request(b"name=n+m&kind=b")
     form.fields[b"content-type"] = b"application/x-www-form-urlencoded; charset=utf-8"
-    assert decode_body(form, Named, form=True) == Named("n m", "b")
+    assert decode_body(form, Named, form=True).value == Named("n m", "b")
     with pytest.raises(InvalidRequest):
         decode_body(form, Named)
 

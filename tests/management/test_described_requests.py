@@ -28,6 +28,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.gateway.running import MASTER_KEY, Books, Gateway
 from tests.management.matrix import AWAY, HOME, furnish, hash_of
+from tests.management.test_edges_of_time import DATES, DURATIONS, NO_DATES
 
 Operation = APIOperation[Any, Any, Any, Any]
 
@@ -41,6 +42,7 @@ CHECKS = [
 ]
 UNAVAILABLE = ("/cache/ping", "/cache/delete", "/cache/flushall")
 """There is no cache, and LiteLLM's word for that is 503."""
+DAYS = ("2025-01-01", "2026-12-31", "2026-11-27 12:00:00")
 _OBJECT = "sk-object-of-member-0001"
 EXISTING = {
     "key": (_OBJECT, hash_of(_OBJECT), AWAY["key"]),
@@ -57,10 +59,17 @@ EXISTING = {
     "model_id": ("a-model", "the-oracle"),
     "id": ("a-model", HOME["budget"]),
     "credential_name": ("a-credential",),
-    "start_date": ("2025-01-01", "2026-12-31", "2026-11-27 12:00:00"),
-    "end_date": ("2025-01-01", "2026-12-31", "2026-11-27 12:00:00"),
+    **dict.fromkeys(("start_date", "end_date", "startTime", "endTime"), (*DAYS * 5, *DATES, *NO_DATES)),
+    **dict.fromkeys(("temp_budget_expiry",), (*DAYS, *DATES, *NO_DATES)),
+    **dict.fromkeys(
+        (
+            *("duration", "budget_duration", "grace_period", "time_period"),
+            *("team_member_budget_duration", "team_member_key_duration"),
+        ),
+        DURATIONS,
+    ),
 }
-"""What many requests have to name, since text made at random hits nothing that exists."""
+"""What many requests have to name, since text made at random hits nothing that exists, no date and no period."""
 
 
 def naming_what_exists(part: object, dice: Random, *, written: Callable[[str], str] = str) -> None:

@@ -83,6 +83,23 @@ async def test_the_page_shows_every_route(gateway: Gateway) -> None:
     assert "default-src 'none'" in page
 
 
+async def test_all_paths_are_listed_and_answered(gateway: Gateway) -> None:
+    listed = (await gateway.request("GET", "/routes", key=None)).json["routes"]
+    methods = {entry["path"]: sorted(entry["methods"]) for entry in listed}
+    assert len(methods) == len(listed)
+    assert {(method, path) for path, given in methods.items() for method in given} >= ALL
+    assert methods["/credentials"] == ["GET", "POST"]
+    assert methods["/v1/chat/completions"] == ["POST"]
+    for path in methods:
+        answer = await gateway.request("GET", path.replace("{", "").replace("}", ""), key=None)
+        assert answer.status not in (404, 501), path
+
+
+async def test_somebody_answers(gateway: Gateway) -> None:
+    answer = await gateway.request("GET", "/test", key=None)
+    assert (answer.status, answer.json) == (200, {"route": "/test"})
+
+
 def roles_table() -> str:
     """The table of permissions in brief: for each chapter and role, how far looking and changing reach at most."""
     chapters: dict[str, list[Permission]] = {}

@@ -8,10 +8,12 @@ from bursar.config.assemble import read_settings
 from bursar.config.deployments import NamedCredential, read_credentials, read_deployments
 from bursar.config.environment import resolve
 from bursar.config.findings import Place, Report
-from bursar.config.keys import LITELLM_SETTINGS
+from bursar.config.keys import LITELLM_PARAMS, LITELLM_SETTINGS, REQUEST_PARAMS
+from bursar.config.price_keys import is_price_key, price_key_names
 from bursar.config.schema import Config, Credential, DeploymentConfig, LitellmSettings
 from bursar.config.sections import Located, located
 from bursar.domain.errors import ConfigError
+from bursar.domain.misspellings import slip_among
 
 _OURS = frozenset(
     {
@@ -55,6 +57,18 @@ def stored_deployment(
     report.raise_errors()
     (deployment,) = deployments
     return msgspec.structs.replace(deployment, stored=True)
+
+
+def check_spelling(parameters: Mapping[str, object]) -> None:
+    """Raises ConfigError: a name in `litellm_params` is all but that of a parameter or a price.
+
+    Of models that somebody stores: unknown names go to the provider, and a price that is misspelt is none. Rows of
+    LiteLLM's are taken as they are.
+    """
+    known = (*LITELLM_PARAMS.keys, *REQUEST_PARAMS, *price_key_names())
+    unknown = (name for name in parameters if LITELLM_PARAMS.find(name) is None and not is_price_key(name))
+    if (slip := slip_among(unknown, known)) is not None:
+        raise ConfigError(f"did you mean {slip[1]}?", path=f"litellm_params.{slip[0]}")
 
 
 def _check_credential(

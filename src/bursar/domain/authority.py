@@ -202,6 +202,8 @@ POST   /login                               public
 POST   /v2/login                            public
 GET    /openapi.json                        public
 GET    /docs                                public
+GET    /routes                              public
+GET    /test                                public
 """
 
 _WORDS = {"-": Reach.NONE, "own": Reach.OWN, "team": Reach.TEAM, "org": Reach.ORGANIZATION, "all": Reach.ALL}

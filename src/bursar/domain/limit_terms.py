@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TypeGuard
 
 from bursar.domain.errors import InvalidRequest
+from bursar.domain.misspellings import slip_among
 from bursar.domain.periods import Calendar, checked_duration, next_reset
 
 Row = Mapping[str, object]
@@ -32,6 +33,7 @@ _AMOUNTS = ("max_budget", "soft_budget", "temp_budget_increase")
 _MODEL_AMOUNTS = ("budget_limit", "max_budget")
 _MODEL_PERIODS = ("time_period", "budget_duration")
 _MODEL_COUNTS = ("rpm_limit", "tpm_limit")
+_OF_A_MODEL = (*_MODEL_AMOUNTS, *_MODEL_PERIODS, *_MODEL_COUNTS)
 _COUNTS_BY_MODEL = ("model_rpm_limit", "model_tpm_limit")
 """In the metadata of keys and teams."""
 _MOST_USD = 9.2e9
@@ -71,6 +73,9 @@ def terms_after(before: Row, changes: Row, *, now: datetime, calendar: Calendar)
 def _check_models(models: object) -> None:
     if not isinstance(models, Mapping):
         return
+    said = (name for terms in models.values() if isinstance(terms, Mapping) for name in terms)
+    if (slip := slip_among(said, _OF_A_MODEL)) is not None:
+        raise InvalidRequest(f"model_max_budget: {slip[0]}: did you mean {slip[1]}?", param="model_max_budget")
     for model, terms in models.items():
         if not isinstance(terms, Mapping):
             raise InvalidRequest(

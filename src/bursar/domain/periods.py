@@ -14,6 +14,10 @@ from bursar.domain.errors import InvalidRequest
 _WORDS = {"hourly": "1h", "daily": "1d", "weekly": "7d", "monthly": "1mo"}
 _FORM = re.compile(r"([0-9]{1,6})(s|m|h|d|w|mo)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
+_LENGTHS_S = {**_SECONDS, "d": 86_400, "w": 604_800, "mo": 2_592_000}
+"""About: a month is 30 days."""
+_LONGEST_S = 1000 * 365 * 86_400
+"""A thousand years: every period ends within the calendar, whenever it begins."""
 
 
 class Calendar(NamedTuple):
@@ -33,7 +37,7 @@ def checked_duration(duration: str, *, param: str = "budget_duration") -> str:
 def length_s(duration: str, *, param: str = "duration") -> int:
     """Seconds that `duration` takes, to compare it with others: a month is 30 days. Raises InvalidRequest."""
     number, unit = _parsed(duration, param)
-    return number * {**_SECONDS, "d": 86_400, "w": 604_800, "mo": 2_592_000}[unit]
+    return number * _LENGTHS_S[unit]
 
 
 def next_reset(duration: str, now: datetime, calendar: Calendar = Calendar()) -> datetime:  # noqa: B008  # immutable
@@ -65,7 +69,10 @@ def _parsed(duration: str, param: str) -> tuple[int, str]:
             f"Unknown duration {duration!r}: write a whole number from 1 and one of s, m, h, d, w, mo, such as 30d.",
             param=param,
         )
-    return int(match[1]), match[2]
+    number, unit = int(match[1]), match[2]
+    if number * _LENGTHS_S[unit] > _LONGEST_S:
+        raise InvalidRequest(f"The duration {duration!r} is longer than a thousand years.", param=param)
+    return number, unit
 
 
 def _next_multiple(local: datetime, seconds: int) -> datetime:

@@ -16,6 +16,16 @@ _CHAT_OF_MODEL = re.compile(r"/(?:openai/deployments|engines)/(?P<model>.+)/chat
 _MODELS = frozenset({"/v1/models", "/models"})
 _MODEL = re.compile(r"(?:/v1)?/models/(?P<model>.+)")
 _HEALTH = frozenset({"/health", "/health/liveliness", "/health/liveness", "/health/readiness"})
+CALL_PATHS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(sorted(_CHAT), ("POST",)),
+    **dict.fromkeys(
+        ("/openai/deployments/{model}/chat/completions", "/engines/{model}/chat/completions"),
+        ("POST",),
+    ),
+    **dict.fromkeys((*sorted(_MODELS), "/v1/models/{model}", "/models/{model}"), ("GET",)),
+    **dict.fromkeys((*sorted(_HEALTH), "/metrics"), ("GET",)),
+}
+"""Paths that are not the management API's, and their methods: what `/routes` shows of them."""
 
 _PREFLIGHT: FieldLines = (
     b"access-control-allow-methods: GET, POST, PUT, PATCH, DELETE, OPTIONS\r\n"

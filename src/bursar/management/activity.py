@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from bursar.domain.errors import Forbidden
 from bursar.domain.reports import ActivityFilter, ActivityRow, Amounts, KeyNames, Sight
-from bursar.management.report_words import OTHERS, days, hash_of, report, sight_of
+from bursar.management.report_words import OTHERS, DateText, days, hash_of, report, sight_of
 from bursar.management.route import Asked, Route
 from bursar.ports import ActivityStore, KeyForms, ReportNames
 
@@ -28,8 +28,8 @@ PageSize = Annotated[int, Meta(ge=1, le=1000)]
 class ActivityQuery(msgspec.Struct, kw_only=True):
     """What all of them take."""
 
-    start_date: str | None = None
-    end_date: str | None = None
+    start_date: DateText | None = None
+    end_date: DateText | None = None
     model: str | None = None
     api_key: str | None = None
     page: PageNumber = 1

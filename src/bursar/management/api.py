@@ -1,6 +1,7 @@
 """The management API as one handler: finds the route, asks who calls and whether he may, decodes, answers."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Never, cast
 
 import msgspec
@@ -20,7 +21,7 @@ from bursar.domain.errors import (
 )
 from bursar.domain.permissions import check_route, route_groups
 from bursar.domain.principals import Memberships, Principal, Role
-from bursar.management.body import decode_body, decode_query
+from bursar.management.body import Decoded, decode_body, decode_query
 from bursar.management.route import Asked, Found, Plain, Room, Route, RouteTable
 from bursar.ports import Authenticator, MembershipLookup, Reply
 from bursar.wire.http import JSON, FieldLines, Request, field_lines
@@ -32,6 +33,9 @@ _NOT_ADMIN = (
 )
 _VIEWER = "user not allowed to access this route, role= {role}. Trying to access: {route}"
 _MASTER_ONLY = "Virtual keys are not allowed to call this route: it takes the master key. Route={route}"
+_NOTHING: Decoded[None] = Decoded(None)
+_FIELD_NAME = re.compile(r"[A-Za-z_]\w{0,63}", re.ASCII)
+_TOLD_MAX = 50
 _NOBODY = Standing(caller=Principal(role=Role.NOBODY, api_key=""), reach=Reach.NONE)
 
 
@@ -71,17 +75,14 @@ class ManagementApi:
             raise NotFound(f"There is nothing at {request.path}.")
         route, row = _method(request, found)
         stands = _NOBODY if row.public else await self._standing(request, row)
-        asked = Asked(
-            request,
-            stands,
-            found.path,
-            None if route.body is None else decode_body(request, route.body, form=route.form),
-            None if route.query is None else decode_query(request, route.query),
-        )
+        body = _NOTHING if route.body is None else decode_body(request, route.body, form=route.form)
+        query = _NOTHING if route.query is None else decode_query(request, route.query)
+        asked = Asked(request, stands, found.path, body.value, query.value)
         answer = await route.endpoint(cast("Asked[Never, Never]", asked))
+        told = _told((*body.passed_over, *query.passed_over))
         if isinstance(answer, Plain):
-            return answer.status, field_lines(answer.headers), answer.body
-        return 200, JSON, msgspec.json.encode(answer)
+            return answer.status, field_lines(answer.headers) + told, answer.body
+        return 200, JSON + told, msgspec.json.encode(answer)
 
     async def _standing(self, request: Request, row: Permission) -> Standing:
         """How the caller stands on this route. Raises Refusal: unknown, or not allowed."""
@@ -105,6 +106,12 @@ def _method(request: Request, found: Found) -> tuple[Route, Permission]:
         allow = tuple(sorted(found.methods))
         raise MethodNotAllowed(f"Method Not Allowed: {request.path} takes {', '.join(allow)}.", allow=allow)
     return chosen
+
+
+def _told(passed_over: Sequence[str]) -> FieldLines:
+    """Tells who sent these fields that they did nothing, and nobody else: not every text in their place is a name."""
+    names = [name for name in passed_over if _FIELD_NAME.fullmatch(name)][:_TOLD_MAX]
+    return field_lines([(b"x-bursar-ignored-fields", ", ".join(names).encode())]) if names else b""
 
 
 def _forbidden(request: Request, caller: Principal) -> Forbidden:

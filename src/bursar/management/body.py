@@ -5,19 +5,20 @@ Errors do not repeat what was sent: it may be a secret that stands in the wrong 
 
 import re
 from collections.abc import Iterable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from bursar.domain.errors import InvalidRequest, TooLarge, Unprocessable
+from bursar.domain.misspellings import UNKNOWN_MAX, meant
 from bursar.wire.http import Request
 
 LIST_MAX = 10_000
 """Elements of any list in a body or a query."""
 DEPTH_MAX = 100
 """Of what stands within what in a body: whoever looks at it later may go down by calling himself."""
-
 BODY_MAX_BYTES = 4 * 1024 * 1024
 """Decoding more would hold up the calls that the same process serves."""
 
@@ -29,10 +30,19 @@ _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 _FORM = b"application/x-www-form-urlencoded"
 
 
-def decode_body(request: Request, kind: type[T], *, form: bool = False) -> T:
+@dataclass(slots=True, frozen=True)
+class Decoded(Generic[T]):
+    """What came, and what of it nobody looks at."""
+
+    value: T
+    passed_over: tuple[str, ...] = ()
+    """Names of fields that `value` has no place for."""
+
+
+def decode_body(request: Request, kind: type[T], *, form: bool = False) -> Decoded[T]:
     """The body as `kind`; an empty one counts as `{}`. `form`: it may come as a form as well.
 
-    Raises InvalidRequest: not JSON; Unprocessable: JSON whose fields do not fit; TooLarge.
+    Raises InvalidRequest: not JSON; Unprocessable: JSON whose fields do not fit, or are misspelt; TooLarge.
     """
     if len(request.body) > BODY_MAX_BYTES:
         raise TooLarge(f"A body may have at most {BODY_MAX_BYTES} bytes here, not {len(request.body)}.")
@@ -40,15 +50,16 @@ def decode_body(request: Request, kind: type[T], *, form: bool = False) -> T:
         return _decode_pairs(request.body.decode("utf-8", "replace"), kind, "body")
     try:
         body = msgspec.json.decode(request.body or b"{}", type=kind)
+        sent = msgspec.json.decode(request.body or b"{}")
     except msgspec.ValidationError as error:
         raise _field_error(error, "body") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"Invalid JSON payload: {error}", param="request_body") from error
     _check_size(body, "body")
-    return body
+    return Decoded(body, _passed_over(sent, body, "body"))
 
 
-def decode_query(request: Request, kind: type[T]) -> T:
+def decode_query(request: Request, kind: type[T]) -> Decoded[T]:
     """The query as `kind`. Of a parameter that comes twice the last counts; a list takes all, and parts at commas.
 
     Raises Unprocessable.
@@ -61,7 +72,7 @@ def unprocessable(message: str, location: list[str | int], *, error_type: str = 
     return Unprocessable(message, details=[{"type": error_type, "loc": location, "msg": message, "input": None}])
 
 
-def _decode_pairs(text: str, kind: type[T], source: str) -> T:
+def _decode_pairs(text: str, kind: type[T], source: str) -> Decoded[T]:
     """`text`, as queries and forms are written, as `kind`."""
     lists = _list_fields(kind)
     given: dict[str, object] = {}
@@ -76,7 +87,7 @@ def _decode_pairs(text: str, kind: type[T], source: str) -> T:
     except msgspec.ValidationError as error:
         raise _field_error(error, source) from error
     _check_size(decoded, source)
-    return decoded
+    return Decoded(decoded, _passed_over(given, decoded, source))
 
 
 def _list_fields(kind: type) -> frozenset[str]:
@@ -122,6 +133,32 @@ def _check_size(decoded: object, source: str) -> None:
         else:
             inside = ((getattr(value, name), name) for name in getattr(value, "__struct_fields__", ()))
         left.extend((item, (*at, step)) for item, step in inside if isinstance(item, _CONTAINERS))
+
+
+def _passed_over(sent: object, decoded: object, source: str) -> tuple[str, ...]:
+    """The fields of `sent` that `decoded`, which was made of it, has no place for, at whatever depth.
+
+    Raises Unprocessable: one of them is a known one, misspelt.
+    """
+    found: dict[tuple[type, str], None] = {}
+    left: list[tuple[object, object, tuple[str | int, ...]]] = [(sent, decoded, (source,))]
+    while left:
+        raw, value, at = left.pop()
+        if isinstance(raw, list) and isinstance(value, list | tuple):
+            left.extend((*pair, (*at, index)) for index, pair in enumerate(zip(raw, value, strict=True)))
+        elif isinstance(raw, dict) and isinstance(value, dict):
+            left.extend((inside, value[name], (*at, "...")) for name, inside in raw.items() if name in value)
+        elif isinstance(raw, dict) and isinstance(value, msgspec.Struct):
+            fields = dict(zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True))
+            for name, inside in raw.items():
+                if name in fields:
+                    left.append((inside, getattr(value, fields[name]), (*at, name)))
+                elif (type(value), name) not in found and len(found) < UNKNOWN_MAX:
+                    if (field := meant(name, fields)) is not None:
+                        message = f"Extra inputs are not permitted: did you mean {field}?"
+                        raise unprocessable(message, [*at, name], error_type="extra_forbidden")
+                    found[type(value), name] = None
+    return tuple(dict.fromkeys(name for _, name in found))
 
 
 def _location(path: str) -> list[str | int]:

@@ -1,4 +1,6 @@
-"""`/openapi.json` and `/docs`: the API's description, for programs and for people; the page needs nothing else."""
+"""`/openapi.json` and `/docs`: the API's description, for programs and for people; the page needs nothing else.
+`/routes`: what there is at all; `/test`: that anybody answers.
+"""
 
 import hashlib
 from base64 import b64encode
@@ -26,11 +28,33 @@ td, th { text-align: left; vertical-align: top; padding: .15rem 1rem .15rem 0; b
 _POLICY = f"default-src 'none'; style-src 'sha256-{b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
 
 
+class RouteEntry(msgspec.Struct, kw_only=True):
+    """A path that is answered."""
+
+    path: str
+    methods: list[str]
+    name: str
+
+
+class Routes(msgspec.Struct, kw_only=True):
+    """The answer of `/routes`."""
+
+    routes: list[RouteEntry]
+
+
+class Tested(msgspec.Struct, kw_only=True):
+    """The answer of `/test`."""
+
+    route: str
+
+
 class Documentation:
     """Describes other rooms, and itself."""
 
-    def __init__(self, rooms: Iterable[Room]) -> None:
+    def __init__(self, rooms: Iterable[Room], elsewhere: Mapping[str, Sequence[str]]) -> None:
+        """`elsewhere`: methods of the paths that are no room's."""
         self._rooms = tuple(rooms)
+        self._elsewhere = elsewhere
 
     @property
     def routes(self) -> Sequence[Route]:
@@ -53,6 +77,22 @@ class Documentation:
                 answer={"type": "string"},
                 media_type="text/html",
             ),
+            Route(
+                method="GET",
+                path="/routes",
+                tag="documentation",
+                summary="All paths that are answered",
+                endpoint=self.list_routes,
+                answer=Routes,
+            ),
+            Route(
+                method="GET",
+                path="/test",
+                tag="documentation",
+                summary="Answers with its own name",
+                endpoint=self.test,
+                answer=Tested,
+            ),
         )
 
     async def openapi(self, _: Asked[None, None]) -> Plain:
@@ -63,9 +103,26 @@ class Documentation:
         """For people. Runs no scripts and loads nothing."""
         return Plain(200, [(b"content-type", b"text/html; charset=utf-8")], self._page)
 
+    async def list_routes(self, _: Asked[None, None]) -> object:
+        """Those of calls to models as well."""
+        found = {path: RouteEntry(path=path, methods=list(of), name=path) for path, of in self._elsewhere.items()}
+        for route in self._all:
+            for path in (route.path, *route.aliases):
+                entry = found.setdefault(path, RouteEntry(path=path, methods=[], name=route.summary))
+                entry.methods.append(route.method)
+        return Routes(routes=[found[path] for path in sorted(found)])
+
+    async def test(self, _: Asked[None, None]) -> object:
+        """For those who ask whether somebody is there; `/health/readiness` says how we are."""
+        return Tested(route="/test")
+
+    @property
+    def _all(self) -> list[Route]:
+        return [route for room in (*self._rooms, self) for route in room.routes]
+
     @cached_property
     def _description(self) -> Schema:
-        return describe([route for room in (*self._rooms, self) for route in room.routes], version=__version__)
+        return describe(self._all, version=__version__)
 
     @cached_property
     def _encoded(self) -> bytes:

@@ -4,6 +4,9 @@ read."""
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
+
+from msgspec import Meta
 
 from bursar.domain.authority import Reach, Standing
 from bursar.domain.errors import InvalidRequest, StoreBusy, StoreTooSlow, Unavailable
@@ -14,6 +17,14 @@ _DAYS_MAX = 36_600
 _BUSY_RETRY_S = 5
 OTHERS = "others"
 """Keys, users or customers beyond those that spent most, where all of them would be too many: their sum."""
+DateText = Annotated[
+    str,
+    Meta(
+        description="A day, or a moment of it, in UTC.",
+        examples=["2025-11-20", "2025-11-20 13:00:00", "2025-11-20T13:00:00Z", "0001-01-01", "9999-12-31"],
+    ),
+]
+"""See `moment`, which takes it."""
 DATES_MISSING = "Please provide start_date and end_date"
 
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from bursar.domain.errors import InvalidRequest, NotFound
 from bursar.domain.reports import COUNTED, Days, LogFilter, LogOrder, LogPage, LogPlace
-from bursar.management.report_words import DATES_MISSING, days, hash_of, moment, report, sight_of
+from bursar.management.report_words import DATES_MISSING, DateText, days, hash_of, moment, report, sight_of
 from bursar.management.route import Asked, Plain, Route
 from bursar.ports import KeyForms, ReportNames, SpendLogStore
 
@@ -31,8 +31,8 @@ class LogsQuery(msgspec.Struct, kw_only=True):
     api_key: str | None = None
     user_id: str | None = None
     request_id: str | None = None
-    start_date: str | None = None
-    end_date: str | None = None
+    start_date: DateText | None = None
+    end_date: DateText | None = None
     summarize: bool = True
     """By day, where both dates are given."""
 
@@ -46,8 +46,8 @@ class LogPageQuery(msgspec.Struct, kw_only=True):
     team_id: str | None = None
     min_spend: float | None = None
     max_spend: float | None = None
-    start_date: str | None = None
-    end_date: str | None = None
+    start_date: DateText | None = None
+    end_date: DateText | None = None
     page: PageNumber = 1
     page_size: LogPageSize = 50
     status_filter: Literal["success", "failure"] | None = None
@@ -75,7 +75,7 @@ class SessionQuery(msgspec.Struct, kw_only=True):
 class OneLogQuery(msgspec.Struct, kw_only=True):
     """The query of `/spend/logs/ui/{request_id}`."""
 
-    start_date: str | None = None
+    start_date: DateText | None = None
 
 
 class LogPageAnswer(msgspec.Struct, kw_only=True):

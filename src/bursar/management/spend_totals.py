@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from bursar.domain.errors import Forbidden
 from bursar.domain.reports import Days
-from bursar.management.report_words import OTHERS, day, days, hash_of, last_days, report, sight_of
+from bursar.management.report_words import OTHERS, DateText, day, days, hash_of, last_days, report, sight_of
 from bursar.management.route import Asked, Plain, Route
 from bursar.ports import KeyForms, ReportNames, SpendReset, SpendTotalStore
 
@@ -44,16 +44,16 @@ class ManyQuery(msgspec.Struct, kw_only=True):
 class DaysQuery(msgspec.Struct, kw_only=True):
     """Days, both included; without them the last 30."""
 
-    start_date: str | None = None
-    end_date: str | None = None
+    start_date: DateText | None = None
+    end_date: DateText | None = None
     api_key: str | None = None
 
 
 class TagsQuery(msgspec.Struct, kw_only=True):
     """Days, and some tags."""
 
-    start_date: str | None = None
-    end_date: str | None = None
+    start_date: DateText | None = None
+    end_date: DateText | None = None
     tags: list[str] | None = None
 
 
@@ -61,15 +61,15 @@ class EndUsersBody(msgspec.Struct, kw_only=True):
     """The body of `/global/spend/end_users`."""
 
     api_key: str | None = None
-    startTime: str | None = None  # noqa: N815  # LiteLLM's name
-    endTime: str | None = None  # noqa: N815
+    startTime: DateText | None = None  # noqa: N815  # LiteLLM's name
+    endTime: DateText | None = None  # noqa: N815
 
 
 class ReportQuery(msgspec.Struct, kw_only=True):
     """The query of `/global/spend/report`."""
 
-    start_date: str | None = None
-    end_date: str | None = None
+    start_date: DateText | None = None
+    end_date: DateText | None = None
     group_by: Literal["team", "customer", "api_key"] = "team"
     api_key: str | None = None
     internal_user_id: str | None = None
@@ -269,8 +269,11 @@ class SpendTotalEndpoints:
 
     async def activity_by_model(self, asked: Asked[None, DaysQuery]) -> object:
         """GET /global/activity/model"""
+        query = asked.query
         async with report():
-            rows = await self._totals.by_day_and_model(_span(asked.query.start_date, asked.query.end_date))
+            rows = await self._totals.by_day_and_model(
+                _span(query.start_date, query.end_date), api_keys=hash_of(query.api_key, self._forms)
+            )
         models: defaultdict[str, list[dict[str, object]]] = defaultdict(list)
         for row in rows:
             models[str(row["model"])].append(row)

@@ -10,7 +10,7 @@ import msgspec
 
 from bursar.domain.reports import ActiveTag, Days
 from bursar.management.fields import JsonObject
-from bursar.management.report_words import days, report
+from bursar.management.report_words import DateText, days, report
 from bursar.management.route import Asked, Route
 from bursar.ports import TagUsageStore
 
@@ -54,8 +54,8 @@ class TagFilter(msgspec.Struct, kw_only=True):
 class TagSummaryQuery(TagFilter, kw_only=True):
     """The query of `/tag/summary`: from a day to a day, both included."""
 
-    start_date: str | None = None
-    end_date: str | None = None
+    start_date: DateText | None = None
+    end_date: DateText | None = None
 
 
 class TagUsageEndpoints:

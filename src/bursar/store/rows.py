@@ -61,7 +61,9 @@ def json_of(values: Mapping[str, object]) -> str:
 
 
 def _naive(moment: datetime) -> datetime:
-    return in_utc(moment).replace(tzinfo=None)
+    """In milliseconds: the column would round the last moment of the calendar up, to one that nobody can read."""
+    found = in_utc(moment)
+    return found.replace(microsecond=found.microsecond // 1000 * 1000, tzinfo=None)
 
 
 def change(

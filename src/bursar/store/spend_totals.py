@@ -36,10 +36,10 @@ class PostgresSpendTotals:
         async with self._reader.reading() as connection:
             return _dicts(await connection.fetch(_SQL["by_day"], *_span(days), _list(api_keys)))
 
-    async def by_day_and_model(self, days: Days) -> Rows:
+    async def by_day_and_model(self, days: Days, *, api_keys: Sequence[str] | None = None) -> Rows:
         """`date`, `model` (by its public name), `api_requests`, `total_tokens`."""
         async with self._reader.reading() as connection:
-            return _dicts(await connection.fetch(_SQL["by_day_and_model"], *_span(days)))
+            return _dicts(await connection.fetch(_SQL["by_day_and_model"], *_span(days), _list(api_keys)))
 
     async def by_key(self, days: Days, *, limit: int) -> Rows:
         """`api_key`, `total_spend`; the most first."""

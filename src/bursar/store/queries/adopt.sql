@@ -248,6 +248,13 @@ SELECT what FROM (
     ) AS r
     WHERE budget_duration IS NOT NULL AND budget_reset_at <= now() AT TIME ZONE 'UTC'
     HAVING count(*) > 0
+    UNION ALL
+    SELECT 9, row_number() OVER (ORDER BY model_id),
+        format('the model %s is for the team %s alone, which Bursar cannot see to: nobody can call it', model_id, team)
+    FROM (
+        SELECT model_id, model_info ->> 'team_id' AS team FROM "LiteLLM_ProxyModelTable"
+        WHERE jsonb_typeof(model_info) = 'object' AND model_info ->> 'team_id' IS NOT NULL
+    ) AS m
 ) AS o
 WHERE place <= $1 ORDER BY kind, place
 

@@ -14,10 +14,12 @@ WHERE date BETWEEN $1 AND $2
 GROUP BY date ORDER BY date
 
 -- name: by_day_and_model
+-- $3: keys (null: all).
 SELECT date, coalesce(model_group, '') AS model, sum(api_requests)::bigint AS api_requests,
     sum(prompt_tokens + completion_tokens)::bigint AS total_tokens
 FROM "LiteLLM_DailyUserSpend"
 WHERE date BETWEEN $1 AND $2
+    AND ($3::text[] IS NULL OR api_key = ANY ($3))
 GROUP BY date, coalesce(model_group, '') ORDER BY date, 2
 
 -- name: by_key
