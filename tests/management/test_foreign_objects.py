@@ -117,7 +117,10 @@ def parameters(route: Route) -> list[str]:
 ROUTES = [
     route
     for route in registered_routes()
-    if route.method == "GET" and reach_of(route, "member") is not Reach.ALL and route.tag != "documentation"
+    if route.method == "GET"
+    and reach_of(route, "member") is not Reach.ALL
+    and route.tag != "documentation"
+    and route.path != "/cache/ping"  # names nothing, and is unavailable to everybody
 ]
 
 
