@@ -69,12 +69,15 @@ class Poster:
         journal_id: JournalId,
         host: str,
         heir: bool = False,
+        pace_s: float = _PACE_S,
         went_back: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`heir`: the journal's process is dead, and must not commit any more. `went_back` is awaited when the database
-        has forgotten what it had acknowledged."""
+        """`heir`: the journal's process is dead, and must not commit any more. `pace_s`: least time from one batch
+        to the next, unless it is full or waited for. `went_back` is awaited when the database has forgotten what it had
+        acknowledged."""
         self._store = store
         self._heir = heir
+        self._pace_s = pace_s
         self._reader = reader
         self._journal_id = journal_id
         self._host = host
@@ -178,7 +181,7 @@ class Poster:
                 raise
             if piece is not None:
                 if follow and len(piece.entries) < _FULL_BYTES:
-                    await self._pause(begun_s + _PACE_S - clock())
+                    await self._pause(begun_s + self._pace_s - clock())
                 continue
             if self._stopping or not follow:
                 return True
