@@ -16,6 +16,7 @@ from bursar.domain.errors import JournalError, JournalTaken, StoreRefused, Store
 from bursar.domain.ids import JournalId
 from bursar.ledger.reader import JournalReader
 from bursar.ports import Batch, JournalPosition, LedgerStore, SetAside
+from bursar.wire.spend import entries_of
 
 log = logging.getLogger(__name__)
 
@@ -283,7 +284,7 @@ class Poster:
         """The money of a record that is refused, without what the caller said; the whole of it is set aside."""
         sequence = self._reached + 1
         log.error("ledger.record_refused journal=%s sequence=%d reason=%s", self._journal_id, sequence, reason)
-        payload = record.tobytes()
+        payload = entries_of(record.tobytes())
         aside = SetAside(reason, payload)
         try:
             await self._post_as([record], without_presentation(payload), aside)
@@ -349,6 +350,7 @@ class Poster:
             log.warning("ledger.store_back journal=%s posted=%d", self._journal_id, self.posted_sequence)
 
 
+_ENTRIES = b"[{"
 _ENTRY = b'{"kind":"'
 _OPEN = b'[{"kind":"open","attempt_id":"'
 _ENDS = (b'[{"kind":"settle","attempt_id":"', b'[{"kind":"void","attempt_id":"')
@@ -356,12 +358,14 @@ _ID_BYTES = 36
 
 
 def merge_entries(batch: Sequence[memoryview]) -> bytes:
-    """One JSON array of all entries of the records, each of which is one; without `open` entries whose end is among the
-    records, and says again what they say. So the database gets those of attempts that are under way.
+    """One JSON array of all entries of the records, each of which is such an array or becomes one (`wire.spend`).
+    Without `open` entries whose end is among the records, and says again what they say: so the database gets those of
+    attempts that are under way.
 
     Records are known by their first bytes, as `domain.accounting` encodes them; one that looks different stays.
     """
     payloads = [record.tobytes() for record in batch]
+    payloads = [payload if payload.startswith(_ENTRIES) else entries_of(payload) for payload in payloads]
     ended = {
         payload[len(end) : len(end) + _ID_BYTES] for payload in payloads for end in _ENDS if payload.startswith(end)
     }

@@ -13,7 +13,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from bursar.domain.secrets import Secret
 from bursar.sdk.gateways import Gateways
-from bursar.sdk.litellm_event import is_silenced, spend_of
+from bursar.sdk.litellm_event import MAPPINGS, is_silenced, spend_of
 from bursar.sdk.pending import Pending, Reader
 from bursar.sdk.prices import BookPrices
 from bursar.sdk.recorder import EXIT_S, Health, Recorder
@@ -123,7 +123,8 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
 
     def log_pre_api_call(self, model: object, messages: object, kwargs: object) -> None:  # noqa: ARG002
         """An attempt is about to be sent."""
-        self._unharmed(self._ask, kwargs)
+        if isinstance(kwargs, MAPPINGS) and kwargs.get("stream"):
+            self._unharmed(self._ask, kwargs)
 
     def log_stream_event(self, kwargs: object, response_obj: object, start_time: object, end_time: object) -> None:  # noqa: ARG002
         """The app has got a chunk of a synchronous stream."""
@@ -132,7 +133,8 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
 
     async def async_pre_call_deployment_hook(self, kwargs: object, call_type: object) -> None:  # noqa: ARG002
         """An asynchronous call begins."""
-        self._unharmed(self._begin, kwargs)
+        if not self._recorder.started or (isinstance(kwargs, MAPPINGS) and kwargs.get("stream")):
+            self._unharmed(self._begin, kwargs)
 
     async def async_post_call_success_deployment_hook(
         self,
@@ -141,7 +143,10 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         call_type: object,  # noqa: ARG002
     ) -> None:
         """The app is about to get the answer."""
-        self._unharmed(self._remember, request_data, response)
+        try:
+            self._remember(request_data, response)
+        except Exception:  # whatever it is, the app's call goes on
+            log.exception("sdk.not_remembered")
 
     async def async_post_call_streaming_deployment_hook(
         self,
@@ -172,24 +177,26 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         if kwargs.get("stream"):
             self._pending.watch(owner, details)
 
-    def _ask(self, details: object) -> None:
-        if not isinstance(details, Mapping) or not details.get("stream"):
-            return
+    def _ask(self, details: Mapping[str, object]) -> None:
         if details.get("call_type") in _TOLD_BY_CHUNK and self._wanted(_ANSWERED):
             self._pending.asked(details)
 
     def _remember(self, request_data: object, response: object) -> None:
-        owner = request_data.get("litellm_logging_obj") if isinstance(request_data, Mapping) else None
+        owner = request_data.get("litellm_logging_obj") if isinstance(request_data, MAPPINGS) else None
         details = getattr(owner, "model_call_details", None)
-        if isinstance(details, Mapping) and self._wanted(_ANSWERED):
+        if isinstance(details, MAPPINGS) and self._wanted(_ANSWERED):
             self._pending.answered(details, response)
 
     def _tell(self, details: object, response: object, *, failed: bool) -> None:
-        if not isinstance(details, Mapping):
+        if not isinstance(details, MAPPINGS):
             return
         self._pending.told(details)
-        if self._wanted(_FAILED if failed else _ANSWERED):
-            self._unharmed(self._book, details, response, failed=failed)
+        if not self._wanted(_FAILED if failed else _ANSWERED):
+            return
+        try:
+            self._book(details, response, failed=failed)
+        except Exception:  # whatever it is, the app's call goes on
+            log.exception("sdk.not_booked")
 
     def _book(self, details: Mapping[str, object], response: object, *, failed: bool) -> None:
         if self._gateways.serve(details) or is_silenced(details):
