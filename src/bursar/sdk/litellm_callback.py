@@ -246,20 +246,43 @@ def _nobody(_chunk: object) -> None:
     """Nobody watches."""
 
 
+class _Name(CustomLogger):  # type: ignore[misc]  # as above
+    """One of our names, in the place where the app put it, and a logger that logs nothing.
+
+    While there is a name in `success_callback` that LiteLLM has no logger of, it does for each asynchronous call, in a
+    thread, all that it does for synchronous ones. Names that it knows it replaces by their loggers, in the app's list.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
 class NamedCallback(SpendCallback):
     """The one that `bursar.sdk` registers. It books what the app's lists name it for: `success_callback` successes,
     `failure_callback` failures, `callbacks` both. They are read at each event, since apps set them late."""
 
     def _queues(self) -> bool:
         """`queue_proxy` is among them when the first call is told."""
-        return any(_QUEUE in getattr(litellm, name, ()) for name in (_ANSWERED, _FAILED, "callbacks"))
+        lists = (getattr(litellm, name, ()) for name in (_ANSWERED, _FAILED, "callbacks"))
+        return any(getattr(one, "name", one) == _QUEUE for callbacks in lists for one in callbacks)
 
     def _wanted(self, list_name: str) -> bool:
-        return any(_names(getattr(litellm, name, ())) for name in (list_name, "callbacks"))
+        return _names(getattr(litellm, list_name, ()), replace=True) or _names(litellm.callbacks)
 
 
-def _names(callbacks: object) -> bool:
-    return isinstance(callbacks, list) and any(isinstance(one, str) and one in NAMES for one in callbacks)
+def _names(callbacks: object, *, replace: bool = False) -> bool:
+    """Whether there is a name of ours among them; they are replaced as `_Name` says."""
+    found = False
+    if isinstance(callbacks, list):
+        for number, one in enumerate(callbacks):
+            if type(one) is _Name:
+                found = True
+            elif isinstance(one, str) and one in NAMES:
+                found = True
+                if replace:
+                    callbacks[number] = _Name(one)
+    return found
 
 
 def _version() -> str:
