@@ -71,11 +71,12 @@ class Poster:
         host: str,
         heir: bool = False,
         pace_s: float = _PACE_S,
+        batch_bytes: int = _BATCH_BYTES,
         went_back: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`heir`: the journal's process is dead, and must not commit any more. `pace_s`: least time from one batch
-        to the next, unless it is full or waited for. `went_back` is awaited when the database has forgotten what it had
-        acknowledged."""
+        """`heir`: the journal's process is dead, and must not commit any more. `pace_s`: least time from one batch to
+        the next, unless it is full or waited for. `batch_bytes`: of the journal, at most, in a batch. `went_back` is
+        awaited when the database has forgotten what it had acknowledged."""
         self._store = store
         self._heir = heir
         self._pace_s = pace_s
@@ -84,7 +85,8 @@ class Poster:
         self._host = host
         self._position: JournalPosition | None = None
         self._epoch: int | None = None
-        self._batch_bytes = _BATCH_BYTES
+        self._batch_most = batch_bytes
+        self._batch_bytes = batch_bytes
         """Less while the database does not manage so much in time."""
         self._piece: _Piece | None = None
         """Read and not posted yet; it follows `posted_sequence`, maybe with a gap of records that are gone."""
@@ -156,7 +158,7 @@ class Poster:
                 piece = await self._next_piece()
                 if piece is not None:
                     await self._post_piece(piece)
-                    self._batch_bytes = min(self._batch_bytes * 2, _BATCH_BYTES)
+                    self._batch_bytes = min(self._batch_bytes * 2, self._batch_most)
                     if on_posted is not None:
                         await on_posted(piece.records)
                 self._came_back()

@@ -33,6 +33,10 @@ _NOTIFY_S = 0.05
 _PACE_S = 1.0
 """Least time from one batch to the next, unless it is full or waited for. Each takes some milliseconds of the app's
 interpreter, whatever is in it."""
+_BATCH_BYTES = 1536 * 1024
+"""Of calls as they are written: their entries take more than twice as much."""
+_MANY = 1000
+"""So many calls are posted without waiting for more."""
 _SWEEP_S = 60.0
 _LOOK_S = 5.0
 _KEEP_BYTES = 256 * 1024 * 1024
@@ -82,6 +86,8 @@ class Shipper:
         self._poster: Poster | None = None
         self._awake = False
         """What is appended will be looked for without being told of."""
+        self._many_at = _MANY
+        """The sequence at which it will be looked for at once."""
         self._ended = False
         self.finished: Future[bool] = Future()
         """Whether everything was posted, once the thread has ended."""
@@ -113,6 +119,9 @@ class Shipper:
         if not self._awake and not self._ended:
             self._awake = True
             self._call(lambda: self._loop.call_later(_NOTIFY_S, self._tell_poster))
+        elif (last := self.journal.last_sequence) >= self._many_at and not self._ended:
+            self._many_at = last + _MANY
+            self._call(lambda: self._hurry(last))
 
     def wait(self, sequence: int, timeout_s: float) -> bool:
         """Have the journal posted up to `sequence` at once, and wait for that; whether the database has it."""
@@ -191,7 +200,13 @@ class Shipper:
             went_back.set()
 
         poster = Poster(
-            store, reader, journal_id=self.journal.id, host=platform.node(), pace_s=_PACE_S, went_back=remember
+            store,
+            reader,
+            journal_id=self.journal.id,
+            host=platform.node(),
+            pace_s=_PACE_S,
+            batch_bytes=_BATCH_BYTES,
+            went_back=remember,
         )
         self._poster = poster
 
