@@ -1,19 +1,18 @@
 """What the SDK's callback costs an app: `python -m bench.sdk`, and a part of `python -m bench`.
 
-LiteLLM itself is not needed: the callback's work is done on records as LiteLLM 1.110 makes them. Measured is, on the
-thread of the app, one event (read, encoded, on disk): one after the other, then at a pace, then with the poster beside
-it in the same process; how many a second reach an embedded PostgreSQL with all projections, of a burst and for long,
-and what that does to memory; and how many calls an app makes with the callback, beside how many it makes without.
+First its work alone, on records as LiteLLM 1.110 makes them. Measured is, on the thread of the app, one event (read,
+written, on disk): one after the other, then at a pace, then with the poster beside it in the same process; how many a
+second reach an embedded PostgreSQL with all projections, of a burst and for long, and what that does to memory.
+
+Then apps with LiteLLM itself (`bench.sdk_app`), in an environment that is made for it: how many calls they make with
+the callback, beside how many they make without.
 """
 
 import argparse
 import os
-import queue
-import sched
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,14 +22,17 @@ from uuid import uuid4
 
 import msgspec
 
+from bench.cores import apart
 from bench.cpu import resident_bytes
 from bench.gates import Gate
+from bench.litellm_environment import litellm_environment
 from bench.machine import Others
 from bench.memory import MEGABYTE
-from bench.programs import BenchError
+from bench.programs import ROOT, BenchError, Program
 from bench.report import line_of
 from bench.rounds import Say
 from bench.spread import Spread, spread_of
+from bench.upstream import Upstream
 from bursar.domain.secrets import Secret
 from bursar.sdk.gateways import Gateways
 from bursar.sdk.litellm_event import spend_of
@@ -51,9 +53,9 @@ _PACE_S = 0.002
 _BEHIND_MAX = 5000
 """An app that is further ahead of its database waits, in the sustained run: what is measured is the pace of both."""
 _STEPS = 5
-_LEAD_S = 0.3
-"""Until the poster works as steadily as it will."""
-_MODULES = [Path(str(module.__file__)).read_text() for module in (queue, sched, textwrap)]
+_APP_S = 600.0
+_WAIT_MS = 200
+"""How long a provider takes that is quick."""
 
 
 class SdkSizes(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,13 +64,54 @@ class SdkSizes(msgspec.Struct, frozen=True, kw_only=True):
     burst: int
     paced: int
     sustained: int
-    app_calls: int
-    """In each round, with the callback and without."""
     app_rounds: int
+    app_blocks: int
+    """Of calls, in each round, each way."""
+    app_calls: int
+    """In each block."""
 
 
-FULL = SdkSizes(burst=20_000, paced=2_000, sustained=60_000, app_calls=600, app_rounds=9)
-QUICK = SdkSizes(burst=5_000, paced=500, sustained=10_000, app_calls=200, app_rounds=3)
+FULL = SdkSizes(burst=20_000, paced=2_000, sustained=60_000, app_rounds=9, app_blocks=8, app_calls=25)
+QUICK = SdkSizes(burst=5_000, paced=500, sustained=10_000, app_rounds=3, app_blocks=3, app_calls=20)
+
+
+class AppCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What calls cost an app, in microseconds of its CPU."""
+
+    call_us: Spread
+    """Without a callback."""
+    added_us: Spread
+    """By the callback, on the app's own threads."""
+    idle_us: Spread
+    """Of that: what LiteLLM takes to tell a callback that does nothing."""
+    posting_us: float
+    """By our thread."""
+    share: Spread
+    """How many calls it makes with the callback, posting included, of those without, in the same CPU time. Its threads
+    share one lock, so that is its pace if it does nothing but call."""
+
+
+class _Told(msgspec.Struct):
+    """As `bench.sdk_app` prints it."""
+
+    without_us: list[float]
+    with_us: list[float]
+    idle_us: list[float]
+    posting_us: float
+    without_s: list[float]
+    with_s: list[float]
+    failed: str
+
+    def cost(self) -> AppCost:
+        """Its figures, round by round."""
+        rounds = list(zip(self.without_us, self.with_us, self.idle_us, strict=True))
+        return AppCost(
+            call_us=spread_of(self.without_us),
+            added_us=spread_of([told - alone for alone, told, _ in rounds]),
+            idle_us=spread_of([idle - alone for alone, _, idle in rounds]),
+            posting_us=self.posting_us,
+            share=spread_of([alone / (told + self.posting_us) for alone, told, _ in rounds]),
+        )
 
 
 class SdkReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,11 +130,14 @@ class SdkReport(msgspec.Struct, frozen=True, kw_only=True):
     sustained_per_s: float
     resident: list[int]
     """Bytes, at the beginning of the sustained run and after each fifth of it."""
-    call_us: Spread
-    """Of CPU, a call of the app without the callback."""
-    app_share: Spread
-    """What the app does with the callback, of what it does without in the same CPU time. Its threads share one lock, so
-    that is its pace if it does nothing but call."""
+    provider: AppCost
+    """Of an app that calls a provider over HTTP, which answers at once, 20 at once."""
+    mocked: AppCost
+    """Of an app whose calls LiteLLM answers by itself, 20 at once."""
+    one_by_one: AppCost
+    """The same, synchronously."""
+    waiting_share: Spread
+    """How many calls an app makes in the same time, of a provider that takes a fifth of a second, 20 at once."""
 
     @property
     def growth(self) -> int:
@@ -106,7 +152,7 @@ class SdkReport(msgspec.Struct, frozen=True, kw_only=True):
             Gate("an event of a burst, posted", 1e6 / self.burst_per_s, 1e6 / POSTED_MIN_PER_S, "µs"),
             Gate("an event for long, posted", 1e6 / self.sustained_per_s, 1e6 / POSTED_MIN_PER_S, "µs"),
             Gate("memory, growth", self.growth / MEGABYTE, GROWTH_MAX_MB, "MB"),
-            Gate("an app's time with the callback", 1 / self.app_share.median, 1 / SHARE_MIN, "× alone"),
+            Gate("an app's time with the callback", 1 / self.provider.share.median, 1 / SHARE_MIN, "× alone"),
         ]
 
     @property
@@ -185,14 +231,13 @@ def measure_here(sizes: SdkSizes, say: Say) -> SdkReport:
         server = EmbeddedPostgres(directory)
         server.start(lambda _: None)
         try:
-            app = _App(server.url("postgres"), directory)
+            app = _Books(server.url("postgres"), directory)
             say("the SDK, posting")
             paced_us = app.pace(sizes.paced)
             burst_per_s = app.burst(sizes.burst)
             sustained_per_s, resident = app.sustain(sizes.sustained)
-            say("the SDK, in an app")
-            shares = [app.share(sizes.app_calls, first=number % 2 == 0) for number in range(sizes.app_rounds)]
             app.close()
+            apps = _measure_apps(sizes, server.url("postgres"), directory, say)
         finally:
             server.stop()
     return SdkReport(
@@ -204,13 +249,64 @@ def measure_here(sizes: SdkSizes, say: Say) -> SdkReport:
         burst_per_s=burst_per_s,
         sustained_per_s=sustained_per_s,
         resident=resident,
-        call_us=spread_of([without_us for _, without_us in shares]),
-        app_share=spread_of([without_us / with_us for with_us, without_us in shares]),
+        provider=apps["provider"].cost(),
+        mocked=apps["mocked"].cost(),
+        one_by_one=apps["one by one"].cost(),
+        waiting_share=_share_of_time(apps["waiting"]),
     )
 
 
-class _App:
-    """An app with its database."""
+def _measure_apps(sizes: SdkSizes, url: str, directory: Path, say: Say) -> dict[str, _Told]:
+    python = litellm_environment("newest")
+    blocks, calls = sizes.app_blocks, sizes.app_calls
+    busy = ["--rounds", sizes.app_rounds, "--blocks", blocks, "--calls", calls, "--steady", sizes.app_rounds * blocks]
+    waits = ["--rounds", max(sizes.app_rounds // 2, 1), "--blocks", "1", "--calls", blocks * calls, "--steady", "1"]
+    upstream = Upstream(directory, workers=1)
+    try:
+        of_provider = ["--base-url", upstream.base_url, "--oracle"]
+        ways: dict[str, list[object]] = {
+            "provider": [*busy, *of_provider, "tokens=50"],
+            "mocked": busy,
+            "one by one": [*busy, "--one-by-one"],
+            "waiting": [*waits, *of_provider, f"tokens=50&head_ms={_WAIT_MS}"],
+        }
+        told = {}
+        for name, arguments in ways.items():
+            say(f"the SDK, in an app: {name}")
+            told[name] = _run_app(python, arguments, url=url, directory=directory / name.replace(" ", "-"))
+        return told
+    finally:
+        upstream.stop()
+
+
+def _run_app(python: Path, arguments: Sequence[object], *, url: str, directory: Path) -> _Told:
+    directory.mkdir()
+    environ = {
+        "DATABASE_URL": url,
+        "BURSAR_DATA_DIR": str(directory),
+        "BURSAR_SDK_GUARD_LISTS": "off",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+    }
+    command: list[str | Path] = [python, "-m", "bench.sdk_app", *map(str, arguments)]
+    program = Program("an app with LiteLLM", command, log=directory / "app.log", environ=environ)
+    try:
+        with apart([program.pid]):
+            told = msgspec.json.decode(program.wait_for('"without_us"', timeout_s=_APP_S), type=_Told)
+    finally:
+        program.stop()
+    if told.failed:
+        raise BenchError(f"the database does not get the calls of an app: {told.failed}")
+    return told
+
+
+def _share_of_time(told: _Told) -> Spread:
+    pairs = zip(told.without_s, told.with_s, strict=True)
+    return spread_of([alone_s / told_s for alone_s, told_s in pairs])
+
+
+class _Books:
+    """An app's books, with a database."""
 
     def __init__(self, url: str, directory: Path) -> None:
         self._recorder = Recorder(Settings(database_url=Secret(url), data_dir=directory / "posted"))
@@ -246,49 +342,13 @@ class _App:
         self._flush()
         return count / (time.perf_counter() - begun), resident
 
-    def share(self, calls: int, *, first: bool) -> tuple[float, float]:
-        """Microseconds of CPU a call: with the callback, posting included, and without; `first`: the former first."""
-        if first:
-            return self._with(calls), _without(calls)
-        without_us = _without(calls)
-        return self._with(calls), without_us
-
     def close(self) -> None:
         """Let go."""
         self._recorder.close()
 
-    def _with(self, calls: int) -> float:
-        until_s = time.perf_counter() + _LEAD_S
-        while time.perf_counter() < until_s:
-            self._call()
-        self._flush()
-        begun = time.process_time()
-        for _ in range(calls):
-            self._call()
-        self._flush()
-        return (time.process_time() - begun) / calls * 1e6
-
-    def _call(self) -> None:
-        call()
-        self._caller.tell(event(0))
-
     def _flush(self) -> None:
         if not self._recorder.flush(120):
             raise BenchError(f"the database does not get the calls: {self._recorder.health()}")
-
-
-def call() -> None:
-    """Cost what a mocked `acompletion` of LiteLLM 1.110 does: 1.8 ms of CPU where that does. Caches are cold then."""
-    for text in _MODULES:
-        compile(text, "a call", "exec")
-
-
-def _without(calls: int) -> float:
-    begun = time.process_time()
-    for _ in range(calls):
-        call()
-        event(0)
-    return (time.process_time() - begun) / calls * 1e6
 
 
 def events(count: int) -> list[dict[str, Any]]:
@@ -311,8 +371,6 @@ def measure_sdk(sizes: SdkSizes, say: Say) -> SdkReport:
 def render_sdk(report: SdkReport, *, gated: bool = True) -> str:
     """The report as a person reads it."""
     resident = ", ".join(f"{size / MEGABYTE:.1f}" for size in report.resident)
-    share, pace = report.app_share, 1e6 / report.call_us.median
-    spread = f"({share.least:.1%}–{share.most:.1%})"
     lines = [
         f"The SDK's callback. Others took {report.others_share:.1%} of the machine's CPU meanwhile.",
         f"  an event on the caller's thread, µs         {report.alone_us:8.1f}",
@@ -321,15 +379,30 @@ def render_sdk(report: SdkReport, *, gated: bool = True) -> str:
         f"  a burst of {report.sizes.burst:,}, in the database        {report.burst_per_s:8.0f} a second",
         f"  {report.sizes.sustained:,} more, at the pace of both         {report.sustained_per_s:8.0f} a second",
         f"    memory at the start and after each fifth, MB: {resident}",
-        f"  of {pace:.0f} calls a second of an app are left     {share.median:8.1%}  {spread}",
+        "  Apps with LiteLLM, CPU µs a call:       alone  callback  LiteLLM's    posting        calls left",
+        _app_line("a provider that answers at once", report.provider),
+        _app_line("mocked", report.mocked),
+        _app_line("mocked, one by one", report.one_by_one),
+        _share_line(f"    a provider that takes {_WAIT_MS} ms, in the same time", report.waiting_share),
     ]
     return "\n".join([*lines, "", "Gates", *map(line_of, report.gates)] if gated else lines)
+
+
+def _app_line(name: str, cost: AppCost) -> str:
+    figures = (
+        f"{cost.call_us.median:9.0f}{cost.added_us.median:10.0f}{cost.idle_us.median:12.0f}{cost.posting_us:11.0f}"
+    )
+    return _share_line(f"    {name:34}{figures}", cost.share)
+
+
+def _share_line(name: str, share: Spread) -> str:
+    return f"{name:80}{share.median:9.1%}  ({share.least:.1%}–{share.most:.1%})"
 
 
 def main() -> int:
     """Run; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.sdk", description="What the SDK's callback costs an app.")
-    parser.add_argument("--quick", action="store_true", help="a quarter of a minute, without gates")
+    parser.add_argument("--quick", action="store_true", help="a minute, without gates")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures there")
     arguments = parser.parse_args()
     configure_logs(level="ERROR")

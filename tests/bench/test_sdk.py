@@ -3,8 +3,14 @@
 import msgspec
 import pytest
 
-from bench.sdk import QUICK, SdkReport, SdkSizes, measure_here, render_sdk
+from bench.sdk import QUICK, AppCost, SdkReport, SdkSizes, measure_here, render_sdk
 from bench.spread import spread_of
+
+
+def app_cost(share: float) -> AppCost:
+    figure = spread_of([100.0])
+    return AppCost(call_us=figure, added_us=figure, idle_us=figure, posting_us=20.0, share=spread_of([share]))
+
 
 REPORT = SdkReport(
     sizes=QUICK,
@@ -15,8 +21,10 @@ REPORT = SdkReport(
     burst_per_s=5000.0,
     sustained_per_s=4000.0,
     resident=[80_000_000, 90_000_000, 91_000_000, 92_000_000, 93_000_000, 94_000_000],
-    call_us=spread_of([1800.0]),
-    app_share=spread_of([0.985]),
+    provider=app_cost(0.985),
+    mocked=app_cost(0.9),
+    one_by_one=app_cost(0.9),
+    waiting_share=spread_of([0.999]),
 )
 
 
@@ -29,7 +37,7 @@ REPORT = SdkReport(
         ({"burst_per_s": 2900.0}, ["an event of a burst, posted"]),
         ({"sustained_per_s": 2900.0}, ["an event for long, posted"]),
         ({"resident": [80_000_000, 90_000_000, 115_000_000]}, ["memory, growth"]),
-        ({"app_share": spread_of([0.97])}, ["an app's time with the callback"]),
+        ({"provider": app_cost(0.97)}, ["an app's time with the callback"]),
     ],
 )
 def test_each_bound(change: dict[str, object], expected: list[str]) -> None:
@@ -41,11 +49,13 @@ def test_each_bound(change: dict[str, object], expected: list[str]) -> None:
 
 
 def test_it_is_measured() -> None:
-    sizes = SdkSizes(burst=200, paced=20, sustained=500, app_calls=5, app_rounds=2)
+    sizes = SdkSizes(burst=200, paced=20, sustained=500, app_rounds=2, app_blocks=1, app_calls=5)
     said: list[str] = []
     report = measure_here(sizes, said.append)
-    assert len(said) == 3
+    assert len(said) == 6
     assert min(report.alone_us, report.cold_us, report.paced_us, report.burst_per_s, report.sustained_per_s) > 0
     assert len(report.resident) == 6
-    assert len(report.app_share.rounds) == 2
+    for app in (report.provider, report.mocked, report.one_by_one):
+        assert len(app.share.rounds) == 2
+        assert min(app.call_us.median, app.posting_us) > 0
     assert msgspec.json.decode(msgspec.json.encode(report), type=SdkReport) == report

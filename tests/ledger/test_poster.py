@@ -133,6 +133,16 @@ async def test_what_the_database_refuses_keeps_its_money(database: Database, jou
     assert b"u0000" in aside["content"]
 
 
+async def test_what_cannot_be_read_is_set_aside_and_the_rest_is_posted(database: Database, journal: Journal) -> None:
+    for record in (b'["spend","of another release"]', b"no record"):
+        journal.append(record)
+        record_call(journal, journal.last_sequence, 100)
+    assert await poster(database, journal).run(follow=False)
+    assert len(await rows(database, 'SELECT FROM "LiteLLM_SpendLogs"')) == 2
+    aside = await rows(database, "SELECT content FROM bursar.quarantine ORDER BY sequence")
+    assert [row["content"] for row in aside] == [b'["spend","of another release"]', b"no record"]
+
+
 async def test_a_name_the_database_refuses_costs_no_money(database: Database, journal: Journal) -> None:
     """What stands outside a caller's own words (a model's name, a provider's report) may be refused as well."""
     journal.append(encode_entries([open_entry(1, model="a\x00b")]))

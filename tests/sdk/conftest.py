@@ -1,39 +1,13 @@
-"""LiteLLM's SDK, the oldest that is supported and the newest, each in an environment of its own: it is large, and pins
-what others need in other versions."""
+"""LiteLLM's SDK, the oldest that is supported and the newest, and programs that use it."""
 
-import fcntl
-import hashlib
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
-from tests.sdk.running import ROOT, App
-
-_UV = Path(sys.executable).parent / "uv"
-
-
-def litellm_environment(which: str) -> Path:
-    """The Python of an environment with LiteLLM, made if it is not there, or is not what the requirements say."""
-    requirements = ROOT / "requirements" / f"litellm-{which}.txt"
-    directory = ROOT / f".venv-litellm-{which}-{sys.version_info.major}.{sys.version_info.minor}"
-    python, made = directory / "bin" / "python", directory / ".made"
-    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    with (ROOT / f".venv-litellm-{which}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists() or made.read_text() != wanted:
-            run("venv", "--quiet", "--clear", "--python", sys.executable, str(directory))
-            run("pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", str(requirements))
-            made.write_text(wanted)
-    return python
-
-
-def run(*arguments: str) -> None:
-    done = subprocess.run([_UV, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+from bench.litellm_environment import litellm_environment
+from tests.sdk.running import App
 
 
 @pytest.fixture(scope="session", params=["oldest", "newest"])

@@ -3,7 +3,7 @@
 from bursar.domain.accounting import Evidence, Failure
 from bursar.domain.money import NanoUsd
 from bursar.domain.usage import Usage
-from bursar.sdk.spend import Charge, Spend, Void
+from bursar.wire.spend import Charge, Spend, Void
 
 START_US = 1_790_000_000_000_000
 

@@ -10,7 +10,7 @@ from bursar.domain.accounting import Evidence
 from bursar.sdk.gateways import Gateways
 from bursar.sdk.litellm_event import spend_of
 from bursar.sdk.prices import BookPrices
-from bursar.sdk.spend import Charge, Spend, Void, id_of, record_of
+from bursar.wire.spend import Charge, Spend, Void, id_of, record_of
 
 SECRET = "sk-a-secret-of-the-provider-0123456789"
 MESSAGES = [{"role": "user", "content": "x" * 300}]

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,21 @@ async def test_any_thread_may_record(recorder: Recorder, connection: Any) -> Non
     assert (health.connected, health.queued, health.posted, health.oldest_s) == (True, 0, 400, None)
     spent = await connection.fetchval('SELECT spend FROM "LiteLLM_UserTable" WHERE user_id = $1', "alice")
     assert spent == pytest.approx(0.4)
+
+
+async def test_it_posts_a_second_apart_and_at_once_for_who_waits(recorder: Recorder, connection: Any) -> None:
+    recorder.book(spend("first"))
+    assert recorder.flush(20)
+    begun_s = time.monotonic()
+    for number in range(5):
+        recorder.book(spend(f"waited for-{number}"))
+        assert recorder.flush(20)
+    assert time.monotonic() - begun_s < 2.0, "each would have had to wait for a second"
+    for number in range(100):
+        recorder.book(spend(f"in the course of a second-{number}"))
+        time.sleep(0.01)
+    assert recorder.flush(20)
+    assert await rows(connection) == 106
 
 
 async def test_what_is_told_twice_is_booked_once_also_by_two_processes(

@@ -194,7 +194,7 @@ async def open_attempts(directory: Path) -> dict[AttemptId, Opened]:
         for record in batch:
             try:
                 entries = decode(record)
-            except msgspec.MsgspecError:  # the poster has set it aside
+            except msgspec.MsgspecError:  # a whole call of an app; or the poster has set it aside
                 continue
             for entry in entries:
                 if entry.kind == "open":

@@ -78,7 +78,8 @@ class Journal:
 
     def append(self, payload: bytes) -> int:
         """Write one record; its sequence. Raises as `append_all` does."""
-        self.append_all([payload])
+        self._make_room(len(payload) + FRAME_BYTES)
+        self._write([frame(self._seed, self.last_sequence + 1, payload)])
         return self.last_sequence
 
     def append_all(self, payloads: Sequence[bytes], *, room: int = 0) -> None:
@@ -90,7 +91,9 @@ class Journal:
         what a short write left behind is never appended to; the next call tries a new one.
         """
         self._make_room(sum(map(len, payloads)) + FRAME_BYTES * len(payloads) + room)
-        frames = [frame(self._seed, sequence, p) for sequence, p in enumerate(payloads, self.last_sequence + 1)]
+        self._write([frame(self._seed, sequence, p) for sequence, p in enumerate(payloads, self.last_sequence + 1)])
+
+    def _write(self, frames: Sequence[bytes]) -> None:
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         written = 0
         try:
@@ -105,7 +108,7 @@ class Journal:
             self.last_sequence += refusal.recorded
             raise refusal from error
         self._size += written
-        self.last_sequence += len(payloads)
+        self.last_sequence += len(frames)
 
     def unsynced(self) -> list[int]:
         """Descriptors of the files and directories changed since this was called last, for `sync`: they are the

@@ -16,6 +16,7 @@ from bursar.domain.errors import JournalError, JournalTaken, StoreRefused, Store
 from bursar.domain.ids import JournalId
 from bursar.ledger.reader import JournalReader
 from bursar.ports import Batch, JournalPosition, LedgerStore, SetAside
+from bursar.wire.spend import entries_of
 
 log = logging.getLogger(__name__)
 
@@ -72,18 +73,23 @@ class Poster:
         journal_id: JournalId,
         host: str,
         heir: bool = False,
+        pace_s: float = _PACE_S,
+        batch_bytes: int = _BATCH_BYTES,
         went_back: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`heir`: the journal's process is dead, and must not commit any more. `went_back` is awaited when the database
-        has forgotten what it had acknowledged."""
+        """`heir`: the journal's process is dead, and must not commit any more. `pace_s`: least time from one batch to
+        the next, unless it is full or waited for. `batch_bytes`: of the journal, at most, in a batch. `went_back` is
+        awaited when the database has forgotten what it had acknowledged."""
         self._store = store
         self._heir = heir
+        self._pace_s = pace_s
         self._reader = reader
         self._journal_id = journal_id
         self._host = host
         self._position: JournalPosition | None = None
         self._epoch: int | None = None
-        self._batch_bytes = _BATCH_BYTES
+        self._batch_most = batch_bytes
+        self._batch_bytes = batch_bytes
         """Less while the database does not manage so much in time."""
         self._piece: _Piece | None = None
         """Read and not posted yet; it follows `posted_sequence`, maybe with a gap of records that are gone."""
@@ -157,7 +163,7 @@ class Poster:
                 piece = await self._next_piece()
                 if piece is not None:
                     await self._post_piece(piece)
-                    self._batch_bytes = min(self._batch_bytes * 2, _BATCH_BYTES)
+                    self._batch_bytes = min(self._batch_bytes * 2, self._batch_most)
                     if on_posted is not None:
                         await on_posted(piece.records)
                 self._came_back()
@@ -183,7 +189,7 @@ class Poster:
                 raise
             if piece is not None:
                 if follow and len(piece.entries) < _FULL_BYTES:
-                    await self._pause(begun_s + _PACE_S - clock())
+                    await self._pause(begun_s + self._pace_s - clock())
                 continue
             if self._stopping or not follow:
                 return True
@@ -304,7 +310,7 @@ class Poster:
         """The money of a record that is refused, without what the caller said; the whole of it is set aside."""
         sequence = self._reached + 1
         log.error("ledger.record_refused journal=%s sequence=%d reason=%s", self._journal_id, sequence, reason)
-        payload = record.tobytes()
+        payload = entries_of(record.tobytes())
         aside = SetAside(reason, payload)
         try:
             await self._post_as([record], without_presentation(payload), aside)
@@ -370,6 +376,7 @@ class Poster:
             log.warning("ledger.store_back journal=%s posted=%d", self._journal_id, self.posted_sequence)
 
 
+_ENTRIES = b"[{"
 _ENTRY = b'{"kind":"'
 _OPEN = b'[{"kind":"open","attempt_id":"'
 _ENDS = (b'[{"kind":"settle","attempt_id":"', b'[{"kind":"void","attempt_id":"')
@@ -377,12 +384,14 @@ _ID_BYTES = 36
 
 
 def merge_entries(batch: Sequence[memoryview]) -> bytes:
-    """One JSON array of all entries of the records, each of which is one; without `open` entries whose end is among the
-    records, and says again what they say. So the database gets those of attempts that are under way.
+    """One JSON array of all entries of the records, each of which is such an array or becomes one (`wire.spend`).
+    Without `open` entries whose end is among the records, and says again what they say: so the database gets those of
+    attempts that are under way.
 
     Records are known by their first bytes, as `domain.accounting` encodes them; one that looks different stays.
     """
     payloads = [record.tobytes() for record in batch]
+    payloads = [payload if payload.startswith(_ENTRIES) else entries_of(payload) for payload in payloads]
     ended = {
         payload[len(end) : len(end) + _ID_BYTES] for payload in payloads for end in _ENDS if payload.startswith(end)
     }

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from bursar.sdk.litellm_event import MAPPINGS
+
 _MARK = "x-bursar-version"
 _RELAYED_MARK = f"llm_provider-{_MARK}"
 """As LiteLLM hands an upstream's header on."""
@@ -39,14 +41,14 @@ def _api_base(details: Mapping[str, object]) -> str:
 
 def _is_marked(details: Mapping[str, object]) -> bool:
     headers = details.get("response_headers")
-    if headers is None:
-        headers = getattr(details.get("exception"), "litellm_response_headers", None)
-    if isinstance(headers, Mapping) and _MARK in headers:
+    if headers is None and (error := details.get("exception")) is not None:
+        headers = getattr(error, "litellm_response_headers", None)
+    if isinstance(headers, MAPPINGS) and _MARK in headers:
         return True
     told = details.get("standard_logging_object")
-    hidden = told.get("hidden_params") if isinstance(told, Mapping) else None
-    relayed = hidden.get("additional_headers") if isinstance(hidden, Mapping) else None
-    return isinstance(relayed, Mapping) and (_RELAYED_MARK in relayed or _MARK in relayed)
+    hidden = told.get("hidden_params") if isinstance(told, MAPPINGS) else None
+    relayed = hidden.get("additional_headers") if isinstance(hidden, MAPPINGS) else None
+    return isinstance(relayed, MAPPINGS) and (_RELAYED_MARK in relayed or _MARK in relayed)
 
 
 @lru_cache(maxsize=256)

@@ -28,10 +28,10 @@ from bursar.domain.storable import storable_list, storable_members, storable_tex
 from bursar.domain.usage import Usage
 from bursar.sdk.prices import BookPrices
 from bursar.sdk.recorder import EXIT_S, Health, Recorder
-from bursar.sdk.reports import encoded_report
 from bursar.sdk.settings import Settings
-from bursar.sdk.spend import Charge, Spend, promise_of, record_of
 from bursar.wire.openai_usage import MISSING, UsageReading, usage_from
+from bursar.wire.spend import Charge, Spend, promise_of, record_of
+from bursar.wire.usage_report import encoded_report
 
 log = logging.getLogger(__name__)
 

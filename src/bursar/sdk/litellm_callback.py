@@ -13,7 +13,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from bursar.domain.secrets import Secret
 from bursar.sdk.gateways import Gateways
-from bursar.sdk.litellm_event import is_silenced, spend_of
+from bursar.sdk.litellm_event import MAPPINGS, is_silenced, spend_of
 from bursar.sdk.pending import Pending, Reader
 from bursar.sdk.prices import BookPrices
 from bursar.sdk.recorder import EXIT_S, Health, Recorder
@@ -123,7 +123,8 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
 
     def log_pre_api_call(self, model: object, messages: object, kwargs: object) -> None:  # noqa: ARG002
         """An attempt is about to be sent."""
-        self._unharmed(self._ask, kwargs)
+        if isinstance(kwargs, MAPPINGS) and kwargs.get("stream"):
+            self._unharmed(self._ask, kwargs)
 
     def log_stream_event(self, kwargs: object, response_obj: object, start_time: object, end_time: object) -> None:  # noqa: ARG002
         """The app has got a chunk of a synchronous stream."""
@@ -132,7 +133,8 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
 
     async def async_pre_call_deployment_hook(self, kwargs: object, call_type: object) -> None:  # noqa: ARG002
         """An asynchronous call begins."""
-        self._unharmed(self._begin, kwargs)
+        if not self._recorder.started or (isinstance(kwargs, MAPPINGS) and kwargs.get("stream")):
+            self._unharmed(self._begin, kwargs)
 
     async def async_post_call_success_deployment_hook(
         self,
@@ -141,7 +143,10 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         call_type: object,  # noqa: ARG002
     ) -> None:
         """The app is about to get the answer."""
-        self._unharmed(self._remember, request_data, response)
+        try:
+            self._remember(request_data, response)
+        except Exception:  # whatever it is, the app's call goes on
+            log.exception("sdk.not_remembered")
 
     async def async_post_call_streaming_deployment_hook(
         self,
@@ -172,24 +177,26 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         if kwargs.get("stream"):
             self._pending.watch(owner, details)
 
-    def _ask(self, details: object) -> None:
-        if not isinstance(details, Mapping) or not details.get("stream"):
-            return
+    def _ask(self, details: Mapping[str, object]) -> None:
         if details.get("call_type") in _TOLD_BY_CHUNK and self._wanted(_ANSWERED):
             self._pending.asked(details)
 
     def _remember(self, request_data: object, response: object) -> None:
-        owner = request_data.get("litellm_logging_obj") if isinstance(request_data, Mapping) else None
+        owner = request_data.get("litellm_logging_obj") if isinstance(request_data, MAPPINGS) else None
         details = getattr(owner, "model_call_details", None)
-        if isinstance(details, Mapping) and self._wanted(_ANSWERED):
+        if isinstance(details, MAPPINGS) and self._wanted(_ANSWERED):
             self._pending.answered(details, response)
 
     def _tell(self, details: object, response: object, *, failed: bool) -> None:
-        if not isinstance(details, Mapping):
+        if not isinstance(details, MAPPINGS):
             return
         self._pending.told(details)
-        if self._wanted(_FAILED if failed else _ANSWERED):
-            self._unharmed(self._book, details, response, failed=failed)
+        if not self._wanted(_FAILED if failed else _ANSWERED):
+            return
+        try:
+            self._book(details, response, failed=failed)
+        except Exception:  # whatever it is, the app's call goes on
+            log.exception("sdk.not_booked")
 
     def _book(self, details: Mapping[str, object], response: object, *, failed: bool) -> None:
         if self._gateways.serve(details) or is_silenced(details):
@@ -239,20 +246,43 @@ def _nobody(_chunk: object) -> None:
     """Nobody watches."""
 
 
+class _Name(CustomLogger):  # type: ignore[misc]  # as above
+    """One of our names, in the place where the app put it, and a logger that logs nothing.
+
+    While there is a name in `success_callback` that LiteLLM has no logger of, it does for each asynchronous call, in a
+    thread, all that it does for synchronous ones. Names that it knows it replaces by their loggers, in the app's list.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
 class NamedCallback(SpendCallback):
     """The one that `bursar.sdk` registers. It books what the app's lists name it for: `success_callback` successes,
     `failure_callback` failures, `callbacks` both. They are read at each event, since apps set them late."""
 
     def _queues(self) -> bool:
         """`queue_proxy` is among them when the first call is told."""
-        return any(_QUEUE in getattr(litellm, name, ()) for name in (_ANSWERED, _FAILED, "callbacks"))
+        lists = (getattr(litellm, name, ()) for name in (_ANSWERED, _FAILED, "callbacks"))
+        return any(getattr(one, "name", one) == _QUEUE for callbacks in lists for one in callbacks)
 
     def _wanted(self, list_name: str) -> bool:
-        return any(_names(getattr(litellm, name, ())) for name in (list_name, "callbacks"))
+        return _names(getattr(litellm, list_name, ()), replace=True) or _names(litellm.callbacks)
 
 
-def _names(callbacks: object) -> bool:
-    return isinstance(callbacks, list) and any(isinstance(one, str) and one in NAMES for one in callbacks)
+def _names(callbacks: object, *, replace: bool = False) -> bool:
+    """Whether there is a name of ours among them; they are replaced as `_Name` says."""
+    found = False
+    if isinstance(callbacks, list):
+        for number, one in enumerate(callbacks):
+            if type(one) is _Name:
+                found = True
+            elif isinstance(one, str) and one in NAMES:
+                found = True
+                if replace:
+                    callbacks[number] = _Name(one)
+    return found
 
 
 def _version() -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 
+import msgspec
+
 from bursar.domain.accounting import Evidence
 from bursar.domain.errors import ConfigError
 from bursar.domain.estimates import TokenRatios
@@ -19,13 +21,15 @@ from bursar.domain.prices import Price, cost_of, covers
 from bursar.domain.storable import TEXT_MAX_CHARS, storable_list, storable_members, storable_text
 from bursar.domain.usage import Usage
 from bursar.sdk.litellm_failure import failure_of, outcome_of_failure, status_of
-from bursar.sdk.reports import encoded_report
-from bursar.sdk.spend import Charge, Spend, Void
 from bursar.wire.openai_usage import UsageReading, usage_from
+from bursar.wire.spend import Charge, Spend, Stated, Void
+from bursar.wire.usage_report import encoded_report
 
 PriceOf = Callable[[str, str, float], Price | None]
 """The book's price of a provider's model at a time, in seconds since 1970."""
 
+MAPPINGS = (dict, Mapping)
+"""The quicker one first: an abstract class takes half a microsecond to say that it knows a class."""
 _METADATA_MAX_BYTES = 16_384
 _TAGS_MAX_BYTES = 16_384
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -34,6 +38,8 @@ _OURS = frozenset({"tags", "hidden_params", "previous_models", "model_info", "ca
 _SECRET = re.compile(
     r"api_?key|authorization|secret|password|credential|bearer|auth_?token|access_?token", re.IGNORECASE
 )
+_REPORT_MAX_BYTES = 4096
+_STATED_MIN_USD, _STATED_MAX_USD = 1e-9, 1e6
 _NO_FACTS: Mapping[str, object] = {}
 _RATIOS = TokenRatios()
 
@@ -64,7 +70,7 @@ def spend_of(
     if more:
         dropped.append(f"{more} tags")
     failure = None
-    outcome: Charge | Void
+    outcome: Charge | Stated | Void
     if failed:
         error = details.get("exception")
         failure = failure_of(told, error, provider)
@@ -73,7 +79,7 @@ def spend_of(
         else:
             outcome = _input_charge(details, price_of(provider, model, start_us / 1e6))
     else:
-        outcome = _charge(
+        outcome = _stated(told, details, version) or _charge(
             told, details, response, price_of=lambda: price_of(provider, model, start_us / 1e6), version=version
         )
     first_us = _time_us(told.get("completionStartTime"), details.get("completion_start_time"))
@@ -107,6 +113,22 @@ def spend_of(
 def is_silenced(details: Mapping[str, object]) -> bool:
     """The call asked for no callbacks (`no-log`)."""
     return _mapping(details.get("litellm_params")).get("no-log") is True
+
+
+def _stated(told: Mapping[str, object], details: Mapping[str, object], version: str) -> Stated | None:
+    """What LiteLLM says of nearly every call: its cost, and the usage by which it was priced. None: look closer."""
+    cost, usage = details.get("response_cost"), _mapping(told.get("metadata")).get("usage_object")
+    if type(cost) is not float or not _STATED_MIN_USD <= cost <= _STATED_MAX_USD or type(usage) is not dict:
+        return None
+    if not usage or told.get("cache_hit", details.get("cache_hit")) is True:
+        return None
+    try:
+        report = msgspec.json.encode(usage)
+    except (TypeError, ValueError, OverflowError, RecursionError):  # something of some client's is in it
+        return None
+    if len(report) > _REPORT_MAX_BYTES:
+        return None
+    return Stated(cost_usd=cost, usage=msgspec.Raw(report), price_version=f"litellm {version}")
 
 
 def _charge(
@@ -292,5 +314,4 @@ def _list(value: object) -> list[object]:
 
 
 def _mapping(value: object) -> Mapping[str, object]:
-    # Asking a `dict` first: an abstract class takes half a microsecond to say that it is a mapping.
-    return value if isinstance(value, (dict, Mapping)) else _NO_FACTS
+    return value if isinstance(value, MAPPINGS) else _NO_FACTS

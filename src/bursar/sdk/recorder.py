@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 from bursar.config.database_url import DatabaseTarget
 from bursar.domain.errors import BursarError, ConfigError, JournalError
-from bursar.domain.ids import CallId, JournalId, uuid7
+from bursar.domain.ids import JournalId, uuid7
 from bursar.domain.secrets import Secret
 from bursar.ledger.journal import Journal
 from bursar.sdk.pending import Sweep
 from bursar.sdk.settings import Settings
 from bursar.sdk.shipper import Shipper
-from bursar.sdk.spend import Spend, id_of, record_of
+from bursar.wire.spend import Spend, name_of, written
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Recorder:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._known: OrderedDict[CallId, None] = OrderedDict()
+        self._known: OrderedDict[str, None] = OrderedDict()
         self._sweepers: list[Callable[[Sweep], None]] = []
         self._journal: Journal | None = None
         self._shipper: Shipper | None = None
@@ -78,20 +78,24 @@ class Recorder:
         self._hook_forks()
         atexit.register(self._end)
 
+    @property
+    def started(self) -> bool:
+        """Journal and thread have been made."""
+        return self._journal is not None
+
     def start(self) -> None:
-        """Make the journal and the thread now, not with the first call."""
-        if self._journal is None:
-            with self._lock:
-                self._open()
+        """Make them now, not with the first call."""
+        with self._lock:
+            self._open()
 
     def book(self, spend: Spend) -> None:
         """Put an attempt on record, once, however often it is told. When this returns, kill -9 does not lose it."""
-        call = id_of(spend)
-        payload = record_of(spend, call)
+        name = name_of(spend)
+        payload = written(spend)
         with self._lock:
-            if call in self._known:
+            if name in self._known:
                 return
-            self._known[call] = None
+            self._known[name] = None
             if len(self._known) > _KNOWN_MAX:
                 self._known.popitem(last=False)
             self._append(payload)

@@ -30,6 +30,13 @@ log = logging.getLogger(__name__)
 _AGAIN_FIRST_S = 0.5
 _AGAIN_MAX_S = 30.0
 _NOTIFY_S = 0.05
+_PACE_S = 1.0
+"""Least time from one batch to the next, unless it is full or waited for. Each takes some milliseconds of the app's
+interpreter, whatever is in it."""
+_BATCH_BYTES = 1536 * 1024
+"""Of calls as they are written: their entries take more than twice as much."""
+_MANY = 1000
+"""So many calls are posted without waiting for more."""
 _SWEEP_S = 60.0
 _LOOK_S = 5.0
 _KEEP_BYTES = 256 * 1024 * 1024
@@ -77,7 +84,10 @@ class Shipper:
         self._stopping = asyncio.Event()
         self._moved = threading.Condition()
         self._poster: Poster | None = None
-        self._notified = False
+        self._awake = False
+        """What is appended will be looked for without being told of."""
+        self._many_at = _MANY
+        """The sequence at which it will be looked for at once."""
         self._ended = False
         self.finished: Future[bool] = Future()
         """Whether everything was posted, once the thread has ended."""
@@ -104,14 +114,18 @@ class Shipper:
     def notify(self) -> None:
         """There is something new in the journal. From any thread.
 
-        Our thread is woken now and then only: each time the app's threads wait for it to give up the interpreter.
+        Our thread is woken after a rest only: each time the app's threads wait for it to give up the interpreter.
         """
-        if not self._notified and not self._ended:
-            self._notified = True
+        if not self._awake and not self._ended:
+            self._awake = True
             self._call(lambda: self._loop.call_later(_NOTIFY_S, self._tell_poster))
+        elif (last := self.journal.last_sequence) >= self._many_at and not self._ended:
+            self._many_at = last + _MANY
+            self._call(lambda: self._hurry(last))
 
     def wait(self, sequence: int, timeout_s: float) -> bool:
-        """Wait until the database has the journal up to `sequence`; whether it has."""
+        """Have the journal posted up to `sequence` at once, and wait for that; whether the database has it."""
+        self._call(lambda: self._hurry(sequence))
         deadline = time.monotonic() + timeout_s
         with self._moved:
             while self.posted < sequence and not self._ended and (left := deadline - time.monotonic()) > 0:
@@ -132,12 +146,23 @@ class Shipper:
         except RuntimeError:  # it has ended meanwhile
             pass
 
+    # In the thread
+
     def _tell_poster(self) -> None:
-        self._notified = False
         if self._poster is not None:
             self._poster.notify()
+        self._loop.call_later(_PACE_S, self._look_on)
 
-    # The thread
+    def _look_on(self) -> None:
+        """Rest, unless more was appended. In this order: whoever appends afterwards tells us."""
+        self._awake = False
+        if self.journal.last_sequence > self.posted:
+            self._awake = True
+            self._tell_poster()
+
+    def _hurry(self, sequence: int) -> None:
+        if self._poster is not None:
+            self._poster.posted(sequence).add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _live(self) -> None:
         done = False
@@ -174,7 +199,15 @@ class Shipper:
         async def remember() -> None:
             went_back.set()
 
-        poster = Poster(store, reader, journal_id=self.journal.id, host=platform.node(), went_back=remember)
+        poster = Poster(
+            store,
+            reader,
+            journal_id=self.journal.id,
+            host=platform.node(),
+            pace_s=_PACE_S,
+            batch_bytes=_BATCH_BYTES,
+            went_back=remember,
+        )
         self._poster = poster
 
         async def record(payload: bytes) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import litellm
 from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.thread_pool_executor import executor
 
 import bursar.sdk
 from bursar.sdk import SpendCallback
@@ -38,9 +39,31 @@ async def acall(told: dict[str, Any], answer: Any) -> None:
     await asyncio.sleep(0.05)
 
 
+submitted: list[object] = []
+submit = executor.submit
+
+
+def submitting(function: Any, *arguments: Any, **named: Any) -> Any:
+    submitted.append(function)
+    return submit(function, *arguments, **named)
+
+
+executor.submit = submitting
 call("no name")
 litellm.success_callback = ["prisma_proxy"]
 call("by name")
+litellm.success_callback.append("langfuse_of_our_own")
+in_threads = len(submitted)
+asyncio.run(
+    acall({"model": "gpt-4o", "messages": MESSAGES, "metadata": {"tags": ["no name"]}, "no-log": True}, "Hello")
+)
+assert len(submitted) > in_threads, "a name that LiteLLM does not know has it work in a thread"
+litellm.success_callback = litellm.success_callback[:1]
+in_threads = len(submitted)
+asyncio.run(
+    acall({"model": "gpt-4o", "messages": MESSAGES, "metadata": {"tags": ["no name"]}, "no-log": True}, "Hello")
+)
+assert len(submitted) == in_threads, "ours does not"
 call("failures not named", fails=True)
 litellm.failure_callback = ["bursar"]
 call("failures named", fails=True)

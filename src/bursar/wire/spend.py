@@ -4,6 +4,9 @@ Apps tell the same attempt more than once: a callback that is registered twice, 
 drawn but derived from what every telling has in common, and the books take it once. An attempt that failed and the
 fallback that answered share LiteLLM's call id; hence the outcome, the model and the start are in it too, and each of
 them is a call of one attempt here, as the app sees it.
+
+The app waits while a `Spend` is written down, so that it is written as it is, as one record of the journal; the entries
+are made of it by whoever reads the journal.
 """
 
 import hashlib
@@ -28,15 +31,18 @@ from bursar.domain.accounting import (
     settled,
     voided,
 )
+from bursar.domain.errors import ConfigError
 from bursar.domain.ids import AttemptId, CallId, DeploymentId, attempt_id, call_id
-from bursar.domain.money import NanoUsd
+from bursar.domain.money import NanoUsd, nano_from_usd
 from bursar.domain.usage import Usage
+from bursar.wire.openai_usage import usage_from
+from bursar.wire.usage_report import encoded_report
 
 _NAMESPACE = UUID("6f1d1b0c-6f0d-5b53-9a56-3c6f4c1a9b1e").bytes
 _HASH_BITS = (1 << 66) - 1
 
 
-class Charge(msgspec.Struct, frozen=True, kw_only=True):
+class Charge(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="charge"):
     """What the attempt cost, and on what that rests."""
 
     cost: NanoUsd
@@ -48,13 +54,23 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     flags: tuple[str, ...] = ()
 
 
-class Void(msgspec.Struct, frozen=True, kw_only=True):
+class Stated(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="stated"):
+    """The same as the app's client says: what it cost, and the provider's report. Read with the record."""
+
+    cost_usd: float
+    """At least a nano-dollar, and not beyond what `domain.money` takes."""
+    usage: msgspec.Raw
+    """The report of usage, as JSON."""
+    price_version: str
+
+
+class Void(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="void"):
     """It failed, and nothing was billed."""
 
     status: int | None = None
 
 
-class Spend(msgspec.Struct, frozen=True, kw_only=True):
+class Spend(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="spend"):
     """One attempt of an app. All text is fit to be stored; times in microseconds since 1970."""
 
     told_id: str
@@ -70,7 +86,7 @@ class Spend(msgspec.Struct, frozen=True, kw_only=True):
     start_us: int
     end_us: int
     first_token_us: int | None = None
-    outcome: Charge | Void
+    outcome: Charge | Stated | Void
     failure: Failure | None = None
     api_key: str = ""
     user: str = ""
@@ -84,24 +100,44 @@ class Spend(msgspec.Struct, frozen=True, kw_only=True):
     metadata_dropped: list[str] = []
 
 
-def derived_id(told_id: str, *, failed: bool, model: str, start_us: int) -> CallId:
-    """The id of a call that was told so: time-ordered, as the gateway's are, with a UUIDv5's hash in the place of what
-    is random there."""
-    outcome = "failure" if failed else "success"
-    name = f"{told_id}\0{outcome}\0{model}\0{start_us}"
-    told = hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).digest()
-    return call_id(start_us // 1000, int.from_bytes(told[:16], "big") & _HASH_BITS)
+def name_of(spend: Spend) -> str:
+    """What all tellings of the attempt have in common, and no other attempt."""
+    outcome = "success" if spend.failure is None else "failure"
+    return f"{spend.told_id}\0{outcome}\0{spend.model}\0{spend.start_us}"
 
 
 def id_of(spend: Spend) -> CallId:
-    """The id by which the books know `spend`."""
-    return derived_id(spend.told_id, failed=spend.failure is not None, model=spend.model, start_us=spend.start_us)
+    """The id by which the books know `spend`: time-ordered, as the gateway's are, with a UUIDv5's hash in the place of
+    what is random there."""
+    told = hashlib.sha1(_NAMESPACE + name_of(spend).encode(), usedforsecurity=False).digest()
+    return call_id(spend.start_us // 1000, int.from_bytes(told[:16], "big") & _HASH_BITS)
+
+
+def written(spend: Spend) -> bytes:
+    """The journal record of `spend`, as an app writes it: quickly."""
+    return _encode(spend)
+
+
+def entries_of(record: bytes) -> bytes:
+    """The entries of a journal record, in JSON: of one that is `written` those it becomes; any other has them in it."""
+    if not record.startswith(_WRITTEN):
+        return record
+    try:
+        spend = _decode(record)
+        return record_of(spend, id_of(spend))
+    except (msgspec.MsgspecError, ConfigError):  # the database will refuse it, and it is set aside
+        return record
 
 
 def record_of(spend: Spend, call: CallId) -> bytes:
-    """The journal record of `spend`."""
+    """The journal record of `spend` as entries, of a call whose id was drawn."""
     attempt = attempt_id(call, 1)
     return encode_entries([_end(spend, call, attempt), _call(spend, call, attempt)])
+
+
+_WRITTEN = b'["spend",'
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Spend).decode
 
 
 def promise_of(spend: Spend, call: CallId) -> bytes:
@@ -130,6 +166,19 @@ def promise_of(spend: Spend, call: CallId) -> bytes:
     return encode_entries([opened(attempt_id=attempt_id(call, 1), call_id=call, at_us=spend.start_us, body=body)])
 
 
+def charge_of(stated: Stated) -> Charge:
+    """What is booked for what was stated."""
+    reading = usage_from(encoded_report(msgspec.json.decode(stated.usage)))
+    return Charge(
+        cost=nano_from_usd(stated.cost_usd),
+        evidence=Evidence.PROVIDER,
+        usage=reading.usage,
+        price_version=stated.price_version,
+        provider_usage=reading.raw,
+        flags=tuple(sorted(reading.flags)),
+    )
+
+
 def _end(spend: Spend, call: CallId, attempt: AttemptId) -> Entry:
     outcome = spend.outcome
     deployment = DeploymentId(spend.model_id) if spend.model_id else None
@@ -143,6 +192,8 @@ def _end(spend: Spend, call: CallId, attempt: AttemptId) -> Entry:
             status=outcome.status,
         )
         return voided(attempt_id=attempt, call_id=call, at_us=spend.end_us, body=body)
+    if isinstance(outcome, Stated):
+        outcome = charge_of(outcome)
     usage = outcome.usage
     return settled(
         attempt_id=attempt,
