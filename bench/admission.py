@@ -30,7 +30,8 @@ from bursar.gateway.call import Call
 from bursar.gateway.models import Deployment
 from bursar.gateway.token_meter import TokenMeter
 from bursar.model_setup import ModelBuilder
-from bursar.ports import BudgetAsk, BudgetHold, Reply
+from bursar.ports.budgets import BudgetAsk, BudgetHold
+from bursar.ports.http import Reply
 from bursar.prices import load_book
 from bursar.quotas.budgets import Budgets
 from bursar.quotas.rate_limits import RateLimiter
@@ -68,7 +69,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class _AllMoney:
-    """A `ports.BudgetStore` that grants all of every limit."""
+    """A `ports.budgets.BudgetStore` that grants all of every limit."""
 
     async def heartbeat(self, instance: JournalId, epoch: int) -> float:
         return time.time()
@@ -92,7 +93,7 @@ class _AllMoney:
 
 
 class _AllRates:
-    """A `ports.RateStore` that grants all of every limit."""
+    """A `ports.limits.RateStore` that grants all of every limit."""
 
     async def share(self, instance: JournalId, statement: Statement, *, lease_s: float) -> RateAnswer:
         shares = tuple(Share(ask.limit, 0, 0) for ask in statement.asks)
@@ -103,7 +104,7 @@ class _AllRates:
 
 
 class _EndUsers:
-    """A `ports.LimitLookup` in which every end user has the same limits, and no tag any."""
+    """A `ports.limits.LimitLookup` in which every end user has the same limits, and no tag any."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = (limits,)

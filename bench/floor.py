@@ -13,7 +13,8 @@ import socket
 
 import uvloop
 
-from bursar.ports import Reply, Timeouts, UpstreamRequest, UpstreamResponse
+from bursar.ports.http import Reply
+from bursar.ports.upstream import Timeouts, UpstreamRequest, UpstreamResponse
 from bursar.providers.native import NativeTransport
 from bursar.server.listener import HttpServer
 from bursar.wire.http import JSON, Origin, RawHeaders, Request, field_lines, header
@@ -22,7 +23,7 @@ _PASSED_ON = frozenset({b"authorization", b"content-type"})
 
 
 class Relay:
-    """Implements `ports.Handler`: sends the request on, and the answer back."""
+    """Implements `ports.http.Handler`: sends the request on, and the answer back."""
 
     def __init__(self, upstream_port: int) -> None:
         self._transport = NativeTransport()

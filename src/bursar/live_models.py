@@ -27,7 +27,7 @@ from bursar.domain.prices import Price
 from bursar.domain.stored_secrets import change_credential, open_parameters, open_setting
 from bursar.gateway.models import LiveModels
 from bursar.model_setup import Built, ModelBuilder
-from bursar.ports import (
+from bursar.ports.models import (
     CredentialRow,
     ModelEntry,
     ModelRow,
@@ -47,7 +47,7 @@ POLL_S = 5.0
 
 
 class ModelKeeper:
-    """Implements `ports.ModelCatalogue`. Its `live` is what calls look into."""
+    """Implements `ports.models.ModelCatalogue`. Its `live` is what calls look into."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class ModelKeeper:
 
     @property
     def stores_models(self) -> bool:
-        """See `ports.ModelCatalogue.stores_models`."""
+        """See `ports.models.ModelCatalogue.stores_models`."""
         return self._config.general.store_model_in_db
 
     def told(self, _payload: str) -> None:
@@ -102,7 +102,7 @@ class ModelKeeper:
         await asyncio.Event().wait()
 
     async def refresh(self) -> None:
-        """See `ports.ModelCatalogue.refresh`."""
+        """See `ports.models.ModelCatalogue.refresh`."""
         if not self.stores_models:
             return
         async with self._refreshing:
@@ -128,7 +128,7 @@ class ModelKeeper:
         return self._builder.listed_price(model, unix_s)
 
     def entries(self) -> Sequence[ModelEntry]:
-        """See `ports.ModelCatalogue.entries`."""
+        """See `ports.models.ModelCatalogue.entries`."""
         return [
             *(self._entry(one) for one in self._of_file),
             *(
@@ -138,7 +138,7 @@ class ModelKeeper:
         ]
 
     async def check(self, model: NewModel) -> None:
-        """See `ports.ModelCatalogue.check`."""
+        """See `ports.models.ModelCatalogue.check`."""
         await self.refresh()  # what it names may be new
         try:
             check_spelling(model.litellm_params)
@@ -147,7 +147,7 @@ class ModelKeeper:
             raise InvalidRequest(f"The model cannot be used: {error}", param="litellm_params") from error
 
     def check_credential(self, name: str, values: Mapping[str, object]) -> None:
-        """See `ports.ModelCatalogue.check_credential`."""
+        """See `ports.models.ModelCatalogue.check_credential`."""
         if name in self.file_credentials():
             raise InvalidRequest(f"The credential {name!r} stands in the configuration file.", param="credential_name")
         try:
@@ -156,17 +156,17 @@ class ModelKeeper:
             raise InvalidRequest(f"The credential cannot be used: {error}", param="credential_values") from error
 
     def file_credentials(self) -> Sequence[str]:
-        """See `ports.ModelCatalogue.file_credentials`."""
+        """See `ports.models.ModelCatalogue.file_credentials`."""
         return [credential.name for credential in self._config.credentials]
 
     def settings(self, section: str) -> Sequence[SettingField]:
-        """See `ports.ModelCatalogue.settings`."""
+        """See `ports.models.ModelCatalogue.settings`."""
         live = {name: getattr(self._in_force.litellm, name) for name in _LIVE_SETTINGS}
         litellm = msgspec.structs.replace(self._started_with.litellm, **live)
         return described_settings(msgspec.structs.replace(self._started_with, litellm=litellm), section)
 
     def check_settings(self, litellm_settings: Mapping[str, object]) -> None:
-        """See `ports.ModelCatalogue.check_settings`."""
+        """See `ports.models.ModelCatalogue.check_settings`."""
         try:
             with_litellm_settings(self._config, litellm_settings)
         except ConfigError as error:

@@ -47,7 +47,8 @@ from bursar.management.team_views import TeamViews
 from bursar.management.teams import TeamEndpoints
 from bursar.management.tools import ToolEndpoints
 from bursar.management.users import NewUser, UserEndpoints, UserSettings
-from bursar.ports import Authenticator, CostQuotes, ModelCatalogue, SecretVault
+from bursar.ports.models import CostQuotes, ModelCatalogue, SecretVault
+from bursar.ports.users import Authenticator
 from bursar.store.activity import PostgresActivity
 from bursar.store.audit_log import PostgresAuditLog
 from bursar.store.budget_table import PostgresBudgetRows

@@ -16,7 +16,7 @@ from bursar.domain.price_book import PriceBook
 from bursar.domain.prices import Price, overlay
 from bursar.domain.routing import wildcard_target
 from bursar.gateway.models import Alias, Deployment, Group, ModelTable, Wildcard
-from bursar.ports import Timeouts
+from bursar.ports.upstream import Timeouts
 from bursar.providers.catalogue import Resolved, resolve
 from bursar.providers.chat_upstream import ProviderChat
 from bursar.providers.openai_compatible import OpenAICompatible, Settings

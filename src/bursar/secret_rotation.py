@@ -24,7 +24,7 @@ from bursar.domain.stored_secrets import (
     seal_setting,
 )
 from bursar.main import SALT_KEY, SALT_KEY_OLD, Books
-from bursar.ports import SecretVault
+from bursar.ports.models import SecretVault
 from bursar.store.database import Database
 from bursar.store.sealed_rows import SealedRow, SealedRows, Values
 

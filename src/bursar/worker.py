@@ -64,7 +64,9 @@ from bursar.management_setup import (
     owner_rooms,
     report_rooms,
 )
-from bursar.ports import BooksState, StoredSetup, Transport
+from bursar.ports.ledger import BooksState
+from bursar.ports.models import StoredSetup
+from bursar.ports.upstream import Transport
 from bursar.providers.native import NativeTransport
 from bursar.quotas.budgets import Budgets
 from bursar.quotas.rate_limits import RateLimiter

@@ -21,7 +21,7 @@ def principal(key: KeyHash, alias: str = "") -> Principal:
 
 
 class MemoryKeys:
-    """A `ports.KeyStore` in memory, which can be slow, and away."""
+    """A `ports.keys.KeyStore` in memory, which can be slow, and away."""
 
     def __init__(self) -> None:
         self.keys: dict[KeyHash, Principal] = {}

@@ -10,7 +10,7 @@ from bursar.access.limit_directory import LimitDirectory
 from bursar.domain.errors import StoreUnavailable, Unauthenticated
 from bursar.domain.limits import Budget, Limits, Scope, ScopeKind
 from bursar.domain.money import NanoUsd
-from bursar.ports import AnyLimits, NamedLimits
+from bursar.ports.limits import AnyLimits, NamedLimits
 from bursar.store.database import Database
 from bursar.store.limits import PostgresLimits
 from bursar.tasks import TaskOwner
@@ -24,7 +24,7 @@ class Clock:
 
 
 class Table:
-    """Implements `ports.LimitStore` over a mapping, and notes what it is asked."""
+    """Implements `ports.limits.LimitStore` over a mapping, and notes what it is asked."""
 
     def __init__(self) -> None:
         self.rows: dict[Scope, NamedLimits] = {}

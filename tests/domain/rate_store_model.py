@@ -44,12 +44,12 @@ class RateStoreModel:
     window: int = 0
 
     async def share(self, instance: JournalId, statement: Statement, *, lease_s: float) -> Answer:
-        """See `ports.RateStore`."""
+        """See `ports.limits.RateStore`."""
         await asyncio.sleep(0)
         return self.take(instance, statement, lease_s=lease_s)
 
     async def end(self, instance: JournalId) -> None:
-        """See `ports.RateStore`."""
+        """See `ports.limits.RateStore`."""
         await asyncio.sleep(0)
         self.ended(instance)
 

@@ -9,7 +9,7 @@ from bursar.domain.principals import Principal, Role
 from bursar.gateway.attribution import AttributionRules, attribute
 from bursar.gateway.call import Attempt, Call
 from bursar.gateway.models import Deployment
-from bursar.ports import Timeouts
+from bursar.ports.upstream import Timeouts
 from bursar.providers.catalogue import resolve
 from bursar.providers.chat_upstream import ProviderChat
 from bursar.providers.openai_compatible import OpenAICompatible, Settings

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bursar.gateway.kept_text import TextKeeper
-from bursar.ports import CallText
+from bursar.ports.ledger import CallText
 from tests.gateway.parts import BODY, CALL_ID, a_call
 
 

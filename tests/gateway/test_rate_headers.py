@@ -5,7 +5,7 @@ import pytest
 from bursar.domain.limits import Limits, Scope, ScopeKind, key_model_scope, member_scope
 from bursar.domain.rate_limits import LimitKind, Need, RateBook, stated_limits
 from bursar.gateway.rate_headers import RateLines, refusal
-from bursar.ports import RateLimitReached
+from bursar.ports.limits import RateLimitReached
 
 
 def lines_of(*limits: Limits, model: str = "m", upstream: tuple[tuple[bytes, bytes], ...] = ()) -> list[str]:

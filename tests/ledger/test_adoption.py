@@ -20,7 +20,8 @@ from bursar.ledger.group_commit import GroupCommit
 from bursar.ledger.journal import Journal
 from bursar.ledger.places import segment_numbers, segment_path
 from bursar.ledger.segment import FRAME_BYTES, HEADER_BYTES
-from bursar.ports import Batch, BudgetAsk, JournalPosition, LedgerStore
+from bursar.ports.budgets import BudgetAsk
+from bursar.ports.ledger import Batch, JournalPosition, LedgerStore
 from bursar.store.database import Database
 from bursar.store.ledger import PostgresLedger
 from tests.ledger.entries import call_entry, ids, open_entry, settle_entry

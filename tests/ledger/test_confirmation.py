@@ -22,7 +22,7 @@ from bursar.ledger.journal import Journal
 from bursar.ledger.places import segment_numbers
 from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
-from bursar.ports import Batch, JournalPosition, LedgerStore
+from bursar.ports.ledger import Batch, JournalPosition, LedgerStore
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.embedded import EmbeddedPostgres
 from bursar.store.ledger import PostgresLedger

@@ -27,7 +27,7 @@ from bursar.domain.money import NanoUsd
 from bursar.domain.periods import Calendar, next_reset
 from bursar.domain.windows import Ask, Window, WindowId, force, window_id
 from bursar.ledger.journal import Journal
-from bursar.ports import BudgetAsk
+from bursar.ports.budgets import BudgetAsk
 from bursar.store.audit import audit
 from bursar.store.budgets import PostgresBudgets
 from bursar.store.database import Database

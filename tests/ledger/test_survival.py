@@ -21,7 +21,7 @@ from bursar.domain.ids import JournalId, uuid7
 from bursar.ledger.journal import Journal
 from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
-from bursar.ports import Batch, JournalPosition
+from bursar.ports.ledger import Batch, JournalPosition
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.embedded import EmbeddedPostgres
 from bursar.store.ledger import PostgresLedger

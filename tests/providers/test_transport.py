@@ -1,4 +1,4 @@
-"""The contract of `ports.Transport`, over both implementations.
+"""The contract of `ports.upstream.Transport`, over both implementations.
 
 What it is about: every failure is told apart, and `sent` is False only where nothing can have reached the provider,
 because that alone lets the books call an attempt void.
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from bursar.domain.egress import Egress
-from bursar.ports import FailureKind, Timeouts, Transport, TransportError, UpstreamRequest
+from bursar.ports.upstream import FailureKind, Timeouts, Transport, TransportError, UpstreamRequest
 from bursar.providers.aiohttp_transport import AiohttpTransport
 from bursar.providers.native import NativeTransport
 from bursar.wire.http import Origin, header

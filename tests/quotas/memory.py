@@ -1,4 +1,4 @@
-"""The second implementation of `ports.BudgetStore`: rows in dictionaries, the same decisions."""
+"""The second implementation of `ports.budgets.BudgetStore`: rows in dictionaries, the same decisions."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ import msgspec
 from bursar.domain.errors import JournalTaken, StoreUnavailable
 from bursar.domain.ids import JournalId
 from bursar.domain.windows import Answer, Grant, Window, WindowId, close, exchange
-from bursar.ports import BudgetAsk
+from bursar.ports.budgets import BudgetAsk
 
 
 class MemoryBudgets:

@@ -14,7 +14,7 @@ from bursar.domain.errors import StoreUnavailable
 from bursar.domain.ids import JournalId
 from bursar.domain.limits import Limits, Scope, ScopeKind
 from bursar.domain.rate_limits import Hold, Need, Plan
-from bursar.ports import RateLimitReached
+from bursar.ports.limits import RateLimitReached
 from bursar.quotas.rate_limits import RateLimiter
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.embedded import EmbeddedPostgres

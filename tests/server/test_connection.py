@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 import uvloop
 
-from bursar.ports import Handler, Reply
+from bursar.ports.http import Handler, Reply
 from bursar.server.connection import Exchange
 from bursar.server.limits import Limits
 from bursar.server.listener import HttpServer

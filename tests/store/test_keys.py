@@ -9,7 +9,7 @@ from bursar.access.keys import LitellmKeyForms
 from bursar.domain.audit import Actor
 from bursar.domain.errors import StoreRefused
 from bursar.domain.principals import Role
-from bursar.ports import NewKey
+from bursar.ports.keys import NewKey
 from bursar.store.database import Database
 from bursar.store.keys import PostgresKeys
 

@@ -15,7 +15,7 @@ from bursar.domain.ids import JournalId
 from bursar.domain.limits import Scope, ScopeKind
 from bursar.domain.rate_limits import LimitKind, RateKey
 from bursar.domain.rate_shares import Answer, Ask, Outcome, Share, Statement
-from bursar.ports import RateStore
+from bursar.ports.limits import RateStore
 from bursar.store.database import Database
 from bursar.store.rate_shares import PostgresRateShares
 from tests.domain.rate_store_model import RateStoreModel

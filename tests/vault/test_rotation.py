@@ -10,7 +10,7 @@ from bursar.domain.audit import Actor
 from bursar.domain.errors import SecretUnreadable
 from bursar.domain.secrets import Secret
 from bursar.domain.stored_secrets import change_credential, change_parameters, open_parameters, seal_setting
-from bursar.ports import NewCredential, NewModel
+from bursar.ports.models import NewCredential, NewModel
 from bursar.secret_rotation import begin_new_key, forget_old_key, rotate
 from bursar.store.credentials import PostgresCredentials
 from bursar.store.database import Database, DatabaseOptions

@@ -15,7 +15,7 @@ import msgspec
 from bursar.domain.errors import StoreError
 from bursar.domain.ids import KeyHash
 from bursar.domain.principals import Principal
-from bursar.ports import KeyStore
+from bursar.ports.keys import KeyStore
 from bursar.tasks import TaskOwner
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ _HEX = frozenset("0123456789abcdef")
 
 
 class LitellmKeyForms:
-    """Implements `ports.KeyForms`."""
+    """Implements `ports.keys.KeyForms`."""
 
     def generate(self) -> str:
         """A new virtual key: 256 random bits."""

@@ -16,7 +16,7 @@ import msgspec
 from bursar.domain.errors import StoreError, StoreUnavailable, Unauthenticated
 from bursar.domain.limits import Budget, Limits, Scope, ScopeKind
 from bursar.domain.money import NanoUsd
-from bursar.ports import AnyLimits, LimitStore, NamedLimits
+from bursar.ports.limits import AnyLimits, LimitStore, NamedLimits
 from bursar.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class _Known:
 
 
 class LimitDirectory:
-    """Implements `ports.LimitLookup`."""
+    """Implements `ports.limits.LimitLookup`."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class LimitDirectory:
         self._changes = 0
 
     def recall(self, end_user: str, tags: Sequence[str]) -> tuple[Limits, ...] | None:
-        """See `ports.LimitLookup.recall`."""
+        """See `ports.limits.LimitLookup.recall`."""
         if not end_user and not tags:
             return _NO_LIMITS
         now_s = self._clock()
@@ -102,7 +102,7 @@ class LimitDirectory:
         return named
 
     async def find(self, end_user: str, tags: Sequence[str]) -> tuple[Limits, ...]:
-        """See `ports.LimitLookup.find`."""
+        """See `ports.limits.LimitLookup.find`."""
         while (found := self.recall(end_user, tags)) is None:
             now_s = self._clock()
             if self._any is None or now_s - self._any_fetched_s > _MAX_AGE_S:

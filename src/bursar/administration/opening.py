@@ -24,7 +24,7 @@ from bursar.live_models import ModelKeeper, with_stored_settings
 from bursar.main import known_vault, running_books
 from bursar.management.api import ManagementApi
 from bursar.management_setup import management_api, management_rooms, model_rooms, owner_rooms
-from bursar.ports import StoredSetup
+from bursar.ports.models import StoredSetup
 from bursar.prices import load_book
 from bursar.store.database import Database
 from bursar.store.keys import PostgresKeys
@@ -83,14 +83,14 @@ async def _api(database: Database, loaded: LoadedConfig, vault: Vault, *, with_m
 
 
 class _Administrator:
-    """Implements `ports.Authenticator`: whoever can open the books needs no key."""
+    """Implements `ports.users.Authenticator`: whoever can open the books needs no key."""
 
     def recognise(self, request: Request) -> Principal:  # noqa: ARG002  # as the port has it
-        """See `ports.Authenticator.recognise`."""
+        """See `ports.users.Authenticator.recognise`."""
         return MASTER
 
     async def authenticate(self, request: Request) -> Principal:  # noqa: ARG002
-        """See `ports.Authenticator.authenticate`."""
+        """See `ports.users.Authenticator.authenticate`."""
         return MASTER
 
 
@@ -109,7 +109,7 @@ class _Keyless(Vault):
         raise ConfigError(self._why)
 
     def open(self, text: str, place: str) -> str:
-        """See `ports.SecretVault.open`."""
+        """See `ports.models.SecretVault.open`."""
         try:
             return super().open(text, place)
         except SecretUnreadable as error:

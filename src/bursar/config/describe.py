@@ -9,7 +9,7 @@ from bursar.config.schema import Config, Record
 from bursar.domain.audit import masked
 from bursar.domain.money import NANO_PER_USD
 from bursar.domain.secrets import MASK, Secret
-from bursar.ports import SettingField
+from bursar.ports.models import SettingField
 
 _SECTIONS: Mapping[str, Section] = {
     section.name: section for section in (GENERAL_SETTINGS, LITELLM_SETTINGS, ROUTER_SETTINGS)

@@ -21,7 +21,8 @@ from bursar.gateway.hold_plan import hold_plan
 from bursar.gateway.models import Deployment
 from bursar.gateway.rate_headers import RateLines, refusal
 from bursar.gateway.token_meter import TokenMeter
-from bursar.ports import BudgetHold, BudgetKeeper, LimitLookup, RateLimitReached, RateLimits
+from bursar.ports.budgets import BudgetHold, BudgetKeeper
+from bursar.ports.limits import LimitLookup, RateLimitReached, RateLimits
 
 _CALLERS_MAX = 100_000
 _WAYS_MAX = 1000

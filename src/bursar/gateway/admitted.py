@@ -9,7 +9,7 @@ from bursar.domain.rate_limits import Hold, Plan
 from bursar.domain.usage import Usage
 from bursar.gateway.rate_headers import RateLines
 from bursar.gateway.token_meter import TokenMeter
-from bursar.ports import BudgetAccount
+from bursar.ports.budgets import BudgetAccount
 from bursar.wire.http import FieldLines, RawHeaders
 from bursar.wire.openai_chat import ChatRequest
 

@@ -34,7 +34,7 @@ class KeyLookup(Protocol):
 
 
 class KeyAuthenticator:
-    """Implements `ports.Authenticator`."""
+    """Implements `ports.users.Authenticator`."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class KeyAuthenticator:
         self._headers = (*_HEADERS, _LAST_HEADER) if key_header is None else (key_header.lower().encode(),)
 
     def recognise(self, request: Request) -> Principal | None:
-        """See `ports.Authenticator.recognise`."""
+        """See `ports.users.Authenticator.recognise`."""
         if self._allowed:
             self._check_address(request)
         if self._master is None:
@@ -78,7 +78,7 @@ class KeyAuthenticator:
         return principal
 
     async def authenticate(self, request: Request) -> Principal:
-        """See `ports.Authenticator.authenticate`."""
+        """See `ports.users.Authenticator.authenticate`."""
         principal = self.recognise(request)
         if principal is not None:
             return principal

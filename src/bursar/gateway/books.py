@@ -27,7 +27,8 @@ from bursar.domain.money import NanoUsd
 from bursar.gateway.call import Attempt, Call, Charge, Estimate
 from bursar.gateway.log_row import call_body, open_body, settle_body
 from bursar.gateway.models import Deployment
-from bursar.ports import BudgetHold, Recorder
+from bursar.ports.budgets import BudgetHold
+from bursar.ports.ledger import Recorder
 
 
 def wall_us() -> int:

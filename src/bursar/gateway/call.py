@@ -13,7 +13,8 @@ from bursar.domain.principals import Principal
 from bursar.domain.usage import Usage
 from bursar.gateway.admitted import UNLIMITED, Admitted
 from bursar.gateway.models import Deployment
-from bursar.ports import BudgetHold, Reply
+from bursar.ports.budgets import BudgetHold
+from bursar.ports.http import Reply
 from bursar.wire.http import RawHeaders, Request
 from bursar.wire.openai_chat import ChatRequest
 

@@ -43,17 +43,10 @@ from bursar.gateway.kept_text import TextKeeper
 from bursar.gateway.key_spend import KeySpend
 from bursar.gateway.models import Deployment, LiveModels
 from bursar.gateway.stream import StreamRelay
-from bursar.ports import (
-    Authenticator,
-    BudgetHold,
-    FailureKind,
-    Reply,
-    Timeouts,
-    Transport,
-    TransportError,
-    UpstreamRequest,
-    UpstreamResponse,
-)
+from bursar.ports.budgets import BudgetHold
+from bursar.ports.http import Reply
+from bursar.ports.upstream import FailureKind, Timeouts, Transport, TransportError, UpstreamRequest, UpstreamResponse
+from bursar.ports.users import Authenticator
 from bursar.wire.content_encoding import ContentEncodingError, StreamDecoder, decoded
 from bursar.wire.forbidden import forbidden_member
 from bursar.wire.http import RawHeaders, Request, header
@@ -92,7 +85,7 @@ class ChatSettings:
 
 
 class ChatCompletions:
-    """Implements `ports.Handler` for `/v1/chat/completions` and its other paths."""
+    """Implements `ports.http.Handler` for `/v1/chat/completions` and its other paths."""
 
     def __init__(
         self,

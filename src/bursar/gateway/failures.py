@@ -15,7 +15,7 @@ from bursar.domain.outcomes import (
     outcome_of,
 )
 from bursar.domain.storable import storable_text
-from bursar.ports import FailureKind, TransportError
+from bursar.ports.upstream import FailureKind, TransportError
 from bursar.wire.openai_error import UpstreamError, redacted
 
 _TRANSPORT_WORDS = {

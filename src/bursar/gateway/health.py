@@ -13,7 +13,8 @@ from bursar.domain.errors import MethodNotAllowed, Refusal, Unauthenticated
 from bursar.domain.permissions import INFO_ROUTES, LLM_ROUTES, check_route, may_use_model
 from bursar.domain.principals import Principal
 from bursar.gateway.models import Deployment, LiveModels
-from bursar.ports import Authenticator, Handler, Reply
+from bursar.ports.http import Handler, Reply
+from bursar.ports.users import Authenticator
 from bursar.wire.http import JSON, FieldLines, Request
 from bursar.wire.refusals import refusal_answer
 
@@ -21,7 +22,7 @@ _PROBES_AT_ONCE = 8
 
 
 class Health:
-    """Implements `ports.Handler` for the health paths."""
+    """Implements `ports.http.Handler` for the health paths."""
 
     def __init__(
         self,
@@ -135,7 +136,7 @@ class Health:
 
 
 class _KeptReply:
-    """A `ports.Reply` that keeps the answer."""
+    """A `ports.http.Reply` that keeps the answer."""
 
     gone = ended = False
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from bursar.domain.storable import shortened_json
 from bursar.gateway.call import Call
-from bursar.ports import CallText
+from bursar.ports.ledger import CallText
 
 
 class TextKeeper:

@@ -4,14 +4,16 @@ from collections.abc import Awaitable, Callable
 
 from bursar import __version__
 from bursar.domain.errors import MethodNotAllowed, Refusal, StoreError
-from bursar.ports import Authenticator, BooksState, Reply
+from bursar.ports.http import Reply
+from bursar.ports.ledger import BooksState
+from bursar.ports.users import Authenticator
 from bursar.wire.exposition import CONTENT_TYPE, Metric, Sample, exposition
 from bursar.wire.http import Request
 from bursar.wire.refusals import refusal_answer
 
 
 class Metrics:
-    """Implements `ports.Handler` for `/metrics`."""
+    """Implements `ports.http.Handler` for `/metrics`."""
 
     def __init__(
         self, authenticator: Authenticator, state: Callable[[], Awaitable[BooksState]], *, public: bool

@@ -8,7 +8,8 @@ from bursar.domain.errors import MethodNotAllowed, NotFound, Refusal
 from bursar.domain.permissions import INFO_ROUTES, LLM_ROUTES, check_route, may_use_model
 from bursar.domain.principals import Principal
 from bursar.gateway.models import Group, LiveModels
-from bursar.ports import Authenticator, Reply
+from bursar.ports.http import Reply
+from bursar.ports.users import Authenticator
 from bursar.wire.http import JSON, Request
 from bursar.wire.refusals import refusal_answer
 
@@ -18,7 +19,7 @@ _SHOWN = ("mode", "max_input_tokens", "max_output_tokens")
 
 
 class ModelList:
-    """Implements `ports.Handler` for the list and for one model."""
+    """Implements `ports.http.Handler` for the list and for one model."""
 
     def __init__(self, authenticator: Authenticator, models: LiveModels) -> None:
         self._authenticator = authenticator

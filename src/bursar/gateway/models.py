@@ -11,7 +11,7 @@ from bursar.domain.limits import Limits
 from bursar.domain.permissions import matches_wildcard
 from bursar.domain.prices import Price
 from bursar.domain.routing import by_specificity
-from bursar.ports import ChatUpstream, Timeouts
+from bursar.ports.upstream import ChatUpstream, Timeouts
 
 _WILDCARD_CACHE_MAX = 2000
 

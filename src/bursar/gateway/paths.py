@@ -7,7 +7,7 @@ from bursar.domain.errors import MethodNotAllowed, NotBuilt, NotFound, Refusal
 from bursar.gateway.chat import ChatCompletions
 from bursar.gateway.health import Health
 from bursar.gateway.model_list import ModelList
-from bursar.ports import Handler, Reply, RoutedHandler
+from bursar.ports.http import Handler, Reply, RoutedHandler
 from bursar.wire.http import FieldLines, Request
 from bursar.wire.refusals import refusal_answer
 
@@ -54,7 +54,7 @@ _NOT_BUILT = re.compile(
 
 
 class Paths:
-    """Implements `ports.Handler`: the front of everything a worker serves."""
+    """Implements `ports.http.Handler`: the front of everything a worker serves."""
 
     def __init__(
         self,

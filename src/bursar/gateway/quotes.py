@@ -1,4 +1,4 @@
-"""What a call would cost, at the prices that calls are charged at now: implements `ports.CostQuotes`."""
+"""What a call would cost, at the prices that calls are charged at now: implements `ports.models.CostQuotes`."""
 
 from collections.abc import Callable
 
@@ -30,12 +30,12 @@ class Quotes:
         self._forecast = TokenForecast()
 
     def of_messages(self, model: str, encoded_bytes: int) -> NanoUsd:
-        """See `ports.CostQuotes.of_messages`."""
+        """See `ports.models.CostQuotes.of_messages`."""
         tokens = self._forecast.input(model, encoded_bytes)
         return cost_of(Usage(uncached_prompt_tokens=tokens), self._price(model))
 
     def of_usage(self, model: str, usage: bytes) -> NanoUsd:
-        """See `ports.CostQuotes.of_usage`."""
+        """See `ports.models.CostQuotes.of_usage`."""
         reading = usage_from(usage)
         if reading.missing:
             raise InvalidRequest(

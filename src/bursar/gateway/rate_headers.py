@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from bursar.domain.errors import RateLimited
 from bursar.domain.limits import Scope, ScopeKind, parts_of
 from bursar.domain.rate_limits import Bucket, LimitKind
-from bursar.ports import RateLimitReached
+from bursar.ports.limits import RateLimitReached
 from bursar.wire.http import FieldLines, RawHeaders
 
 _WORDS = {

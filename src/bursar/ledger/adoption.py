@@ -22,7 +22,8 @@ from bursar.ledger.places import JournalLock, put_by, segment_numbers, waiting_j
 from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.ledger.retention import remove_old, take_up_forgotten
-from bursar.ports import BudgetStore, LedgerStore
+from bursar.ports.budgets import BudgetStore
+from bursar.ports.ledger import LedgerStore
 
 log = logging.getLogger(__name__)
 

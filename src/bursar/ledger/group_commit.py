@@ -1,7 +1,7 @@
 """What many calls record in one turn of the event loop, written to the journal together: one write instead of dozens.
 
-Implements `ports.Recorder`. Where calls come singly there is nothing to write together: after a turn with one record
-the next few are written at once, without a turn's wait.
+Implements `ports.ledger.Recorder`. Where calls come singly there is nothing to write together: after a turn with one
+record the next few are written at once, without a turn's wait.
 
 With each promise the room for its end is set aside, so that a full disk refuses new calls and loses none that runs. An
 end that is larger than its room, when the disk has no more, is cut to the money.
@@ -18,7 +18,7 @@ from bursar.ledger.brief import brief
 from bursar.ledger.confirmation import Confirmation
 from bursar.ledger.journal import Journal
 from bursar.ledger.segment import FRAME_BYTES
-from bursar.ports import Promise
+from bursar.ports.ledger import Promise
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class GroupCommit:
         return not self._refusing or self._loop.time() > self._refused_at_s + _CALM_S
 
     def promise(self, payload: bytes) -> Promise:
-        """See `ports.Recorder.promise`. One that is cancelled before the end of the turn is not recorded."""
+        """See `ports.ledger.Recorder.promise`. One that is cancelled before the end of the turn is not recorded."""
         promise = Promise(loop=self._loop)
         if self._confirmation is not None and (reason := self._confirmation.unlikely):
             promise.set_exception(JournalError(f"nothing is promised: {reason}"))
@@ -83,11 +83,11 @@ class GroupCommit:
         return promise
 
     def end(self, payload: bytes) -> None:
-        """See `ports.Recorder.end`."""
+        """See `ports.ledger.Recorder.end`."""
         self._add(_Line(payload, -1, True))
 
     def report(self, payload: bytes) -> None:
-        """See `ports.Recorder.report`."""
+        """See `ports.ledger.Recorder.report`."""
         self._add(_Line(payload))
 
     def record(self, payload: bytes) -> Promise:
@@ -97,7 +97,7 @@ class GroupCommit:
         return promise
 
     def written(self) -> asyncio.Future[None]:
-        """See `ports.Recorder.written`."""
+        """See `ports.ledger.Recorder.written`."""
         watching: asyncio.Future[None] = self._loop.create_future()
         if self._waiting and self._scheduled:
             self._watching.append(watching)
@@ -108,7 +108,7 @@ class GroupCommit:
         return watching
 
     def flush(self) -> bool:
-        """See `ports.Recorder.flush`."""
+        """See `ports.ledger.Recorder.flush`."""
         lines = [line for line in self._waiting if line.promise is None or not line.promise.cancelled()]
         self._waiting = []
         if lines:

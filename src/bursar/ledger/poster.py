@@ -15,7 +15,7 @@ import msgspec
 from bursar.domain.errors import JournalError, JournalTaken, StoreRefused, StoreTooSlow, StoreUnavailable
 from bursar.domain.ids import JournalId
 from bursar.ledger.reader import JournalReader
-from bursar.ports import Batch, JournalPosition, LedgerStore, SetAside
+from bursar.ports.ledger import Batch, JournalPosition, LedgerStore, SetAside
 from bursar.wire.spend import entries_of
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from bursar.ledger.places import (
     take_up,
 )
 from bursar.ledger.reader import last_sequence
-from bursar.ports import LedgerStore
+from bursar.ports.ledger import LedgerStore
 
 log = logging.getLogger(__name__)
 

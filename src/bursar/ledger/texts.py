@@ -12,7 +12,7 @@ import msgspec
 
 from bursar.domain.errors import StoreError
 from bursar.domain.ids import CallId
-from bursar.ports import CallText, TextStore
+from bursar.ports.ledger import CallText, TextStore
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from bursar.domain.errors import Forbidden
 from bursar.domain.reports import ActivityFilter, ActivityRow, Amounts, KeyNames, Sight
 from bursar.management.report_words import OTHERS, DateText, days, hash_of, report, sight_of
 from bursar.management.route import Asked, Route
-from bursar.ports import ActivityStore, KeyForms, ReportNames
+from bursar.ports.keys import KeyForms
+from bursar.ports.reports import ActivityStore, ReportNames
 
 _TAG = "Spend reports"
 _UNKNOWN = "unknown"

@@ -23,7 +23,8 @@ from bursar.domain.permissions import check_route, route_groups
 from bursar.domain.principals import Memberships, Principal, Role
 from bursar.management.body import Decoded, decode_body, decode_query
 from bursar.management.route import Asked, Found, Plain, Room, Route, RouteTable
-from bursar.ports import Authenticator, MembershipLookup, Reply
+from bursar.ports.http import Reply
+from bursar.ports.users import Authenticator, MembershipLookup
 from bursar.wire.http import JSON, FieldLines, Request, field_lines
 from bursar.wire.refusals import refusal_answer
 
@@ -40,7 +41,7 @@ _NOBODY = Standing(caller=Principal(role=Role.NOBODY, api_key=""), reach=Reach.N
 
 
 class ManagementApi:
-    """Implements `ports.RoutedHandler`."""
+    """Implements `ports.http.RoutedHandler`."""
 
     def __init__(self, authenticator: Authenticator, memberships: MembershipLookup, rooms: Iterable[Room]) -> None:
         """Raises ValueError: see `RouteTable`."""
@@ -49,7 +50,7 @@ class ManagementApi:
         self._table = RouteTable(rooms)
 
     def answers(self, request: Request) -> bool:
-        """See `ports.RoutedHandler.answers`."""
+        """See `ports.http.RoutedHandler.answers`."""
         return self._table.find(request) is not None
 
     async def __call__(self, request: Request, reply: Reply) -> None:

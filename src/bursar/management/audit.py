@@ -10,7 +10,7 @@ from msgspec import Meta
 from bursar.domain.errors import NotFound
 from bursar.management.body import unprocessable
 from bursar.management.route import Asked, Route
-from bursar.ports import AuditFilter, AuditLog, AuditRow
+from bursar.ports.audits import AuditFilter, AuditLog, AuditRow
 
 
 class AuditQuery(msgspec.Struct, kw_only=True):

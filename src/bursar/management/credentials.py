@@ -12,7 +12,7 @@ from bursar.domain.errors import InvalidRequest, NotFound, SecretUnreadable
 from bursar.domain.stored_secrets import change_credential, hidden_parameters, hidden_values, open_parameters
 from bursar.management.models import Told
 from bursar.management.route import Asked, Route
-from bursar.ports import (
+from bursar.ports.models import (
     CredentialRow,
     CredentialStore,
     ModelCatalogue,

@@ -11,7 +11,7 @@ from bursar.domain.authority import Standing
 from bursar.domain.errors import InvalidRequest
 from bursar.management.key_fields import KeyFields, columns_of
 from bursar.management.key_rules import KeyRules, KeySettings
-from bursar.ports import KeyForms, KeyPlace, KeyRow, NewKey
+from bursar.ports.keys import KeyForms, KeyPlace, KeyRow, NewKey
 
 _OWN_KEY = re.compile(r"sk-[!-~]{13,}")
 """What a header can carry as one word."""

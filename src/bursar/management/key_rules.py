@@ -28,7 +28,7 @@ from bursar.management.objects import (
     is_permitted,
     require,
 )
-from bursar.ports import KeyPlace
+from bursar.ports.keys import KeyPlace
 
 Row = Mapping[str, object]
 

@@ -17,7 +17,7 @@ from bursar.management.key_making import KeyMaker, made, taken
 from bursar.management.key_rules import KeyRules, KeySettings, asker_of, moved
 from bursar.management.objects import changes_key, require, sees_key
 from bursar.management.route import Asked, Route
-from bursar.ports import KeyAdministration, KeyEdit, KeyFilter, KeyForms, KeyPlace, KeyRow
+from bursar.ports.keys import KeyAdministration, KeyEdit, KeyFilter, KeyForms, KeyPlace, KeyRow
 
 _EVERYTHING: dict[str, object] = {"everything": True}
 _MOVES = ("team_id", "user_id", "organization_id")

@@ -21,7 +21,8 @@ from bursar.domain.errors import RateLimited, Unauthenticated
 from bursar.domain.principals import DEFAULT_USER_ID, Role, role_of
 from bursar.domain.secrets import Secret
 from bursar.management.route import Asked, Plain, Route
-from bursar.ports import KeyForms, LoginStore, TokenSigner
+from bursar.ports.keys import KeyForms
+from bursar.ports.users import LoginStore, TokenSigner
 from bursar.wire.http import RawHeaders, Request
 
 SESSION_S = 24 * 3600
@@ -160,7 +161,7 @@ class LoginEndpoints:
         return name and password
 
     async def _session(self, user_id: str, email: str | None, role: Role, *, password: str | None) -> str:
-        """`password`: see `ports.LoginStore.open_session`. Raises Unauthenticated: it is another one by now."""
+        """`password`: see `ports.users.LoginStore.open_session`. Raises Unauthenticated: it is another one by now."""
         key = self._forms.generate()
         expires = datetime.now(UTC) + timedelta(seconds=SESSION_S)
         opened = await self._store.open_session(

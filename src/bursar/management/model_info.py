@@ -11,7 +11,7 @@ from bursar.domain.errors import InvalidRequest
 from bursar.domain.permissions import may_use_model
 from bursar.domain.principals import Principal
 from bursar.management.route import Asked, Route
-from bursar.ports import ModelCatalogue, ModelEntry
+from bursar.ports.models import ModelCatalogue, ModelEntry
 
 JsonObject = dict[str, object]
 

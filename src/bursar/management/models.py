@@ -18,7 +18,7 @@ from bursar.domain.stored_secrets import (
     open_parameters,
 )
 from bursar.management.route import Asked, Route
-from bursar.ports import ModelCatalogue, ModelRow, ModelStore, NewModel, SecretVault
+from bursar.ports.models import ModelCatalogue, ModelRow, ModelStore, NewModel, SecretVault
 
 JsonObject = dict[str, object]
 _NAME_MAX = 500

@@ -11,7 +11,8 @@ from msgspec import Meta
 from bursar.domain.authority import Reach, Standing
 from bursar.domain.errors import InvalidRequest, StoreBusy, StoreTooSlow, Unavailable
 from bursar.domain.reports import EVERYTHING, Days, Sight
-from bursar.ports import KeyForms, ReportNames
+from bursar.ports.keys import KeyForms
+from bursar.ports.reports import ReportNames
 
 _DAYS_MAX = 36_600
 _BUSY_RETRY_S = 5

@@ -9,7 +9,7 @@ from msgspec import Meta
 from bursar.domain.errors import InvalidRequest, NotFound, SecretUnreadable
 from bursar.domain.stored_secrets import open_setting, seal_setting
 from bursar.management.route import Asked, Route
-from bursar.ports import ModelCatalogue, SecretVault, SettingStore
+from bursar.ports.models import ModelCatalogue, SecretVault, SettingStore
 
 JsonObject = dict[str, object]
 SectionName = Literal["general_settings", "litellm_settings", "router_settings"]

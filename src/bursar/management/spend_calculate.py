@@ -7,7 +7,7 @@ import msgspec
 from bursar.domain.errors import InvalidRequest
 from bursar.domain.money import usd_float
 from bursar.management.route import Asked, Route
-from bursar.ports import CostQuotes
+from bursar.ports.models import CostQuotes
 
 _NEITHER = "Bad Request - Either 'model' or 'completion_response' must be provided"
 

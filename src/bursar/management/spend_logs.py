@@ -11,7 +11,8 @@ from bursar.domain.errors import InvalidRequest, NotFound
 from bursar.domain.reports import COUNTED, Days, LogFilter, LogOrder, LogPage, LogPlace
 from bursar.management.report_words import DATES_MISSING, DateText, days, hash_of, moment, report, sight_of
 from bursar.management.route import Asked, Plain, Route
-from bursar.ports import KeyForms, ReportNames, SpendLogStore
+from bursar.ports.keys import KeyForms
+from bursar.ports.reports import ReportNames, SpendLogStore
 
 _LISTED_MAX = 5000
 """Rows of one list without pages."""

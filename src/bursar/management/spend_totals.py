@@ -12,7 +12,9 @@ from bursar.domain.errors import Forbidden
 from bursar.domain.reports import Days
 from bursar.management.report_words import OTHERS, DateText, day, days, hash_of, last_days, report, sight_of
 from bursar.management.route import Asked, Plain, Route
-from bursar.ports import KeyForms, ReportNames, SpendReset, SpendTotalStore
+from bursar.ports.budgets import SpendReset
+from bursar.ports.keys import KeyForms
+from bursar.ports.reports import ReportNames, SpendTotalStore
 
 _TAG = "Spend reports"
 _LAST = 30

@@ -12,7 +12,7 @@ from bursar.domain.reports import ActiveTag, Days
 from bursar.management.fields import JsonObject
 from bursar.management.report_words import DateText, days, report
 from bursar.management.route import Asked, Route
-from bursar.ports import TagUsageStore
+from bursar.ports.reports import TagUsageStore
 
 _TAG = "Spend reports"
 _PERIODS = 7

@@ -11,7 +11,7 @@ from bursar.domain.errors import InvalidRequest
 from bursar.domain.estimates import TokenForecast
 from bursar.management.model_info import may_see
 from bursar.management.route import Asked, Route
-from bursar.ports import ModelCatalogue
+from bursar.ports.models import ModelCatalogue
 
 JsonObject = dict[str, object]
 

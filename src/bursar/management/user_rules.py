@@ -11,7 +11,7 @@ from bursar.domain.errors import Forbidden
 from bursar.domain.key_bounds import bounding, bounds_of, limited_alone
 from bursar.domain.principals import RESERVED_USERS, Memberships
 from bursar.management.objects import require
-from bursar.ports import MembershipLookup, UserRow
+from bursar.ports.users import MembershipLookup, UserRow
 
 Columns = Mapping[str, object]
 

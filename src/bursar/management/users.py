@@ -22,7 +22,8 @@ from bursar.management.objects import require, sees_key, sees_team, sees_user
 from bursar.management.route import Asked, Route
 from bursar.management.team_views import visible_team
 from bursar.management.user_rules import UserRules
-from bursar.ports import KeyPlace, MembershipLookup, NewKey, UserAdministration, UserFilter, UserRow
+from bursar.ports.keys import KeyPlace, NewKey
+from bursar.ports.users import MembershipLookup, UserAdministration, UserFilter, UserRow
 
 _MAX_AT_ONCE = 500
 _ALL_MAX = 10_000

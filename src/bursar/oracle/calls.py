@@ -28,7 +28,7 @@ class Bare(Protocol):
 
 
 class RawReply(Protocol):
-    """`ports.Reply`, and a way around it for answers that break HTTP."""
+    """`ports.http.Reply`, and a way around it for answers that break HTTP."""
 
     @property
     def gone(self) -> bool: ...

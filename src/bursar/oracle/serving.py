@@ -14,7 +14,7 @@ import uvloop
 from bursar.oracle.app import Oracle
 from bursar.oracle.bill import Biller, BillLine, read_bill
 from bursar.oracle.tariff import Tariffs
-from bursar.ports import Handler, Reply
+from bursar.ports.http import Handler, Reply
 from bursar.server.connection import Exchange
 from bursar.server.limits import Limits
 from bursar.server.listener import HttpServer

@@ -1,5 +1,5 @@
 """The second transport: aiohttp. Chosen by configuration where calls must leave through a proxy, and kept green so that
-the contract of `ports.Transport` is not whatever the first one happens to do.
+the contract of `ports.upstream.Transport` is not whatever the first one happens to do.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from aiohttp.abc import ResolveResult
 from yarl import URL
 
 from bursar.domain.egress import Egress, forbidden_address, forbidden_host
-from bursar.ports import FailureKind, Timeouts, TransportError, UpstreamRequest, UpstreamResponse
+from bursar.ports.upstream import FailureKind, Timeouts, TransportError, UpstreamRequest, UpstreamResponse
 from bursar.wire.http import RawHeaders
 
 _HEAD_MAX_BYTES = 256 * 1024
@@ -22,7 +22,7 @@ _IDLE_MAX_S = 60.0
 
 
 class AiohttpTransport:
-    """Implements `ports.Transport`. Made inside a running loop."""
+    """Implements `ports.upstream.Transport`. Made inside a running loop."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class AiohttpTransport:
         )
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
-        """See `ports.Transport.send`."""
+        """See `ports.upstream.Transport.send`."""
         origin, timeouts = request.origin, request.timeouts
         if (reason := forbidden_host(origin.host, origin.egress)) is not None:
             raise TransportError(FailureKind.DNS, reason, sent=False)
@@ -80,7 +80,7 @@ class AiohttpTransport:
         return _Response(response, timeouts, way)
 
     async def aclose(self) -> None:
-        """See `ports.Transport.aclose`."""
+        """See `ports.upstream.Transport.aclose`."""
         for session in self._sessions.values():
             await session.close()
 
@@ -120,7 +120,7 @@ async def _note_connection(_session: aiohttp.ClientSession, context: SimpleNames
 
 
 class _Response:
-    """One answer: implements `ports.UpstreamResponse`."""
+    """One answer: implements `ports.upstream.UpstreamResponse`."""
 
     def __init__(self, response: aiohttp.ClientResponse, timeouts: Timeouts, way: _Way) -> None:
         self.status = response.status
@@ -130,12 +130,12 @@ class _Response:
         self._way = way
 
     async def read(self) -> bytes:
-        """See `ports.UpstreamResponse.read`."""
+        """See `ports.upstream.UpstreamResponse.read`."""
         async with _failures(self._way, FailureKind.IDLE_TIMEOUT, self._idle_s, in_body=True):
             return await self._response.content.readany()
 
     def close(self) -> None:
-        """See `ports.UpstreamResponse.close`."""
+        """See `ports.upstream.UpstreamResponse.close`."""
         if self._response.content.is_eof():
             self._response.release()
         else:

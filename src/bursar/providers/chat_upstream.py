@@ -1,6 +1,6 @@
-"""A deployment of an OpenAI-compatible provider as the gateway calls it: implements `ports.ChatUpstream`."""
+"""A deployment of an OpenAI-compatible provider as the gateway calls it: implements `ports.upstream.ChatUpstream`."""
 
-from bursar.ports import Timeouts, UpstreamRequest, UpstreamResponse
+from bursar.ports.upstream import Timeouts, UpstreamRequest, UpstreamResponse
 from bursar.providers.mock_response import MockResponse
 from bursar.providers.openai_compatible import OpenAICompatible
 from bursar.wire.http import FieldLines, RawHeaders, field_lines
@@ -21,7 +21,7 @@ class ProviderChat:
         self.answers: AnswerRules = dialect.answers
 
     def request(self, chat: ChatRequest, *, extra_headers: RawHeaders, timeouts: Timeouts) -> UpstreamRequest:
-        """See `ports.ChatUpstream.request`."""
+        """See `ports.upstream.ChatUpstream.request`."""
         upstream = self._dialect.upstream
         return UpstreamRequest(
             method="POST",
@@ -34,23 +34,23 @@ class ProviderChat:
         )
 
     def output_limit(self, chat: ChatRequest) -> int | None:
-        """See `ports.ChatUpstream.output_limit`."""
+        """See `ports.upstream.ChatUpstream.output_limit`."""
         return self._dialect.output_limit(chat)
 
     def bounded(self, chat: ChatRequest, tokens: int) -> ChatRequest:
-        """See `ports.ChatUpstream.bounded`."""
+        """See `ports.upstream.ChatUpstream.bounded`."""
         return bounded(chat, tokens)
 
     def conceal(self, text: str) -> str:
-        """See `ports.ChatUpstream.conceal`."""
+        """See `ports.upstream.ChatUpstream.conceal`."""
         return self._dialect.upstream.conceal(text)
 
     def conceal_lines(self, lines: FieldLines) -> FieldLines:
-        """See `ports.ChatUpstream.conceal_lines`."""
+        """See `ports.upstream.ChatUpstream.conceal_lines`."""
         return self._dialect.upstream.conceal_lines(lines)
 
     def canned(self, chat: ChatRequest) -> UpstreamResponse | None:
-        """See `ports.ChatUpstream.canned`."""
+        """See `ports.upstream.ChatUpstream.canned`."""
         if self._mock_response is None:
             return None
         return MockResponse(self._mock_response, chat, self._dialect.upstream.model)

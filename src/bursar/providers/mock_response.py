@@ -15,7 +15,7 @@ _USAGE = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
 
 
 class MockResponse:
-    """A finished answer: implements `ports.UpstreamResponse`."""
+    """A finished answer: implements `ports.upstream.UpstreamResponse`."""
 
     status = 200
 

@@ -16,7 +16,7 @@ from typing import cast
 import httptools
 
 from bursar.domain.egress import Egress
-from bursar.ports import FailureKind, TransportError, UpstreamRequest, UpstreamResponse
+from bursar.ports.upstream import FailureKind, TransportError, UpstreamRequest, UpstreamResponse
 from bursar.providers.resolving import ForbiddenAddress, resolved
 from bursar.wire.http import Origin, RawHeaders, field_lines, header
 
@@ -29,7 +29,7 @@ _SWEEP_S = 0.25
 
 
 class NativeTransport:
-    """Implements `ports.Transport`. Made inside a running loop."""
+    """Implements `ports.upstream.Transport`. Made inside a running loop."""
 
     def __init__(self, *, max_connections_per_host: int = 1000, tls: ssl.SSLContext | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -40,7 +40,7 @@ class NativeTransport:
         self._sweep()
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
-        """See `ports.Transport.send`."""
+        """See `ports.upstream.Transport.send`."""
         pool = self._pools.get(request.origin)
         if pool is None:
             pool = self._pools[request.origin] = _Pool(request.origin)
@@ -139,7 +139,7 @@ class NativeTransport:
         self._timer = self._loop.call_later(_SWEEP_S, self._sweep)
 
     async def aclose(self) -> None:
-        """See `ports.Transport.aclose`."""
+        """See `ports.upstream.Transport.aclose`."""
         self._timer.cancel()
         for pool in self._pools.values():
             for connection in list(pool.idle):
@@ -247,7 +247,7 @@ class _Connection(asyncio.Protocol):
     # `UpstreamResponse`
 
     async def read(self) -> bytes:
-        """See `ports.UpstreamResponse.read`."""
+        """See `ports.upstream.UpstreamResponse.read`."""
         while not self._pieces:
             if self._complete:
                 return b""
@@ -264,7 +264,7 @@ class _Connection(asyncio.Protocol):
         return data
 
     def close(self) -> None:
-        """See `ports.UpstreamResponse.close`."""
+        """See `ports.upstream.UpstreamResponse.close`."""
         self._owner.released(self)
         if not self._in_use:
             self._discard()

@@ -19,7 +19,7 @@ from bursar.domain.limits import Budget, Limits, Scope
 from bursar.domain.periods import Calendar, next_reset
 from bursar.domain.purse import Share
 from bursar.domain.windows import Answer, WindowId, window_id
-from bursar.ports import BudgetAsk, BudgetStore
+from bursar.ports.budgets import BudgetAsk, BudgetStore
 from bursar.quotas.budget_words import budget_exceeded
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Hold:
 
 
 class Account:
-    """The budgets of calls of one kind. Implements `ports.BudgetAccount`.
+    """The budgets of calls of one kind. Implements `ports.budgets.BudgetAccount`.
 
     Remembers its lines: finding them takes as long as holding.
     """
@@ -137,11 +137,11 @@ class Account:
         self._dropped = 0
 
     def hold_now(self, plan: HoldPlan) -> Hold | None:
-        """See `ports.BudgetAccount.hold_now`."""
+        """See `ports.budgets.BudgetAccount.hold_now`."""
         return self._budgets.hold_now(self._current(), plan)
 
     async def hold(self, plan: HoldPlan) -> Hold:
-        """See `ports.BudgetAccount.hold`."""
+        """See `ports.budgets.BudgetAccount.hold`."""
         return await self._budgets.hold(self._current(), plan)
 
     def _current(self) -> tuple[Line, ...]:
@@ -217,7 +217,7 @@ class Budgets:
     # What calls do
 
     def account(self, limits: Sequence[Limits]) -> Account | None:
-        """See `ports.BudgetKeeper.account`."""
+        """See `ports.budgets.BudgetKeeper.account`."""
         budgeted = [one for one in limits if one.budget is not None]
         return Account(self, budgeted) if budgeted else None
 

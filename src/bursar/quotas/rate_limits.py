@@ -15,7 +15,7 @@ from bursar.domain.ids import JournalId
 from bursar.domain.limits import Limits
 from bursar.domain.rate_limits import WINDOW_S, Bucket, Hold, LimitKind, Need, Plan, RateBook, stated_limits
 from bursar.domain.rate_shares import PATIENCE_S, WorkerShares
-from bursar.ports import RateLimitReached, RateStore
+from bursar.ports.limits import RateLimitReached, RateStore
 from bursar.quotas.store_clock import StoreClock, steady_s
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _FAILED_PAUSE_S = 2.0
 
 
 class RateLimiter:
-    """Implements `ports.RateLimits`."""
+    """Implements `ports.limits.RateLimits`."""
 
     def __init__(
         self, store: RateStore, instance: JournalId, *, lease_s: float, clock: StoreClock | None = None
@@ -59,7 +59,7 @@ class RateLimiter:
     # Calls
 
     def plan(self, limits: Sequence[Limits]) -> Plan | None:
-        """See `ports.RateLimits.plan`."""
+        """See `ports.limits.RateLimits.plan`."""
         stated = stated_limits(limits)
         if not stated:
             return None
@@ -68,7 +68,7 @@ class RateLimiter:
         return plan
 
     def admit(self, plan: Plan, need: Need) -> Hold | None:
-        """See `ports.RateLimits.admit`."""
+        """See `ports.limits.RateLimits.admit`."""
         now_s = steady_s()
         if now_s > self._shares.until_s:
             return None
@@ -76,7 +76,7 @@ class RateLimiter:
         return self._book.admit(plan, need)
 
     async def admit_in_turn(self, plan: Plan, need: Need) -> Hold:
-        """See `ports.RateLimits.admit_in_turn`."""
+        """See `ports.limits.RateLimits.admit_in_turn`."""
         deadline_s = steady_s() + PATIENCE_S
         waited = False
         while True:
@@ -120,7 +120,7 @@ class RateLimiter:
         )
 
     def has_room(self, plan: Plan) -> bool:
-        """See `ports.RateLimits.has_room`."""
+        """See `ports.limits.RateLimits.has_room`."""
         self._turn(steady_s())
         window = self._book.window
         for bucket in plan.buckets:
@@ -131,11 +131,11 @@ class RateLimiter:
         return True
 
     def reset_at_s(self) -> float:
-        """See `ports.RateLimits.reset_at_s`."""
+        """See `ports.limits.RateLimits.reset_at_s`."""
         return (self._book.window + 1) * float(WINDOW_S)
 
     def until_reset_s(self) -> int:
-        """See `ports.RateLimits.until_reset_s`."""
+        """See `ports.limits.RateLimits.until_reset_s`."""
         return max(1, math.ceil(self.reset_at_s() - self._clock.now_s()))
 
     def _turn(self, now_s: float) -> None:

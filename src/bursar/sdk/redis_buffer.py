@@ -18,7 +18,7 @@ from redis.exceptions import RedisError, ResponseError
 from bursar.domain.errors import JournalTaken, StoreRefused, StoreUnavailable
 from bursar.domain.ids import CallId, JournalId
 from bursar.domain.secrets import Secret
-from bursar.ports import Batch, JournalPosition, LedgerStore
+from bursar.ports.ledger import Batch, JournalPosition, LedgerStore
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class RedisBuffer:
 
 
 class RedisLedger:
-    """Implements `ports.LedgerStore`: posts through the stream, and straight where that does not work."""
+    """Implements `ports.ledger.LedgerStore`: posts through the stream, and straight where that does not work."""
 
     def __init__(self, client: Redis, ledger: LedgerStore) -> None:
         self._client: Any = client
@@ -68,18 +68,18 @@ class RedisLedger:
         self._away = False
 
     async def register(self, journal_id: JournalId, host: str) -> JournalPosition:
-        """See `ports.LedgerStore.register`."""
+        """See `ports.ledger.LedgerStore.register`."""
         return await self._ledger.register(journal_id, host)
 
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
-        """See `ports.LedgerStore.take_over`."""
+        """See `ports.ledger.LedgerStore.take_over`."""
         return await self._ledger.take_over(journal_id, epoch)
 
     def expect(self, entries: bytes) -> None:
-        """See `ports.LedgerStore.expect`. What goes through Redis is posted by others."""
+        """See `ports.ledger.LedgerStore.expect`. What goes through Redis is posted by others."""
 
     async def post(self, batch: Batch) -> int:
-        """See `ports.LedgerStore.post`. What is set aside or gone does not go through Redis, nor what the dead left."""
+        """See `ports.ledger.LedgerStore.post`. What is set aside or gone goes past Redis, as does what the dead left."""
         if batch.set_aside is None and not batch.missing and await self._sent(batch):
             return 0
         return await self._ledger.post(batch)

@@ -317,7 +317,7 @@ class HttpConnection(asyncio.Protocol):
 
 
 class Exchange:
-    """One request and its answer: the server's side of `ports.Reply`."""
+    """One request and its answer: the server's side of `ports.http.Reply`."""
 
     __slots__ = (
         "_chunked",
@@ -391,7 +391,7 @@ class Exchange:
             self._connection.transport.abort()
 
     def take_over(self) -> asyncio.Transport:
-        """The bare connection, for an answer that `ports.Reply` cannot express (the oracle's faults).
+        """The bare connection, for an answer that `ports.http.Reply` cannot express (the oracle's faults).
 
         Nothing more is added to what the handler writes; when it returns, the connection is closed once that is out.
         """

@@ -7,7 +7,7 @@ import time
 from email.utils import formatdate
 from socket import socket
 
-from bursar.ports import Handler
+from bursar.ports.http import Handler
 from bursar.server.connection import Exchange, HttpConnection
 from bursar.server.limits import Limits
 from bursar.tasks import TaskOwner

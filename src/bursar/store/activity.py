@@ -1,4 +1,4 @@
-"""Days of users, teams and others, from the daily tables: implements `ports.ActivityStore`."""
+"""Days of users, teams and others, from the daily tables: implements `ports.reports.ActivityStore`."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class PostgresActivity:
         self._reader = reader
 
     async def page(self, asked: ActivityFilter, *, limit: int, offset: int) -> tuple[list[ActivityRow], int]:
-        """See `ports.ActivityStore.page`."""
+        """See `ports.reports.ActivityStore.page`."""
         async with self._reader.reading() as connection:
             rows = await connection.fetch(_SQL["page"], *_arguments(asked), limit, offset)
             if not rows and offset:  # past the end: how many there are still has to be told
@@ -27,7 +27,7 @@ class PostgresActivity:
         return [_row(row) for row in rows], rows[0]["rows"] if rows else 0
 
     async def all(self, asked: ActivityFilter, *, others: str) -> list[ActivityRow]:
-        """See `ports.ActivityStore.all`."""
+        """See `ports.reports.ActivityStore.all`."""
         async with self._reader.reading() as connection:
             return [_row(row) for row in await connection.fetch(_SQL["all"], *_arguments(asked), _APART, others)]
 

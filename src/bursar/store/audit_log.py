@@ -8,7 +8,7 @@ import msgspec
 
 from bursar.domain.audit import Change, masked
 from bursar.domain.errors import StoreRefused
-from bursar.ports import AuditFilter, AuditPage, AuditRow
+from bursar.ports.audits import AuditFilter, AuditPage, AuditRow
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
 
@@ -32,20 +32,20 @@ async def record(connection: Any, *changes: Change) -> None:  # noqa: ANN401  # 
 
 
 class PostgresAuditLog:
-    """Implements `ports.AuditLog`: the table `LiteLLM_AuditLog`."""
+    """Implements `ports.audits.AuditLog`: the table `LiteLLM_AuditLog`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def find(self, entry_id: str) -> AuditRow | None:
-        """See `ports.AuditLog.find`."""
+        """See `ports.audits.AuditLog.find`."""
         if "\x00" in entry_id:
             return None
         row = await self._database.read_row(_SQL["find"], entry_id)
         return None if row is None else _row(row)
 
     async def page(self, wanted: AuditFilter, *, limit: int, offset: int) -> AuditPage:
-        """See `ports.AuditLog.page`."""
+        """See `ports.audits.AuditLog.page`."""
         filters = (
             wanted.changed_by,
             wanted.changed_by_api_key,

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from bursar.domain.errors import StoreError
-from bursar.ports import BooksState, LastAudit
+from bursar.ports.ledger import BooksState, LastAudit
 from bursar.store.audit import Difference, audit
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql

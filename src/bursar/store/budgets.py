@@ -1,4 +1,4 @@
-"""Budget windows and grants in PostgreSQL: implements `ports.BudgetStore`. `domain.windows` decides."""
+"""Budget windows and grants in PostgreSQL: implements `ports.budgets.BudgetStore`. `domain.windows` decides."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from bursar.domain.errors import JournalTaken, StoreUnavailable
 from bursar.domain.ids import JournalId
 from bursar.domain.limits import Scope, ScopeKind, parts_of, raise_of, raised_limit
 from bursar.domain.windows import Answer, Grant, Window, WindowId, exchange
-from bursar.ports import BudgetAsk
+from bursar.ports.budgets import BudgetAsk
 from bursar.store.database import Database, end_stalled
 from bursar.store.limits import nano_of, utc_s
 from bursar.store.named_sql import load_named_sql
@@ -47,7 +47,7 @@ class PostgresBudgets:
         self._database = database
 
     async def heartbeat(self, instance: JournalId, epoch: int) -> float:
-        """See `ports.BudgetStore.heartbeat`."""
+        """See `ports.budgets.BudgetStore.heartbeat`."""
         async with self._database.connection() as connection:
             await end_stalled(connection)
             beat = await connection.fetchrow(_SQL["heartbeat"], instance)
@@ -56,7 +56,7 @@ class PostgresBudgets:
         return float(beat["now_s"])
 
     async def exchange(self, instance: JournalId, epoch: int, asks: Sequence[BudgetAsk]) -> list[Answer]:
-        """See `ports.BudgetStore.exchange`."""
+        """See `ports.budgets.BudgetStore.exchange`."""
         async with self._database.transaction() as connection:
             claim = await connection.fetchrow(_SQL["claim"], instance, epoch)
             if claim is None:  # it was registered, and has been forgotten: the poster tells of it again
@@ -100,7 +100,7 @@ class PostgresBudgets:
         return answers
 
     async def release(self, instance: JournalId, epoch: int, posted: int) -> None:
-        """See `ports.BudgetStore.release`."""
+        """See `ports.budgets.BudgetStore.release`."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["forget_heartbeat"], instance)
             ended = await connection.execute(_SQL["end_instance"], instance, epoch, posted)

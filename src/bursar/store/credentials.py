@@ -6,7 +6,7 @@ from datetime import datetime
 from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.preconditions import check_unchanged
 from bursar.domain.stored_secrets import CREDENTIALS, hidden_values
-from bursar.ports import CredentialRow, ModelRow, NewCredential
+from bursar.ports.models import CredentialRow, ModelRow, NewCredential
 from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.json_rows import json_mapping, json_row, json_text, writing
@@ -16,25 +16,25 @@ _SQL = load_named_sql("models")
 
 
 class PostgresCredentials:
-    """Implements `ports.CredentialStore`."""
+    """Implements `ports.models.CredentialStore`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def all(self) -> list[CredentialRow]:
-        """See `ports.CredentialStore.all`."""
+        """See `ports.models.CredentialStore.all`."""
         async with self._database.connection() as connection:
             return [json_row(row) for row in await connection.fetch(_SQL["credentials"])]
 
     async def find(self, name: str) -> CredentialRow | None:
-        """See `ports.CredentialStore.find`."""
+        """See `ports.models.CredentialStore.find`."""
         if "\x00" in name:
             return None
         row = await self._database.read_row(_SQL["credential"], name)
         return None if row is None else json_row(row)
 
     async def insert(self, credential: NewCredential, *, actor: Actor) -> bool:
-        """See `ports.CredentialStore.insert`."""
+        """See `ports.models.CredentialStore.insert`."""
         async with writing(self._database) as connection:
             row = await connection.fetchrow(
                 _SQL["insert_credential"],
@@ -57,7 +57,7 @@ class PostgresCredentials:
         actor: Actor,
         expected: datetime | None = None,
     ) -> bool:
-        """See `ports.CredentialStore.update`."""
+        """See `ports.models.CredentialStore.update`."""
         if "\x00" in name:
             return False
         async with writing(self._database) as connection:
@@ -75,7 +75,7 @@ class PostgresCredentials:
         return True
 
     async def delete(self, name: str, *, check: Callable[[Sequence[ModelRow]], None], actor: Actor) -> bool:
-        """See `ports.CredentialStore.delete`."""
+        """See `ports.models.CredentialStore.delete`."""
         if "\x00" in name:
             return False
         async with writing(self._database) as connection:

@@ -12,7 +12,7 @@ from bursar.domain.errors import StoreRefused
 from bursar.domain.ids import AttemptId, CallId, JournalId
 from bursar.domain.money import NanoUsd, usd_text
 from bursar.domain.windows import WindowId
-from bursar.ports import Batch
+from bursar.ports.ledger import Batch
 from bursar.store.database import Database, end_stalled
 from bursar.store.ledger import PostgresLedger
 from bursar.store.named_sql import load_named_sql

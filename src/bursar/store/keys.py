@@ -1,4 +1,4 @@
-"""Virtual keys in PostgreSQL: implements `ports.KeyStore`, and what the management API does with keys."""
+"""Virtual keys in PostgreSQL: implements `ports.keys.KeyStore`, and what the management API does with keys."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ from bursar.domain.limits import (
 from bursar.domain.money import NANO_PER_USD, NanoUsd
 from bursar.domain.preconditions import check_unchanged
 from bursar.domain.principals import Memberships, Principal, role_of
-from bursar.ports import KeyEdit, KeyFilter, KeyPage, KeyPlace, KeyRow, NewKey
+from bursar.ports.keys import KeyEdit, KeyFilter, KeyPage, KeyPlace, KeyRow, NewKey
 from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.limits import limits_of, model_limits, nano_of, period_limits
@@ -65,7 +65,7 @@ class PostgresKeys:
         self._user_budgets_in_teams = user_budgets_in_teams
 
     async def find(self, key: KeyHash) -> Principal | None:
-        """See `ports.KeyStore.find`."""
+        """See `ports.keys.KeyStore.find`."""
         row = await self._database.read_row(_SQL["find"], key)
         return None if row is None else _principal(row, user_budgets_in_teams=self._user_budgets_in_teams)
 
@@ -77,7 +77,7 @@ class PostgresKeys:
         asker: str | None = None,
         check: Callable[[KeyPlace], None] | None = None,
     ) -> KeyRow | None:
-        """See `ports.KeyAdministration.insert`.
+        """See `ports.keys.KeyAdministration.insert`.
 
         Raises StoreUnavailable; StoreRefused: the key exists, what it names does not, or a value cannot be stored. The
         message is fit for whoever asked.
@@ -119,7 +119,7 @@ class PostgresKeys:
         return {row["user_id"]: dict(row) for row in rows}
 
     async def page(self, wanted: KeyFilter, *, limit: int, offset: int) -> KeyPage:
-        """See `ports.KeyAdministration.page`."""
+        """See `ports.keys.KeyAdministration.page`."""
         filters = {name: value for name, value in msgspec.structs.asdict(wanted).items() if name in _FILTERS}
         arguments = (_json(wanted.reach), _json(filters), wanted.sort_by, wanted.downwards)
         with refusals():
@@ -134,7 +134,7 @@ class PostgresKeys:
     async def change(
         self, token: KeyHash, edit: KeyEdit, *, action: Action, actor: Actor, expected: datetime | None = None
     ) -> KeyRow | None:
-        """See `ports.KeyAdministration.change`."""
+        """See `ports.keys.KeyAdministration.change`."""
         with refusals():
             async with self._database.transaction() as connection:
                 await (lock_totals if edit.spend else hold_totals)(connection)
@@ -158,7 +158,7 @@ class PostgresKeys:
         revoke_at: datetime | None,
         expected: datetime | None = None,
     ) -> KeyRow | None:
-        """See `ports.KeyAdministration.rotate`."""
+        """See `ports.keys.KeyAdministration.rotate`."""
         with refusals():
             async with self._database.transaction() as connection:
                 await lock_totals(connection)
@@ -187,7 +187,7 @@ class PostgresKeys:
         actor: Actor,
         allow: Callable[[KeyRow], None] = lambda _: None,
     ) -> list[tuple[KeyHash, str | None]]:
-        """See `ports.KeyAdministration.delete`."""
+        """See `ports.keys.KeyAdministration.delete`."""
         async with self._database.transaction() as connection:
             rows = await delete_keys(connection, tokens=tokens, aliases=aliases, actor=actor)
             for row in rows:

@@ -1,4 +1,4 @@
-"""The books in PostgreSQL: implements `ports.LedgerStore`."""
+"""The books in PostgreSQL: implements `ports.ledger.LedgerStore`."""
 
 import logging
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from bursar.domain.errors import JournalTaken, StoreRefused, StoreUnavailable
 from bursar.domain.ids import JournalId
 from bursar.domain.money import NanoUsd
 from bursar.domain.windows import WindowId
-from bursar.ports import Batch, JournalPosition
+from bursar.ports.ledger import Batch, JournalPosition
 from bursar.store.database import Database
 from bursar.store.entry_columns import columns_of
 from bursar.store.named_sql import load_named_sql
@@ -47,14 +47,14 @@ class PostgresLedger:
         self._expected: tuple[bytes, _Columns] | None = None
 
     async def register(self, journal_id: JournalId, host: str) -> JournalPosition:
-        """See `ports.LedgerStore.register`."""
+        """See `ports.ledger.LedgerStore.register`."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["register_journal"], journal_id, host)
             row = await connection.fetchrow(_SQL["journal_position"], journal_id)
         return JournalPosition(sequence=row["posted_sequence"], epoch=row["epoch"], unsettled=row["unsettled"])
 
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
-        """See `ports.LedgerStore.take_over`."""
+        """See `ports.ledger.LedgerStore.take_over`."""
         async with self._database.connection() as connection:
             new = await connection.fetchval(_SQL["take_over"], journal_id, epoch)
         if new is None:
@@ -62,12 +62,12 @@ class PostgresLedger:
         return int(new)
 
     def expect(self, entries: bytes) -> None:
-        """See `ports.LedgerStore.expect`."""
+        """See `ports.ledger.LedgerStore.expect`."""
         with suppress(StoreRefused):
             self._expected = entries, columns_of(_utf8(entries))
 
     async def post(self, batch: Batch) -> int:
-        """See `ports.LedgerStore.post`."""
+        """See `ports.ledger.LedgerStore.post`."""
         expected, self._expected = self._expected, None
         entries = _utf8(batch.entries)
         columns = expected[1] if expected is not None and expected[0] is batch.entries else columns_of(entries)

@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 
 from bursar.domain.limits import Budget, Limits, Scope, ScopeKind, key_model_scope
 from bursar.domain.money import MAX_NANO_USD, NANO_PER_USD, NanoUsd
-from bursar.ports import AnyLimits, NamedLimits
+from bursar.ports.limits import AnyLimits, NamedLimits
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
 
@@ -15,7 +15,7 @@ _SQL = load_named_sql("limits")
 
 
 class PostgresLimits:
-    """Limits of end users and tags: implements `ports.LimitStore`."""
+    """Limits of end users and tags: implements `ports.limits.LimitStore`."""
 
     def __init__(self, database: Database, *, default_budget_id: str | None = None) -> None:
         """`default_budget_id`: the budget of end users that have none of their own."""
@@ -23,7 +23,7 @@ class PostgresLimits:
         self._default_budget_id = default_budget_id
 
     async def any(self) -> AnyLimits:
-        """See `ports.LimitStore.any`."""
+        """See `ports.limits.LimitStore.any`."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL["any"])
             default = None
@@ -37,7 +37,7 @@ class PostgresLimits:
         )
 
     async def find(self, end_users: Sequence[str], tags: Sequence[str]) -> dict[Scope, NamedLimits]:
-        """See `ports.LimitStore.find`."""
+        """See `ports.limits.LimitStore.find`."""
         found: dict[Scope, NamedLimits] = {}
         async with self._database.connection() as connection:
             if end_users:

@@ -1,4 +1,4 @@
-"""Who may log in, and their sessions: implements `ports.LoginStore`."""
+"""Who may log in, and their sessions: implements `ports.users.LoginStore`."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from bursar.domain.audit import Action, Actor
 from bursar.domain.ids import KeyHash
 from bursar.domain.principals import MASTER_KEY_NAME
-from bursar.ports import LoginUser
+from bursar.ports.users import LoginUser
 from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
@@ -22,7 +22,7 @@ class PostgresLogins:
         self._database = database
 
     async def find(self, name: str) -> LoginUser | None:
-        """See `ports.LoginStore.find`."""
+        """See `ports.users.LoginStore.find`."""
         if "\x00" in name:
             return None
         async with self._database.connection() as connection:
@@ -44,7 +44,7 @@ class PostgresLogins:
         max_budget: float | None,
         password: str | None,
     ) -> bool:
-        """See `ports.LoginStore.open_session`."""
+        """See `ports.users.LoginStore.open_session`."""
         async with self._database.transaction() as connection:
             if password is not None:
                 if await connection.fetchval(_SQL["password_of"], user_id) != password:

@@ -13,7 +13,7 @@ _SQL = load_named_sql("memberships")
 
 
 class PostgresMemberships:
-    """Implements `ports.MembershipLookup`."""
+    """Implements `ports.users.MembershipLookup`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -2,7 +2,7 @@
 
 from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.stored_secrets import MODELS, hidden_parameters
-from bursar.ports import ModelChange, ModelRow, NewModel, StoredSetup
+from bursar.ports.models import ModelChange, ModelRow, NewModel, StoredSetup
 from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.json_rows import json_mapping, json_row, json_text, writing
@@ -14,18 +14,18 @@ _TOLD_MAX = 1000
 
 
 class PostgresModels:
-    """Implements `ports.ModelStore`."""
+    """Implements `ports.models.ModelStore`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def fingerprint(self) -> str:
-        """See `ports.ModelStore.fingerprint`."""
+        """See `ports.models.ModelStore.fingerprint`."""
         row = await self._database.read_row(_SQL["fingerprint"])
         return str(row[0])
 
     async def setup(self) -> StoredSetup:
-        """See `ports.ModelStore.setup`."""
+        """See `ports.models.ModelStore.setup`."""
         async with (
             self._database.connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
@@ -42,14 +42,14 @@ class PostgresModels:
         )
 
     async def find(self, model_id: str) -> ModelRow | None:
-        """See `ports.ModelStore.find`."""
+        """See `ports.models.ModelStore.find`."""
         if "\x00" in model_id:
             return None
         row = await self._database.read_row(_SQL["model"], model_id)
         return None if row is None else json_row(row)
 
     async def insert(self, model: NewModel, *, actor: Actor) -> ModelRow | None:
-        """See `ports.ModelStore.insert`."""
+        """See `ports.models.ModelStore.insert`."""
         async with writing(self._database) as connection:
             row = await connection.fetchrow(
                 _SQL["insert_model"],
@@ -68,7 +68,7 @@ class PostgresModels:
         return made
 
     async def update(self, model_id: str, change: ModelChange, *, actor: Actor) -> ModelRow | None:
-        """See `ports.ModelStore.update`."""
+        """See `ports.models.ModelStore.update`."""
         if "\x00" in model_id:
             return None
         async with writing(self._database) as connection:
@@ -93,7 +93,7 @@ class PostgresModels:
         return after
 
     async def delete(self, model_id: str, *, actor: Actor) -> bool:
-        """See `ports.ModelStore.delete`."""
+        """See `ports.models.ModelStore.delete`."""
         if "\x00" in model_id:
             return False
         async with writing(self._database) as connection:

@@ -1,4 +1,4 @@
-"""Shares of rate limits in PostgreSQL: implements `ports.RateStore`."""
+"""Shares of rate limits in PostgreSQL: implements `ports.limits.RateStore`."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ class PostgresRateShares:
         self._database = database
 
     async def share(self, instance: JournalId, statement: Statement, *, lease_s: float) -> Answer:
-        """See `ports.RateStore.share`."""
+        """See `ports.limits.RateStore.share`."""
         asks = statement.asks
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
@@ -59,7 +59,7 @@ class PostgresRateShares:
         )
 
     async def end(self, instance: JournalId) -> None:
-        """See `ports.RateStore.end`."""
+        """See `ports.limits.RateStore.end`."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["end"], instance)
 

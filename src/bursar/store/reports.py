@@ -54,24 +54,24 @@ class ReportReader:
 
 
 class PostgresReportNames:
-    """Implements `ports.ReportNames`."""
+    """Implements `ports.reports.ReportNames`."""
 
     def __init__(self, reader: ReportReader) -> None:
         self._reader = reader
 
     async def keys_of(self, user_id: str) -> list[str]:
-        """See `ports.ReportNames.keys_of`."""
+        """See `ports.reports.ReportNames.keys_of`."""
         async with self._reader.reading() as connection:
             return [row["token"] for row in await connection.fetch(_SQL["keys_of"], user_id)]
 
     async def key_names(self, tokens: Sequence[str]) -> dict[str, KeyNames]:
-        """See `ports.ReportNames.key_names`."""
+        """See `ports.reports.ReportNames.key_names`."""
         async with self._reader.reading() as connection:
             rows = await connection.fetch(_SQL["names_of_keys"], list(tokens))
         return {row["token"]: KeyNames(row["key_alias"], row["key_name"], row["team_id"]) for row in rows}
 
     async def team_aliases(self, teams: Sequence[str]) -> dict[str, str | None]:
-        """See `ports.ReportNames.team_aliases`."""
+        """See `ports.reports.ReportNames.team_aliases`."""
         async with self._reader.reading() as connection:
             rows = await connection.fetch(_SQL["names_of_teams"], list(teams))
         return {row["team_id"]: row["team_alias"] for row in rows}

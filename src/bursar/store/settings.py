@@ -13,20 +13,20 @@ _SQL = load_named_sql("models")
 
 
 class PostgresSettings:
-    """Implements `ports.SettingStore`: the table `LiteLLM_Config`."""
+    """Implements `ports.models.SettingStore`: the table `LiteLLM_Config`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def find(self, section: str) -> dict[str, object]:
-        """See `ports.SettingStore.find`."""
+        """See `ports.models.SettingStore.find`."""
         row = await self._database.read_row(_SQL["setting"], section)
         return {} if row is None else json_mapping(row["param_value"])
 
     async def update(
         self, section: str, change: Callable[[Mapping[str, object]], Mapping[str, object]], *, actor: Actor
     ) -> dict[str, object]:
-        """See `ports.SettingStore.update`."""
+        """See `ports.models.SettingStore.update`."""
         async with writing(self._database) as connection:
             await connection.execute(_SQL["lock_settings"])
             before = json_mapping(await connection.fetchval(_SQL["setting"], section))

@@ -1,4 +1,4 @@
-"""Pages of the log, and its daily sums: implements `ports.SpendLogStore`."""
+"""Pages of the log, and its daily sums: implements `ports.reports.SpendLogStore`."""
 
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,7 @@ class PostgresSpendLogs:
         self._reader = reader
 
     async def page(self, sight: Sight, asked: LogFilter, order: LogOrder) -> LogPage:
-        """See `ports.SpendLogStore.page`."""
+        """See `ports.reports.SpendLogStore.page`."""
         async with self._reader.reading() as connection:
             keys = await _keys(connection, sight, asked)
             scan = order.counted + 1 if asked.by_index else _LOOKED_THROUGH
@@ -84,7 +84,7 @@ class PostgresSpendLogs:
     async def summary(
         self, sight: Sight, days: Days, *, api_keys: tuple[str, ...] | None, user_id: str | None
     ) -> list[SpendOnDay]:
-        """See `ports.SpendLogStore.summary`."""
+        """See `ports.reports.SpendLogStore.summary`."""
         async with self._reader.reading() as connection:
             rows = await connection.fetch(
                 _SQL["summary"],

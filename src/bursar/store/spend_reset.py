@@ -18,7 +18,7 @@ class PostgresSpendReset:
         self._database = database
 
     async def reset(self, actor: Actor) -> None:
-        """See `ports.SpendReset.reset`."""
+        """See `ports.budgets.SpendReset.reset`."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock_totals"])  # posters move these rows and windows together
             freed = [row["window_id"] for row in await connection.fetch(_SQL["windows"])]

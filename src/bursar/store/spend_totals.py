@@ -1,4 +1,4 @@
-"""Sums of what was spent, by day, key, model, team …: implements `ports.SpendTotalStore`."""
+"""Sums of what was spent, by day, key, model, team …: implements `ports.reports.SpendTotalStore`."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -108,7 +108,7 @@ class PostgresSpendTotals:
             return bytes(await connection.fetchval(_SQL["report_by_key"], *arguments))
 
     async def summary(self, days: Days, *, tags: Sequence[str] | None) -> Rows:
-        """See `ports.TagUsageStore.summary`."""
+        """See `ports.reports.TagUsageStore.summary`."""
         return [
             {
                 "tag": row["tag"],
@@ -123,7 +123,7 @@ class PostgresSpendTotals:
         ]
 
     async def active_users(self, periods: Sequence[Days], *, tags: Sequence[str] | None) -> list[ActiveTag]:
-        """See `ports.TagUsageStore.active_users`."""
+        """See `ports.reports.TagUsageStore.active_users`."""
         rows = await self._usage_of_tags(periods, tags)
         return [ActiveTag(period=row["period"], tag=row["tag"], users=row["users"]) for row in rows]
 

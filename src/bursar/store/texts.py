@@ -1,11 +1,11 @@
-"""Prompts and answers in the log rows: implements `ports.TextStore`."""
+"""Prompts and answers in the log rows: implements `ports.ledger.TextStore`."""
 
 from collections.abc import Sequence
 
 import asyncpg
 
 from bursar.domain.errors import StoreRefused
-from bursar.ports import CallText
+from bursar.ports.ledger import CallText
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
 

@@ -1,4 +1,4 @@
-"""Internal users in PostgreSQL: implements `ports.UserAdministration`. Passwords never leave here."""
+"""Internal users in PostgreSQL: implements `ports.users.UserAdministration`. Passwords never leave here."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -12,7 +12,8 @@ from bursar.domain.errors import Conflict, NotFound, StoreRefused
 from bursar.domain.ids import KeyHash
 from bursar.domain.limits import Scope, ScopeKind, member_scope
 from bursar.domain.preconditions import check_unchanged
-from bursar.ports import KeyPlace, KeyRow, NewKey, UserFilter, UserPage, UserRow
+from bursar.ports.keys import KeyPlace, KeyRow, NewKey
+from bursar.ports.users import UserFilter, UserPage, UserRow
 from bursar.store.audit_log import record
 from bursar.store.budget_table import drop_own
 from bursar.store.database import Database
@@ -46,7 +47,7 @@ class PostgresUsers:
         asker: str | None = None,
         check: Callable[[KeyPlace], None] | None = None,
     ) -> tuple[UserRow, KeyRow | None]:
-        """See `ports.UserAdministration.insert`."""
+        """See `ports.users.UserAdministration.insert`."""
         user_id, email = str(user["user_id"]), user.get("user_email")
         with refusals():
             async with self._database.transaction() as connection:
@@ -77,38 +78,38 @@ class PostgresUsers:
         return row, made
 
     async def find(self, user_id: str) -> UserRow | None:
-        """See `ports.UserAdministration.find`."""
+        """See `ports.users.UserAdministration.find`."""
         if "\x00" in user_id:
             return None
         row = await self._database.read_row(_SQL["find"], user_id)
         return None if row is None else user_of(row)
 
     async def find_by_email(self, email: str) -> UserRow | None:
-        """See `ports.UserAdministration.find_by_email`."""
+        """See `ports.users.UserAdministration.find_by_email`."""
         if "\x00" in email:
             return None
         row = await self._database.read_row(_SQL["find_by_email"], email)
         return None if row is None else user_of(row)
 
     async def all_ids(self, limit: int) -> list[str]:
-        """See `ports.UserAdministration.all_ids`."""
+        """See `ports.users.UserAdministration.all_ids`."""
         async with self._database.connection() as connection:
             return [row["user_id"] for row in await connection.fetch(_SQL["all_ids"], limit)]
 
     async def count(self) -> int:
-        """See `ports.UserAdministration.count`."""
+        """See `ports.users.UserAdministration.count`."""
         async with self._database.connection() as connection:
             return int(await connection.fetchval(_SQL["count"]))
 
     async def belongings(self, user_id: str) -> tuple[list[KeyRow], list[UserRow]]:
-        """See `ports.UserAdministration.belongings`."""
+        """See `ports.users.UserAdministration.belongings`."""
         async with self._database.connection() as connection:
             keys = await connection.fetch(_SQL["keys"], user_id, _KEYS_MAX)
             teams = await connection.fetch(_SQL["teams"], user_id)
         return [row_of(row) for row in keys], [row_of(row) for row in teams]
 
     async def page(self, wanted: UserFilter, *, limit: int, offset: int) -> UserPage:
-        """See `ports.UserAdministration.page`."""
+        """See `ports.users.UserAdministration.page`."""
         organizations = None if wanted.organizations is None else list(wanted.organizations)
         arguments = (organizations, _json(msgspec.structs.asdict(wanted)), wanted.sort_by, wanted.downwards)
         with refusals():
@@ -127,7 +128,7 @@ class PostgresUsers:
         expected: datetime | None = None,
         spend: bool = False,
     ) -> UserRow | None:
-        """See `ports.UserAdministration.change`."""
+        """See `ports.users.UserAdministration.change`."""
         with refusals():
             async with self._database.transaction() as connection:
                 if spend:
@@ -152,7 +153,7 @@ class PostgresUsers:
         return after
 
     async def delete(self, user_ids: Sequence[str], *, actor: Actor) -> list[UserRow]:
-        """See `ports.UserAdministration.delete`."""
+        """See `ports.users.UserAdministration.delete`."""
         with refusals():
             async with self._database.transaction() as connection:
                 await lock_totals(connection)

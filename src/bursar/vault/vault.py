@@ -24,7 +24,7 @@ _ID_BYTES = 6
 
 
 class Vault:
-    """Implements `ports.SecretVault`. The first key seals; all of them open."""
+    """Implements `ports.models.SecretVault`. The first key seals; all of them open."""
 
     def __init__(self, salt_key: Secret, *, others: Sequence[Secret] = (), litellm: Sequence[Secret] = ()) -> None:
         """`others`: keys from before a rotation. `litellm`: more keys that LiteLLM may have encrypted with."""
@@ -33,13 +33,13 @@ class Vault:
         self._litellm = [LitellmCipher(key) for key in (salt_key, *others, *litellm)]
 
     def seal(self, text: str, place: str) -> str:
-        """See `ports.SecretVault.seal`."""
+        """See `ports.models.SecretVault.seal`."""
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._ciphers[self._key_id].encrypt(nonce, text.encode("utf-8", "surrogatepass"), place.encode())
         return f"{_MARK}{self._key_id}:{base64.urlsafe_b64encode(nonce + sealed).decode()}"
 
     def open(self, text: str, place: str) -> str:
-        """See `ports.SecretVault.open`."""
+        """See `ports.models.SecretVault.open`."""
         if text.startswith(_MARK):
             return self._open_own(text, place)
         for cipher in self._litellm:
@@ -53,11 +53,11 @@ class Vault:
         return text
 
     def is_current(self, text: str) -> bool:
-        """See `ports.SecretVault.is_current`."""
+        """See `ports.models.SecretVault.is_current`."""
         return text.startswith(f"{_MARK}{self._key_id}:")
 
     def is_doubtful(self, text: str) -> bool:
-        """See `ports.SecretVault.is_doubtful`."""
+        """See `ports.models.SecretVault.is_doubtful`."""
         return may_be_a_box(text) and all(cipher.open(text) is None for cipher in self._litellm)
 
     def _open_own(self, text: str, place: str) -> str:
