@@ -79,7 +79,7 @@ class RedisLedger:
         """See `ports.ledger.LedgerStore.expect`. What goes through Redis is posted by others."""
 
     async def post(self, batch: Batch) -> int:
-        """See `ports.ledger.LedgerStore.post`. What is set aside or gone goes past Redis, as does what the dead left."""
+        """See `ports.ledger.LedgerStore.post`. What is set aside or gone goes past Redis, as what the dead left."""
         if batch.set_aside is None and not batch.missing and await self._sent(batch):
             return 0
         return await self._ledger.post(batch)
