@@ -54,7 +54,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--quick", action="store_true", help="two to three minutes, without gates (a full run: eight to eleven)"
+        "--quick", action="store_true", help="three to four minutes, without gates (a full run: ten to fourteen)"
     )
     parser.add_argument(
         "--poster",

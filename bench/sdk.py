@@ -71,7 +71,7 @@ class SdkSizes(msgspec.Struct, frozen=True, kw_only=True):
     """In each block."""
 
 
-FULL = SdkSizes(burst=20_000, paced=2_000, sustained=60_000, app_rounds=9, app_blocks=8, app_calls=25)
+FULL = SdkSizes(burst=20_000, paced=2_000, sustained=60_000, app_rounds=9, app_blocks=12, app_calls=25)
 QUICK = SdkSizes(burst=5_000, paced=500, sustained=10_000, app_rounds=3, app_blocks=3, app_calls=20)
 
 
@@ -406,7 +406,11 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="PATH", help="write all figures there")
     arguments = parser.parse_args()
     configure_logs(level="ERROR")
-    report = measure_here(QUICK if arguments.quick else FULL, lambda what: print(what, file=sys.stderr))
+    try:
+        report = measure_here(QUICK if arguments.quick else FULL, lambda what: print(what, file=sys.stderr))
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
     if arguments.json:
         arguments.json.write_bytes(msgspec.json.encode(report))
     print(render_sdk(report, gated=not arguments.quick))

@@ -390,8 +390,7 @@ def merge_entries(batch: Sequence[memoryview]) -> bytes:
 
     Records are known by their first bytes, as `domain.accounting` encodes them; one that looks different stays.
     """
-    payloads = [record.tobytes() for record in batch]
-    payloads = [payload if payload.startswith(_ENTRIES) else entries_of(payload) for payload in payloads]
+    payloads = [p if (p := record.tobytes()).startswith(_ENTRIES) else entries_of(p) for record in batch]
     ended = {
         payload[len(end) : len(end) + _ID_BYTES] for payload in payloads for end in _ENDS if payload.startswith(end)
     }
