@@ -48,7 +48,8 @@ POSTED_MIN_PER_S = 3000.0
 GROWTH_MAX_MB = 24.0
 """From the first fifth of the sustained run to its end. The ids of the last 50,000 calls are kept: half of it."""
 SHARE_MIN = 0.98
-"""Of the calls that an app makes without the callback."""
+"""Of the calls that an app makes without the callback: in the same time, of a provider that takes time to answer. For
+apps that do nothing but call it is an aim."""
 _PACE_S = 0.002
 _BEHIND_MAX = 5000
 """An app that is further ahead of its database waits, in the sustained run: what is measured is the pace of both."""
@@ -152,7 +153,7 @@ class SdkReport(msgspec.Struct, frozen=True, kw_only=True):
             Gate("an event of a burst, posted", 1e6 / self.burst_per_s, 1e6 / POSTED_MIN_PER_S, "µs"),
             Gate("an event for long, posted", 1e6 / self.sustained_per_s, 1e6 / POSTED_MIN_PER_S, "µs"),
             Gate("memory, growth", self.growth / MEGABYTE, GROWTH_MAX_MB, "MB"),
-            Gate("an app's time with the callback", 1 / self.provider.share.median, 1 / SHARE_MIN, "× alone"),
+            Gate("an app's time for its calls", 1 / self.waiting_share.median, 1 / SHARE_MIN, "× alone"),
         ]
 
     @property
@@ -385,7 +386,10 @@ def render_sdk(report: SdkReport, *, gated: bool = True) -> str:
         _app_line("mocked, one by one", report.one_by_one),
         _share_line(f"    a provider that takes {_WAIT_MS} ms, in the same time", report.waiting_share),
     ]
-    return "\n".join([*lines, "", "Gates", *map(line_of, report.gates)] if gated else lines)
+    left = report.provider.share.median
+    reached = "met" if left >= SHARE_MIN else "missed"
+    aim = f"  Aim: {SHARE_MIN:.0%} of the calls also where the provider answers at once: {reached}."
+    return "\n".join([*lines, aim, "", "Gates", *map(line_of, report.gates)] if gated else lines)
 
 
 def _app_line(name: str, cost: AppCost) -> str:

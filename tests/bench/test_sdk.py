@@ -37,7 +37,8 @@ REPORT = SdkReport(
         ({"burst_per_s": 2900.0}, ["an event of a burst, posted"]),
         ({"sustained_per_s": 2900.0}, ["an event for long, posted"]),
         ({"resident": [80_000_000, 90_000_000, 115_000_000]}, ["memory, growth"]),
-        ({"provider": app_cost(0.97)}, ["an app's time with the callback"]),
+        ({"waiting_share": spread_of([0.97])}, ["an app's time for its calls"]),
+        ({"provider": app_cost(0.95)}, []),
     ],
 )
 def test_each_bound(change: dict[str, object], expected: list[str]) -> None:
@@ -45,6 +46,7 @@ def test_each_bound(change: dict[str, object], expected: list[str]) -> None:
     assert [gate.name for gate in report.gates if not gate.passed] == expected
     assert report.passed is (not expected)
     assert ("FAILED" in render_sdk(report)) is bool(expected)
+    assert ("missed" in render_sdk(report)) is (report.provider.share.median < 0.98)
     assert "Gates" not in render_sdk(report, gated=False)
 
 
