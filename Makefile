@@ -35,10 +35,11 @@ test: lint types $(VENV)/.dev  ## lint, types and all tests, on the default Pyth
 	$(BIN)/pytest -n 2 $(ARGS)
 	@$(MAKE) --no-print-directory test-newest
 
-# How processes die, what a database does meanwhile, what is in an adopted one, and what requests made at random find does
-# not depend on the interpreter: once is enough.
+# How processes die, what a database does meanwhile, what is in it, and what requests made at random find does not depend
+# on the interpreter: once is enough.
 ONCE := $(addprefix --ignore tests/,$(addprefix process/test_,crash_matrix.py outage.py lost_and_restored.py budgets.py \
-    recording.py kill.py orphans.py rate_limits.py adopting.py) management/test_described_requests.py adopting)
+    recording.py kill.py orphans.py rate_limits.py adopting.py rolling.py) sdk/test_three_ways.py sdk/test_outage.py \
+    management adopting simulator bench)
 
 test-newest:
 	@newest=$$(sh scripts/find-python.sh | tail -n 1); default=$$(sh scripts/find-python.sh | head -n 1); \
