@@ -1,6 +1,7 @@
 """Ways by which somebody could give himself more than he has: each was one once, or looks like one."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import asyncpg
 import pytest
@@ -10,7 +11,7 @@ from bursar.domain.errors import ConfigError
 from bursar.store.named_sql import load_named_sql
 from tests.gateway.running import MASTER_KEY, Books, Gateway
 from tests.management.admin import does, refused
-from tests.management.matrix import HOME, furnish, key_of
+from tests.management.matrix import AWAY, HOME, furnish, key_of
 
 TEAM, ORGANIZATION = HOME["team"], HOME["organization"]
 MEMBER, TEAM_ADMIN, ORG_ADMIN = key_of("member"), key_of("team-admin"), key_of("org-admin")
@@ -31,6 +32,39 @@ async def test_nobody_logs_in_as_an_owner_without_a_row(gateway: Gateway) -> Non
     """There may be keys of that name already."""
     body = {"user_id": "ghost", "password": "a password", "organizations": [ORGANIZATION]}
     await refused(gateway, "POST", "/user/new", body, status=403, word="id and the password", key=ORG_ADMIN)
+
+
+@pytest.mark.parametrize("user_id", ["default_user_id", "litellm_proxy_master_key", "litellm-proxy-budget"])
+async def test_nobody_adds_the_gateways_own(gateway: Gateway, user_id: str) -> None:
+    """Nor one of them who has a row."""
+    member = {"role": "user", "user_id": user_id}
+    ways: list[tuple[str, str, dict[str, Any]]] = [
+        (TEAM_ADMIN, "/team/member_add", {"team_id": TEAM, "member": member}),
+        (TEAM_ADMIN, "/team/member_add", {"team_id": TEAM, "member": [{"role": "user", "user_id": "new"}, member]}),
+        (ORG_ADMIN, "/team/new", {"organization_id": ORGANIZATION, "members_with_roles": [member]}),
+        (ORG_ADMIN, "/organization/member_add", {"organization_id": ORGANIZATION, "member": {"user_id": user_id}}),
+    ]
+    for exists in (False, True):
+        if exists:
+            await does(gateway, "POST", "/team/member_add", {"team_id": AWAY["team"], "member": member})
+        for key, path, body in ways:
+            await refused(gateway, "POST", path, body, status=403, word="the gateway's own", key=key)
+
+
+async def test_nobody_takes_over_what_is_somebodys_without_a_row(gateway: Gateway, books: Books) -> None:
+    """As there may be in a database that was LiteLLM's."""
+    key = await gateway.new_key(user_id="ghost")
+    await books.fetch("""DELETE FROM "LiteLLM_UserTable" WHERE user_id = 'ghost'""")
+    roster = [{"user_id": "shade", "role": "user"}]
+    await books.fetch('UPDATE "LiteLLM_TeamTable" SET members_with_roles = $1 WHERE team_id = $2', roster, AWAY["team"])
+    for user_id in ("ghost", "shade"):
+        new = {"user_id": user_id, "organizations": [ORGANIZATION], "auto_create_key": False}
+        member = {"organization_id": ORGANIZATION, "member": [{"user_id": user_id}]}
+        for path, body in (("/user/new", new), ("/organization/member_add", member)):
+            await refused(gateway, "POST", path, body, status=403, word="already", key=ORG_ADMIN)
+    assert (await gateway.chat(key=key)).status == 200
+    member = {"organization_id": ORGANIZATION, "member": [{"user_id": "ghost"}]}
+    await does(gateway, "POST", "/organization/member_add", member)
 
 
 async def test_a_console_login_leaves_no_password_that_was_there(gateway: Gateway) -> None:

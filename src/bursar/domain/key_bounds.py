@@ -43,7 +43,7 @@ def bounds_of(caller: Principal) -> dict[str, object]:
 
 def bounding(bound: Row) -> bool:
     """Whether it bounds anything."""
-    return any(bound.get(name) for name in (*BOUNDED, *PLACES)) or any(bound.get(name) == 0 for name in _COUNTS)
+    return any(_binds(bound, name) for name in (*BOUNDED, *PLACES))
 
 
 def limited_alone(caller: Principal) -> bool:
@@ -56,7 +56,10 @@ def limited_alone(caller: Principal) -> bool:
 def filled(wanted: Row, bound: Row) -> dict[str, object]:
     """A new key with what it does not state taken from its bound."""
     given = {name for name, value in wanted.items() if value is not None}
-    return {**wanted, **{name: bound[name] for name in (*BOUNDED, *PLACES) if bound.get(name) and name not in given}}
+    return {
+        **wanted,
+        **{name: bound[name] for name in (*BOUNDED, *PLACES) if _binds(bound, name) and name not in given},
+    }
 
 
 def check_within(wanted: Row, bound: Row, *, whose: str) -> None:
@@ -85,6 +88,11 @@ def for_calls_only(routes: object) -> list[str]:
     """Routes of a key whose secret somebody else than its user knows: models, and nothing in the user's name."""
     named = _strings(routes)
     return named if named and LLM_ROUTES.issuperset(named) else ["llm_api_routes"]
+
+
+def _binds(bound: Row, name: str) -> bool:
+    value = bound.get(name)
+    return value is not None if name in _COUNTS else bool(value)  # a limit of 0 is one
 
 
 def _beyond(name: str, whose: str) -> Forbidden:

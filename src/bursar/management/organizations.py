@@ -301,7 +301,7 @@ class OrganizationEndpoints:
         def may_add(user_id: str, organizations: Sequence[str]) -> None:
             own = standing.memberships.administered_organizations
             require(
-                standing.all or user_id == standing.caller.user_id or not own.isdisjoint(organizations),
+                user_id == standing.caller.user_id or not own.isdisjoint(organizations),
                 "Only a proxy admin can add users who exist already.",
             )
 
@@ -310,7 +310,7 @@ class OrganizationEndpoints:
             [(member, field.role) for member, field in zip(members, fields, strict=True)],
             _terms(body.max_budget_in_organization),
             check=_changing(standing, body.organization_id),
-            may_add=may_add,
+            may_add=None if standing.all else may_add,
             actor=asked.actor,
         )
         return AddedMembers(

@@ -186,11 +186,12 @@ class Organizations(Protocol):
         terms: Terms,
         *,
         check: CheckRow,
-        may_add: Callable[[str, Sequence[str]], None],
+        may_add: Callable[[str, Sequence[str]], None] | None,
         actor: Actor,
     ) -> tuple[list[Row], list[Row]]:
         """Add members with their roles; users who are not there are made. `may_add` sees those who are, and the
-        organizations they belong to. The users and their memberships. Raises InvalidRequest."""
+        organizations they belong to; None: anybody may be added. The users and their memberships. Raises
+        InvalidRequest; Forbidden: an id that is not to be had."""
 
     async def update_member(
         self,

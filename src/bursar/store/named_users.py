@@ -7,7 +7,8 @@ from uuid import uuid4
 import msgspec
 
 from bursar.domain.audit import Action, Actor
-from bursar.domain.errors import InvalidRequest
+from bursar.domain.errors import Forbidden, InvalidRequest
+from bursar.domain.principals import RESERVED_USERS
 from bursar.domain.team_roster import Member
 from bursar.store.audit_log import record
 from bursar.store.named_sql import load_named_sql
@@ -28,9 +29,10 @@ async def identified(
     sees: SeesUser | None = None,
 ) -> list[tuple[Member, Row]]:
     """Members with their ids, and who they are: of those whom `sees` is not for, no more than was said, whether they
-    existed or not. `may_use` raises for users who exist and must not be added.
+    existed or not. `may_use` raises for users who exist and must not be added; with it, new ids are those of nobody.
+    Neither: whoever asks has rights on all users.
 
-    Raises InvalidRequest: an address that several have.
+    Raises InvalidRequest: an address that several have; Forbidden: an id that is not to be had.
     """
     addresses = [member.user_email.lower() for member in members if member.user_email and not member.user_id]
     ids = [member.user_id for member in members if member.user_id]
@@ -54,7 +56,10 @@ async def identified(
         found.append(known)
         if known.user_id not in by_id:
             missing.append(known)
+    if (sees is not None or may_use is not None) and any(member.user_id in RESERVED_USERS for member in found):
+        raise Forbidden("This user id is the gateway's own.", param="user_id")
     if may_use is not None:
+        await check_nobodys(connection, [str(member.user_id) for member in missing])
         await may_use([str(member.user_id) for member in found if member.user_id in by_id])
     if missing:
         made = records_of(
@@ -73,6 +78,13 @@ async def identified(
         (member, user) if sees(str(member.user_id), belong[str(member.user_id)]) else _unseen(member, said)
         for (member, user), said in zip(known_users, members, strict=True)
     ]
+
+
+async def check_nobodys(connection: Any, user_ids: Sequence[str]) -> None:  # noqa: ANN401  # asyncpg
+    """Raises Forbidden: keys or rosters have one of these ids already, of somebody who has no row. Whoever made him one
+    would get rights over what is his."""
+    if await connection.fetchval(_SQL["are_somebodys"], list(user_ids)):
+        raise Forbidden("Only a proxy admin can make a user of an id that keys or teams have already.", param="user_id")
 
 
 async def organizations_of(connection: Any, user_ids: Sequence[str]) -> dict[str, Sequence[str]]:  # noqa: ANN401

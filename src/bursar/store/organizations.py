@@ -121,7 +121,7 @@ class PostgresOrganizations:
         terms: Mapping[str, object],
         *,
         check: Callable[[Row | None], None],
-        may_add: Callable[[str, Sequence[str]], None],
+        may_add: Callable[[str, Sequence[str]], None] | None,
         actor: Actor,
     ) -> tuple[list[Row], list[Row]]:
         """See `management.stores.Organizations.add_members`."""
@@ -129,9 +129,8 @@ class PostgresOrganizations:
         async with writing(self._database) as connection:
             found = await connection.fetchrow(_SQL["lock"], organization_id)
             check(None if found is None else record_of(found))
-            known = await identified(
-                connection, [member for member, _ in members], actor=actor, may_use=self._may_use(connection, may_add)
-            )
+            may_use = None if may_add is None else self._may_use(connection, may_add)
+            known = await identified(connection, [member for member, _ in members], actor=actor, may_use=may_use)
             for (member, user), (_, role) in zip(known, members, strict=True):
                 budget = await budget_with(connection, None, terms, calendar=self._calendar, actor=actor)
                 budget_id = None if budget is None else budget["budget_id"]

@@ -20,6 +20,7 @@ from bursar.store.database import Database
 from bursar.store.keys import delete_keys, hold_organizations, insert_key, place_of, refusals, row_of
 from bursar.store.limits import nano_of
 from bursar.store.named_sql import load_named_sql
+from bursar.store.named_users import check_nobodys
 from bursar.store.organizations import membership_change
 from bursar.store.rows import Row, change, records_of
 from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
@@ -59,6 +60,8 @@ class PostgresUsers:
                 found = await connection.fetchrow(_SQL["insert"], _json(user))
                 if found is None:
                     raise Conflict(f"User with id {user_id} already exists", param="user_id")
+                if asker is not None:
+                    await check_nobodys(connection, [user_id])
                 before = await _teams(connection, teams)
                 await connection.fetch(_SQL["join_teams"], user_id, email, list(teams))
                 await _record_rosters(connection, before, actor)

@@ -12,6 +12,14 @@ SELECT id, email, 'internal_user', '{}', '{}' FROM unnest($1::text[], $2::text[]
 ON CONFLICT (user_id) DO NOTHING
 RETURNING *
 
+-- name: are_somebodys
+-- $1: ids. Whether a key or a roster has one of them.
+SELECT EXISTS (SELECT FROM "LiteLLM_VerificationToken" WHERE user_id = ANY ($1::text[])) OR EXISTS (
+    SELECT FROM "LiteLLM_TeamTable" AS t,
+        jsonb_array_elements(CASE jsonb_typeof(t.members_with_roles) WHEN 'array' THEN t.members_with_roles END) AS m
+    WHERE m ->> 'user_id' = ANY ($1::text[])
+)
+
 -- name: organizations_of
 -- $1: users. To which organizations each belongs.
 SELECT user_id, array_agg(organization_id) AS organizations FROM "LiteLLM_OrganizationMembership"
