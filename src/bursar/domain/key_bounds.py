@@ -62,26 +62,27 @@ def filled(wanted: Row, bound: Row) -> dict[str, object]:
     }
 
 
-def check_within(wanted: Row, bound: Row, *, whose: str) -> None:
-    """Raises Forbidden: one of the columns in `wanted` gives more than `bound`, which is that of `whose`."""
+def check_within(wanted: Row, bound: Row, *, whose: str, what: str = "A key") -> None:
+    """Raises Forbidden: one of the columns in `wanted`, which are those of `what`, gives more than `bound`, which is
+    that of `whose`."""
     for name in PLACES:
         if name in wanted and bound.get(name) is not None and wanted[name] != bound[name]:
-            raise _beyond(name, whose)
+            raise _beyond(name, what, whose)
     for name in _COUNTS:
         if name in wanted and _above(wanted[name], bound.get(name)):
-            raise _beyond(name, whose)
+            raise _beyond(name, what, whose)
     expires, until = wanted.get("expires"), bound.get("expires")
     if "expires" in wanted and isinstance(until, datetime) and not (isinstance(expires, datetime) and expires <= until):
-        raise _beyond("expires", whose)
+        raise _beyond("expires", what, whose)
     if "budget_duration" in wanted and bound.get("max_budget") is not None:
         period = wanted["budget_duration"]
         if period is not None and period != bound.get("budget_duration"):
-            raise _beyond("budget_duration", whose)
+            raise _beyond("budget_duration", what, whose)
     if "models" in wanted and not _covers_models(_strings(bound.get("models")), _strings(wanted["models"])):
-        raise _beyond("models", whose)
+        raise _beyond("models", what, whose)
     routes = _strings(bound.get("allowed_routes"))
     if "allowed_routes" in wanted and not _covers_routes(routes, _strings(wanted["allowed_routes"])):
-        raise _beyond("allowed_routes", whose)
+        raise _beyond("allowed_routes", what, whose)
 
 
 def for_calls_only(routes: object) -> list[str]:
@@ -95,8 +96,8 @@ def _binds(bound: Row, name: str) -> bool:
     return value is not None if name in _COUNTS else bool(value)  # a limit of 0 is one
 
 
-def _beyond(name: str, whose: str) -> Forbidden:
-    return Forbidden(f"A key cannot get more than {whose} has: {name} goes beyond it.", param=name)
+def _beyond(name: str, what: str, whose: str) -> Forbidden:
+    return Forbidden(f"{what} cannot get more than {whose} has: {name} goes beyond it.", param=name)
 
 
 def _above(wanted: object, bound: object) -> bool:

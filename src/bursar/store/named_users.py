@@ -1,6 +1,6 @@
 """Users whom somebody names by id or by e-mail address, to add them somewhere: who nobody knows yet is made."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ from bursar.domain.principals import RESERVED_USERS
 from bursar.domain.team_roster import Member
 from bursar.store.audit_log import record
 from bursar.store.named_sql import load_named_sql
-from bursar.store.rows import Row, change, records_of
+from bursar.store.rows import Row, change, json_of, records_of
 
 _SQL = load_named_sql("named_users")
 
@@ -27,10 +27,11 @@ async def identified(
     actor: Actor,
     may_use: Callable[[Sequence[str]], Awaitable[None]] | None = None,
     sees: SeesUser | None = None,
+    limits: Mapping[str, object] = {},
 ) -> list[tuple[Member, Row]]:
     """Members with their ids, and who they are: of those whom `sees` is not for, no more than was said, whether they
     existed or not. `may_use` raises for users who exist and must not be added; with it, new ids are those of nobody.
-    Neither: whoever asks has rights on all users.
+    Neither: whoever asks has rights on all users. `limits`: columns of those who are made.
 
     Raises InvalidRequest: an address that several have; Forbidden: an id that is not to be had.
     """
@@ -63,7 +64,12 @@ async def identified(
         await may_use([str(member.user_id) for member in found if member.user_id in by_id])
     if missing:
         made = records_of(
-            await connection.fetch(_SQL["make_users"], [m.user_id for m in missing], [m.user_email for m in missing])
+            await connection.fetch(
+                _SQL["make_users"],
+                [m.user_id for m in missing],
+                [m.user_email for m in missing],
+                json_of(limits),
+            )
         )
         by_id |= {row["user_id"]: row for row in made}
         told = [change(Action.CREATED, "LiteLLM_UserTable", row["user_id"], actor, after=row) for row in made]

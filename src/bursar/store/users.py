@@ -25,6 +25,7 @@ from bursar.store.organizations import membership_change
 from bursar.store.rows import Row, change, records_of
 from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
 from bursar.store.team_members import team_row
+from bursar.store.user_bounds import bounds_of_new
 
 _SQL = {**load_named_sql("totals"), **load_named_sql("users")}
 _KEYS_MAX = 1_000
@@ -79,6 +80,12 @@ class PostgresUsers:
                     )
                 await connection.execute(_SQL["tell"], user_id)  # keys can be older than the row of their owner
         return row, made
+
+    async def bounds_of_new(self, organizations: Sequence[str], maker: str | None) -> list[UserRow]:
+        """See `ports.users.UserAdministration.bounds_of_new`."""
+        with refusals():
+            async with self._database.connection() as connection:
+                return await bounds_of_new(connection, organizations, maker)
 
     async def find(self, user_id: str) -> UserRow | None:
         """See `ports.users.UserAdministration.find`."""
