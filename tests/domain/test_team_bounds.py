@@ -72,6 +72,42 @@ def test_raised(changes: dict[str, object], param: str) -> None:
     assert told.value.param == param
 
 
+METADATA = {"model_rpm_limit": {"gpt-4o": 5}, "tag_tpm_limit": {"t": 0}, "guardrails": ["g"]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"model_rpm_limit": {"gpt-4o": 4, "o1": 9}}, {"guardrails": ["g", "h"]}, {"model_tpm_limit": {"gpt-4o": 1}}],
+)
+def test_metadata_that_bounds_as_much(changes: dict[str, object]) -> None:
+    check_not_raised({"metadata": METADATA}, {"metadata": METADATA | changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"model_rpm_limit": {"gpt-4o": 6}}, "model_rpm_limit"),
+        ({"model_rpm_limit": {"o1": 1}}, "model_rpm_limit"),
+        ({"model_rpm_limit": None}, "model_rpm_limit"),
+        ({"tag_tpm_limit": {"t": 1}}, "tag_tpm_limit"),
+        ({"guardrails": []}, "guardrails"),
+    ],
+)
+def test_metadata_that_bounds_less(changes: dict[str, object], param: str) -> None:
+    with pytest.raises(Forbidden) as told:
+        check_not_raised({"metadata": METADATA}, {"metadata": METADATA | changes})
+    assert told.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({"tpd_limit": 5}, {"tpd_limit": None}), ({"model_max_budget": {"a": {"budget_limit": 1}}}, {})],
+)
+def test_columns_that_bound_less(before: dict[str, object], after: dict[str, object]) -> None:
+    with pytest.raises(Forbidden):
+        check_not_raised(before, after)
+
+
 def test_what_the_whole_has_may_be_used() -> None:
     check_not_raised(BEFORE, BEFORE | {"max_budget": 9.0, "models": ["gpt-4o", "openai/o1"]}, bound=ORGANIZATION)
     with pytest.raises(Forbidden):

@@ -221,6 +221,56 @@ async def test_the_old_one_works_for_a_while(gateway: Gateway, books: Books) -> 
     assert (await gateway.chat(key=first)).status == 200
 
 
+async def test_who_has_the_old_one_only_calls_and_looks(gateway: Gateway) -> None:
+    """It may have been replaced because somebody else knows it."""
+    key = await gateway.new_key(user_id="member")
+    new = (await post(gateway, "/key/regenerate", {"key": key, "grace_period": "1h"})).json["key"]
+    changes: list[tuple[str, dict[str, Any]]] = [
+        ("/key/generate", {}),
+        ("/key/regenerate", {}),
+        ("/key/update", {"key": new, "key_alias": "mine"}),
+        ("/key/delete", {"keys": [new]}),
+        ("/user/update", {"user_id": "member", "password": "of somebody else"}),
+    ]
+    for path, body in changes:
+        check_error(await gateway.request("POST", path, body, key=key), 403, "This secret of the key was replaced")
+    assert (await gateway.request("GET", "/key/info", key=key)).json["key"] == hash_of(new)
+    assert (await gateway.chat(key=key)).status == 200
+    assert (await gateway.request("POST", "/key/generate", {}, key=new)).status == 200
+
+
+async def test_a_key_is_found_by_any_secret_it_had(gateway: Gateway, books: Books) -> None:
+    key = await gateway.new_key()
+    second = (await post(gateway, "/key/regenerate", {"key": key, "grace_period": "1h"})).json["key"]
+    third = (await post(gateway, "/key/regenerate", {"key": hash_of(key)})).json["key"]
+    for name in (key, hash_of(key), second):
+        assert (await info(gateway, name))["key_name"] == f"sk-...{third[-4:]}"
+        [listed] = (await gateway.request("GET", f"/key/list?key_hash={name}")).json["keys"]
+        assert listed == hash_of(third)
+    await post(gateway, "/key/block", {"key": key})
+    for one in (key, third):
+        check_error(await refused(gateway, one), 401, "Key is blocked")
+    assert (await post(gateway, "/key/unblock", {"key": hash_of(second)})).json["blocked"] is False
+    assert (await post(gateway, "/key/update", {"key": key, "key_alias": "found"})).json["key_alias"] == "found"
+    assert (await post(gateway, "/key/delete", {"keys": [key]})).json == {"deleted_keys": [key]}
+    check_error(await refused(gateway, third), 401, "Invalid proxy server token")
+
+
+async def test_a_key_is_found_by_a_secret_that_litellm_replaced(gateway: Gateway, books: Books) -> None:
+    """Only its own table knows of it, for as long as it works."""
+    key = await gateway.new_key()
+    for former, ends in (("sk-replaced-before-0001", "infinity"), ("sk-replaced-long-ago-01", "-infinity")):
+        await books.fetch(
+            'INSERT INTO "LiteLLM_DeprecatedVerificationToken" (id, token, active_token_id, revoke_at) '
+            f"VALUES ($1, $1, $2, '{ends}')",
+            hash_of(former),
+            hash_of(key),
+        )
+    assert (await info(gateway, "sk-replaced-before-0001"))["key_name"] == f"sk-...{key[-4:]}"
+    answer = await gateway.request("GET", "/key/info?key=sk-replaced-long-ago-01")
+    check_error(answer, 404, "Key not found")
+
+
 async def test_the_grace_ends_without_being_told(gateway: Gateway) -> None:
     key = await gateway.new_key()
     await post(gateway, "/key/regenerate", {"key": key, "grace_period": "1s"})

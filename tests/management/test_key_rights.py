@@ -69,6 +69,21 @@ async def test_no_more_than_the_key_has(gateway: Gateway, beyond: dict[str, Any]
         check_error(await post(gateway, "/key/regenerate", {"key": key, **beyond}, key=limited), 403, "goes beyond it")
 
 
+@pytest.mark.parametrize("name", ["max_budget", "tpm_limit", "rpm_limit", "max_parallel_requests"])
+@pytest.mark.parametrize("by_budget", [False, True])
+async def test_nothing_is_a_limit_as_well(gateway: Gateway, name: str, by_budget: bool) -> None:
+    if by_budget:
+        budget = {"budget_id": f"no-{name}", name: 0}
+        assert (await gateway.request("POST", "/budget/new", budget)).status == 200
+    limited = await gateway.new_key(user_id="member", **({"budget_id": f"no-{name}"} if by_budget else {name: 0}))
+    silent: list[dict[str, Any]] = [{}, {name: None}]
+    for said in silent:
+        made = (await post(gateway, "/key/generate", said, key=limited)).json
+        assert made[name] == 0
+        assert (await gateway.chat(key=made["key"])).status in (422, 429)
+    check_error(await post(gateway, "/key/generate", {name: 1}, key=limited), 403, f"{name} goes beyond it")
+
+
 async def test_what_is_not_said_is_as_with_the_key_that_makes_it(gateway: Gateway) -> None:
     limited = await gateway.new_key(user_id="member", team_id=TEAM, **LIMITS)
     check_error(await post(gateway, "/key/generate", {}, key=limited), 403, "does not have permissions")

@@ -1,6 +1,7 @@
 """Ways by which somebody could give himself more than he has: each was one once, or looks like one."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import asyncpg
 import pytest
@@ -10,7 +11,7 @@ from bursar.domain.errors import ConfigError
 from bursar.store.named_sql import load_named_sql
 from tests.gateway.running import MASTER_KEY, Books, Gateway
 from tests.management.admin import does, refused
-from tests.management.matrix import HOME, furnish, key_of
+from tests.management.matrix import AWAY, HOME, furnish, key_of
 
 TEAM, ORGANIZATION = HOME["team"], HOME["organization"]
 MEMBER, TEAM_ADMIN, ORG_ADMIN = key_of("member"), key_of("team-admin"), key_of("org-admin")
@@ -31,6 +32,128 @@ async def test_nobody_logs_in_as_an_owner_without_a_row(gateway: Gateway) -> Non
     """There may be keys of that name already."""
     body = {"user_id": "ghost", "password": "a password", "organizations": [ORGANIZATION]}
     await refused(gateway, "POST", "/user/new", body, status=403, word="id and the password", key=ORG_ADMIN)
+
+
+@pytest.mark.parametrize("user_id", ["default_user_id", "litellm_proxy_master_key", "litellm-proxy-budget"])
+async def test_nobody_adds_the_gateways_own(gateway: Gateway, user_id: str) -> None:
+    """Nor one of them who has a row."""
+    member = {"role": "user", "user_id": user_id}
+    ways: list[tuple[str, str, dict[str, Any]]] = [
+        (TEAM_ADMIN, "/team/member_add", {"team_id": TEAM, "member": member}),
+        (TEAM_ADMIN, "/team/member_add", {"team_id": TEAM, "member": [{"role": "user", "user_id": "new"}, member]}),
+        (ORG_ADMIN, "/team/new", {"organization_id": ORGANIZATION, "members_with_roles": [member]}),
+        (ORG_ADMIN, "/organization/member_add", {"organization_id": ORGANIZATION, "member": {"user_id": user_id}}),
+    ]
+    for exists in (False, True):
+        if exists:
+            await does(gateway, "POST", "/team/member_add", {"team_id": AWAY["team"], "member": member})
+        for key, path, body in ways:
+            await refused(gateway, "POST", path, body, status=403, word="the gateway's own", key=key)
+
+
+async def test_nobody_takes_over_what_is_somebodys_without_a_row(gateway: Gateway, books: Books) -> None:
+    """As there may be in a database that was LiteLLM's."""
+    key = await gateway.new_key(user_id="ghost")
+    await books.fetch("""DELETE FROM "LiteLLM_UserTable" WHERE user_id = 'ghost'""")
+    roster = [{"user_id": "shade", "role": "user"}]
+    await books.fetch('UPDATE "LiteLLM_TeamTable" SET members_with_roles = $1 WHERE team_id = $2', roster, AWAY["team"])
+    for user_id in ("ghost", "shade"):
+        new = {"user_id": user_id, "organizations": [ORGANIZATION], "auto_create_key": False}
+        member = {"organization_id": ORGANIZATION, "member": [{"user_id": user_id}]}
+        for path, body in (("/user/new", new), ("/organization/member_add", member)):
+            await refused(gateway, "POST", path, body, status=403, word="already", key=ORG_ADMIN)
+    assert (await gateway.chat(key=key)).status == 200
+    member = {"organization_id": ORGANIZATION, "member": [{"user_id": "ghost"}]}
+    await does(gateway, "POST", "/organization/member_add", member)
+
+
+LIMITS: dict[str, Any] = {
+    "max_budget": 1,
+    "budget_duration": "30d",
+    "rpm_limit": 10,
+    "tpm_limit": 1000,
+    "max_parallel_requests": 0,
+    "models": ["oracle"],
+}
+
+
+async def limit(gateway: Gateway, **limits: object) -> None:
+    """The organization, in which ORG_ADMIN is an admin."""
+    await does(gateway, "PATCH", "/organization/update", {"organization_id": ORGANIZATION, **limits})
+
+
+async def row_of(gateway: Gateway, user_id: str) -> dict[str, Any]:
+    found = await does(gateway, "GET", f"/v2/user/info?user_id={user_id}")
+    assert isinstance(found, dict)
+    return found
+
+
+async def test_users_whom_an_admin_of_an_organization_makes_have_its_limits(gateway: Gateway) -> None:
+    """And what they make in their turn: they may be himself by another name."""
+    await limit(gateway, **LIMITS)
+    other = {"user_email": "other@corp.example", "password": "his own again", "auto_create_key": False}
+    made = await does(gateway, "POST", "/user/new", other, key=ORG_ADMIN)
+    added = {"organization_id": ORGANIZATION, "member": {"user_id": "added"}}
+    await does(gateway, "POST", "/organization/member_add", added, key=ORG_ADMIN)
+    for user_id in (made["user_id"], "added"):
+        row = await row_of(gateway, user_id)
+        assert {name: row[name] for name in LIMITS} == LIMITS
+        assert row["budget_reset_at"] is not None
+    for name, more in (("max_budget", 2), ("rpm_limit", 11), ("max_parallel_requests", 1), ("models", ["at/*"])):
+        body = {"auto_create_key": False, name: more}
+        await refused(gateway, "POST", "/user/new", body, status=403, word=f"{name} goes beyond it", key=ORG_ADMIN)
+    less = await does(gateway, "POST", "/user/new", {"max_budget": 0.5, "models": []}, key=ORG_ADMIN)
+    assert (less["max_budget"], less["budget_duration"]) == (0.5, "30d")
+    assert (await row_of(gateway, less["user_id"]))["models"] == ["oracle"]
+
+
+async def test_users_whom_a_limited_admin_makes_have_his_limits(gateway: Gateway) -> None:
+    await does(gateway, "POST", "/user/update", {"user_id": "org-admin", **LIMITS})
+    made = await does(gateway, "POST", "/user/new", {"auto_create_key": False}, key=ORG_ADMIN)
+    assert {name: made[name] for name in LIMITS} == LIMITS
+    key = await gateway.new_key(user_id="org-admin", tpm_limit=7)
+    made = await does(gateway, "POST", "/user/new", {"auto_create_key": False}, key=key)
+    assert {name: made[name] for name in LIMITS} == LIMITS | {"tpm_limit": 7}
+
+
+async def test_an_administrator_makes_users_without_them(gateway: Gateway) -> None:
+    await limit(gateway, **LIMITS)
+    body = {"organizations": [ORGANIZATION], "auto_create_key": False}
+    made = await does(gateway, "POST", "/user/new", body)
+    assert (made["max_budget"], made["models"]) == (None, [])
+
+
+async def test_an_admin_of_an_organization_lifts_no_limits_of_its_users(gateway: Gateway) -> None:
+    more = {"model_max_budget": {"oracle": {"budget_limit": 1}}, "metadata": {"tags": ["capped"]}}
+    await does(gateway, "POST", "/user/update", {"user_id": "member", **LIMITS, **more})
+    changes: list[dict[str, Any]] = [
+        *({name: None} for name in (*LIMITS, *more)),
+        {"max_budget": 1.01},
+        {"budget_duration": "1d"},
+        {"models": ["oracle", "at/*"]},
+        {"rpm_limit": 11},
+    ]
+    for change in changes:
+        body = {"user_id": "member", **change}
+        await refused(gateway, "POST", "/user/update", body, status=403, word="Only a proxy admin", key=ORG_ADMIN)
+    await does(gateway, "POST", "/user/update", {"user_id": "member", "rpm_limit": 9, "user_alias": "M"}, key=ORG_ADMIN)
+    assert (await row_of(gateway, "member"))["rpm_limit"] == 9
+
+
+async def test_limits_by_model_are_not_their_admins_to_lift(gateway: Gateway) -> None:
+    limits: dict[str, Any] = {"model_rpm_limit": {"oracle": 5}}
+    await does(gateway, "POST", "/team/update", {"team_id": TEAM, **limits})
+    await limit(gateway, **limits)
+    for change in (
+        {"model_rpm_limit": {"oracle": 6}},
+        {"model_rpm_limit": None},
+        {"metadata": limits | {"model_rpm_limit": {}}},
+    ):
+        body = {"team_id": TEAM, **change}
+        await refused(gateway, "POST", "/team/update", body, status=403, word="model_rpm_limit", key=TEAM_ADMIN)
+        body = {"organization_id": ORGANIZATION, **change}
+        word = "model_rpm_limit"
+        await refused(gateway, "PATCH", "/organization/update", body, status=403, word=word, key=ORG_ADMIN)
 
 
 async def test_a_console_login_leaves_no_password_that_was_there(gateway: Gateway) -> None:

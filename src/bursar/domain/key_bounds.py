@@ -43,7 +43,7 @@ def bounds_of(caller: Principal) -> dict[str, object]:
 
 def bounding(bound: Row) -> bool:
     """Whether it bounds anything."""
-    return any(bound.get(name) for name in (*BOUNDED, *PLACES)) or any(bound.get(name) == 0 for name in _COUNTS)
+    return any(_binds(bound, name) for name in (*BOUNDED, *PLACES))
 
 
 def limited_alone(caller: Principal) -> bool:
@@ -56,29 +56,33 @@ def limited_alone(caller: Principal) -> bool:
 def filled(wanted: Row, bound: Row) -> dict[str, object]:
     """A new key with what it does not state taken from its bound."""
     given = {name for name, value in wanted.items() if value is not None}
-    return {**wanted, **{name: bound[name] for name in (*BOUNDED, *PLACES) if bound.get(name) and name not in given}}
+    return {
+        **wanted,
+        **{name: bound[name] for name in (*BOUNDED, *PLACES) if _binds(bound, name) and name not in given},
+    }
 
 
-def check_within(wanted: Row, bound: Row, *, whose: str) -> None:
-    """Raises Forbidden: one of the columns in `wanted` gives more than `bound`, which is that of `whose`."""
+def check_within(wanted: Row, bound: Row, *, whose: str, what: str = "A key") -> None:
+    """Raises Forbidden: one of the columns in `wanted`, which are those of `what`, gives more than `bound`, which is
+    that of `whose`."""
     for name in PLACES:
         if name in wanted and bound.get(name) is not None and wanted[name] != bound[name]:
-            raise _beyond(name, whose)
+            raise _beyond(name, what, whose)
     for name in _COUNTS:
         if name in wanted and _above(wanted[name], bound.get(name)):
-            raise _beyond(name, whose)
+            raise _beyond(name, what, whose)
     expires, until = wanted.get("expires"), bound.get("expires")
     if "expires" in wanted and isinstance(until, datetime) and not (isinstance(expires, datetime) and expires <= until):
-        raise _beyond("expires", whose)
+        raise _beyond("expires", what, whose)
     if "budget_duration" in wanted and bound.get("max_budget") is not None:
         period = wanted["budget_duration"]
         if period is not None and period != bound.get("budget_duration"):
-            raise _beyond("budget_duration", whose)
+            raise _beyond("budget_duration", what, whose)
     if "models" in wanted and not _covers_models(_strings(bound.get("models")), _strings(wanted["models"])):
-        raise _beyond("models", whose)
+        raise _beyond("models", what, whose)
     routes = _strings(bound.get("allowed_routes"))
     if "allowed_routes" in wanted and not _covers_routes(routes, _strings(wanted["allowed_routes"])):
-        raise _beyond("allowed_routes", whose)
+        raise _beyond("allowed_routes", what, whose)
 
 
 def for_calls_only(routes: object) -> list[str]:
@@ -87,8 +91,13 @@ def for_calls_only(routes: object) -> list[str]:
     return named if named and LLM_ROUTES.issuperset(named) else ["llm_api_routes"]
 
 
-def _beyond(name: str, whose: str) -> Forbidden:
-    return Forbidden(f"A key cannot get more than {whose} has: {name} goes beyond it.", param=name)
+def _binds(bound: Row, name: str) -> bool:
+    value = bound.get(name)
+    return value is not None if name in _COUNTS else bool(value)  # a limit of 0 is one
+
+
+def _beyond(name: str, what: str, whose: str) -> Forbidden:
+    return Forbidden(f"{what} cannot get more than {whose} has: {name} goes beyond it.", param=name)
 
 
 def _above(wanted: object, bound: object) -> bool:

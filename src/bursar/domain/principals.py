@@ -90,6 +90,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # there a
     spend_logs_metadata: dict[str, object] = {}
     expires_at_s: float | None = None
     """Seconds since 1970."""
+    replaced: bool = False
+    """It was asked with a secret that has been replaced, and works for a while yet."""
     blocked: bool = False
     team_blocked: bool = False
     spend_nano_usd: NanoUsd = NanoUsd(0)

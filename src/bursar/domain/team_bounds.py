@@ -1,4 +1,5 @@
-"""What a team may get: never more than its organization has, and from its own admins never more than it had.
+"""What a team may get: never more than its organization has, and from its own admins never more than it had. The latter
+goes for organizations, and for users whom the admins of theirs change, as well.
 
 Rows by column name. An organization's row has the limits of its budget.
 """
@@ -12,8 +13,12 @@ Row = Mapping[str, object]
 
 _BOUNDED = ("max_budget", "tpm_limit", "rpm_limit", "max_parallel_requests")
 _PERIOD = ("budget_duration", "budget_reset_at")
-_LIMITING = ("tags", "enforced_params")
+_FIXED = ("budget_limits", "model_max_budget")
+"""What stays as it is, once it says something."""
+_LIMITING = ("tags", "enforced_params", "guardrails", "policies")
 """Of the metadata: what budgets and duties hang on."""
+_BY_NAME = ("model_rpm_limit", "model_tpm_limit", "tag_rpm_limit", "tag_tpm_limit")
+"""Of the metadata: numbers, by the name of a model or a tag."""
 _ALL_MODELS = frozenset({"*", "all-proxy-models", "all-team-models"})
 
 
@@ -40,24 +45,34 @@ def check_not_raised(before: Row, after: Row, *, bound: Row | None = None) -> No
 
     Raises Forbidden.
     """
-    for name in _BOUNDED:
+    for name in (*_BOUNDED, "tpd_limit"):
         old, new = _number(before.get(name)), _number(after.get(name))
         held = bound is not None and _number(bound.get(name)) is not None
-        if old is not None and (new is None or new > old) and not held:
+        if old is not None and _is_more(new, old) and not held:
             raise Forbidden(f"Only a proxy admin can raise or clear {name} (now {old:g}) here.", param=name)
     for name in _PERIOD:
         if before.get(name) != after.get(name) and _number(before.get("max_budget")) is not None:
             raise Forbidden(f"Only a proxy admin can change {name} here.", param=name)
-    if before.get("budget_limits") and after.get("budget_limits") != before.get("budget_limits"):
-        raise Forbidden("Only a proxy admin can change budget_limits here.", param="budget_limits")
+    for name in _FIXED:
+        if before.get(name) and after.get(name) != before.get(name):
+            raise Forbidden(f"Only a proxy admin can change {name} here.", param=name)
     metadata, meant = _object(before.get("metadata")), _object(after.get("metadata"))
     for name in _LIMITING:
         if any(one not in _strings(meant.get(name)) for one in _strings(metadata.get(name))):
             raise Forbidden(f"Only a proxy admin can take {name} away here.", param=name)
+    for name in _BY_NAME:
+        numbers = _object(meant.get(name))
+        if any(_is_more(numbers.get(one), count) for one, count in _object(metadata.get(name)).items()):
+            raise Forbidden(f"Only a proxy admin can raise or clear {name} here.", param=name)
     models, wanted = _strings(before.get("models")), _strings(after.get("models"))
     held_models = [] if bound is None else _strings(bound.get("models"))
     if models and (_outside(wanted, [*models, *held_models]) or (not wanted and not held_models)):
         raise Forbidden("Only a proxy admin can add models here.", param="models")
+
+
+def _is_more(new: object, old: object) -> bool:
+    before, after = _number(old), _number(new)
+    return before is not None and (after is None or after > before)
 
 
 def _object(value: object) -> Mapping[str, object]:

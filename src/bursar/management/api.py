@@ -34,6 +34,7 @@ _NOT_ADMIN = (
 )
 _VIEWER = "user not allowed to access this route, role= {role}. Trying to access: {route}"
 _MASTER_ONLY = "Virtual keys are not allowed to call this route: it takes the master key. Route={route}"
+_REPLACED = "This secret of the key was replaced: until it ends it calls models, and changes nothing. Use the new one."
 _NOTHING: Decoded[None] = Decoded(None)
 _FIELD_NAME = re.compile(r"[A-Za-z_]\w{0,63}", re.ASCII)
 _TOLD_MAX = 50
@@ -88,6 +89,8 @@ class ManagementApi:
     async def _standing(self, request: Request, row: Permission) -> Standing:
         """How the caller stands on this route. Raises Refusal: unknown, or not allowed."""
         caller = await self._authenticator.authenticate(request)
+        if caller.replaced and not row.reading:
+            raise Forbidden(_REPLACED)
         check_route(caller, _unambiguous(request), route_groups(row.path, reading=row.reading))
         if not may_any(row, caller):
             raise _forbidden(request, caller)

@@ -312,7 +312,8 @@ class KeyEndpoints:
         body, standing = asked.body, asked.standing
         if not body.keys and not body.key_aliases:
             raise InvalidRequest("Name the keys to delete in `keys` or `key_aliases`.", param="keys")
-        as_given = {self._token(key): key for key in body.keys or ()}
+        given = body.keys or []
+        as_given = dict(zip(await self._current(given), given, strict=True))
         aliases = [alias for alias in body.key_aliases or () if "\x00" not in alias]  # no key is called so
         gone = await self._keys.delete(
             tokens=list(as_given),
@@ -328,7 +329,7 @@ class KeyEndpoints:
     async def info(self, asked: Asked[None, NamedKey]) -> object:
         """Who may not see a key does not learn whether it exists."""
         named = asked.query.key
-        token = KeyHash(str(asked.caller.api_key)) if named is None else self._token(named)
+        token = KeyHash(str(asked.caller.api_key)) if named is None else await self._token_now(named)
         row = await self._keys.info(token)
         require(sees_key(asked.standing, {"token": token} if row is None else row), _NOT_SEEN)
         if row is None:
@@ -337,7 +338,7 @@ class KeyEndpoints:
 
     async def infos(self, asked: Asked[SeveralKeys, None]) -> object:
         """All of them must be within reach."""
-        as_given = {self._token(key): key for key in asked.body.keys}
+        as_given = dict(zip(await self._current(asked.body.keys), asked.body.keys, strict=True))
         rows = await self._keys.infos(list(as_given))
         require(
             asked.standing.all or (len(rows) == len(as_given) and all(sees_key(asked.standing, row) for row in rows)),
@@ -367,7 +368,7 @@ class KeyEndpoints:
                 organization_id=query.organization_id,
                 project_id=query.project_id,
                 key_alias=query.key_alias,
-                key_hash=None if query.key_hash is None else self._token(query.key_hash),
+                key_hash=None if query.key_hash is None else await self._token_now(query.key_hash),
                 status=query.status,
                 sort_by=query.sort_by,
                 downwards=query.sort_order == "desc",
@@ -419,7 +420,7 @@ class KeyEndpoints:
             ),
             asker=asker_of(standing),
         )
-        token = self._token(asked.body.key)
+        token = await self._token_now(asked.body.key)
         await self._must_be_there(standing, token)
         action = Action.BLOCKED if blocked else Action.UNBLOCKED
         row = await self._keys.change(token, edit, action=action, actor=asked.actor)
@@ -436,7 +437,7 @@ class KeyEndpoints:
         now = datetime.now(UTC)
         grace = after(now, body.grace_period, param="grace_period") if body.grace_period else None
         named = asked.path.get("key") or body.key
-        token = KeyHash(str(asked.caller.api_key)) if named is None else self._token(named)
+        token = KeyHash(str(asked.caller.api_key)) if named is None else await self._token_now(named)
         plain = self._maker.secret(body.new_key, param="new_key")
         new = {
             "token": self._forms.hash(plain),
@@ -460,7 +461,7 @@ class KeyEndpoints:
                 raise InvalidRequest(f"reset_to must lie between 0 and the key's spend, {spent}.", param="reset_to")
             return self._rules.changed(moved(standing, place), row, {"spend": amount}, by_route=True)
 
-        token = self._token(asked.path["key"])
+        token = await self._token_now(asked.path["key"])
         await self._must_be_there(standing, token)
         edit = KeyEdit(changes=changes, asker=asker_of(standing), spend=True)
         row = await self._keys.change(token, edit, action=Action.UPDATED, actor=asked.actor)
@@ -500,7 +501,7 @@ class KeyEndpoints:
     async def _named(self, key: str | None, alias: Given[str]) -> KeyHash:
         """The key that a body names, by itself or by its alias. Raises InvalidRequest, NotFound."""
         if key is not None:
-            return self._token(key)
+            return await self._token_now(key)
         if not isinstance(alias, str):
             raise InvalidRequest("Name the key in `key`, or by its `key_alias`.", param="key")
         found = await self._keys.page(KeyFilter(reach=_EVERYTHING, key_alias=alias), limit=1, offset=0)
@@ -519,6 +520,14 @@ class KeyEndpoints:
     async def _with_users(self, rows: Sequence[KeyRow]) -> Sequence[KeyRow]:
         users = await self._keys.users([str(row["user_id"]) for row in rows if row["user_id"] is not None])
         return [{**row, "user": users.get(str(row["user_id"]))} for row in rows]
+
+    async def _token_now(self, key: str) -> KeyHash:
+        [token] = await self._current([key])
+        return token
+
+    async def _current(self, keys: Sequence[str]) -> Sequence[KeyHash]:
+        """The hash that each of `keys` has now: who knows but a secret that was replaced can block the key, too."""
+        return await self._keys.current([self._token(key) for key in keys])
 
     def _token(self, key: str) -> KeyHash:
         """The hash of `key`, which may be one already: as a name of a key, not as a proof of having it."""

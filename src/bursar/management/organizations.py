@@ -11,8 +11,10 @@ from msgspec import UNSET, UnsetType
 from bursar.domain.authority import Standing
 from bursar.domain.edits import BudgetedEdit
 from bursar.domain.errors import Forbidden, InvalidRequest, NotFound
+from bursar.domain.key_bounds import bounds_of
 from bursar.domain.team_bounds import check_not_raised
 from bursar.domain.team_roster import Member, check_named
+from bursar.domain.user_bounds import narrowest
 from bursar.management.fields import (
     BudgetFields,
     Count,
@@ -66,7 +68,7 @@ class OrganizationFields(BudgetFields, kw_only=True):
     """What its teams may call; empty: everything."""
     metadata: JsonObject | UnsetType | None = UNSET
     tags: list[str] | UnsetType | None = UNSET
-    """Kept inside the metadata, as the two that follow."""
+    """Kept inside the metadata, as the two that follow, which are not enforced."""
     model_rpm_limit: dict[str, Count] | UnsetType | None = UNSET
     model_tpm_limit: dict[str, Count] | UnsetType | None = UNSET
     budget_id: Name | UnsetType = UNSET
@@ -253,7 +255,7 @@ class OrganizationEndpoints:
             if not standing.all:
                 if body.budget_id is not UNSET:
                     raise Forbidden("Only a proxy admin can choose an organization's budget.", param="budget_id")
-                _check_models(organization, edit)
+                _check_own(organization, edit)
             return edit
 
         return await self._organizations.update(
@@ -291,7 +293,8 @@ class OrganizationEndpoints:
         return _visible(asked.standing, found[0])
 
     async def add_members(self, asked: Asked[AddOrganizationMembers, None]) -> object:
-        """All of them, or none. Users who do not exist are made. Its own admins cannot add users who exist already and
+        """All of them, or none. Users who do not exist are made; by its own admins with its limits and theirs, since
+        they could be means to go past those. Its own admins cannot add users who exist already and
         belong to none of their organizations: it would give them rights over strangers."""
         body, standing = asked.body, asked.standing
         fields = body.member if isinstance(body.member, list) else [body.member]
@@ -301,7 +304,7 @@ class OrganizationEndpoints:
         def may_add(user_id: str, organizations: Sequence[str]) -> None:
             own = standing.memberships.administered_organizations
             require(
-                standing.all or user_id == standing.caller.user_id or not own.isdisjoint(organizations),
+                user_id == standing.caller.user_id or not own.isdisjoint(organizations),
                 "Only a proxy admin can add users who exist already.",
             )
 
@@ -310,7 +313,8 @@ class OrganizationEndpoints:
             [(member, field.role) for member, field in zip(members, fields, strict=True)],
             _terms(body.max_budget_in_organization),
             check=_changing(standing, body.organization_id),
-            may_add=may_add,
+            may_add=None if standing.all else may_add,
+            limits={} if standing.all else await self._limits_of_new(standing, body.organization_id),
             actor=asked.actor,
         )
         return AddedMembers(
@@ -318,6 +322,11 @@ class OrganizationEndpoints:
             updated_users=[{name: user.get(name) for name in _OF_USER} for user in users],
             updated_organization_memberships=memberships,
         )
+
+    async def _limits_of_new(self, standing: Standing, organization_id: str) -> Row:
+        """Those of users whom its admin makes."""
+        found = await self._organizations.bounds_of_new(organization_id, standing.caller.user_id)
+        return narrowest([*found, bounds_of(standing.caller)])
 
     async def update_member(self, asked: Asked[UpdateOrganizationMember, None]) -> object:
         """By id or e-mail address."""
@@ -375,9 +384,10 @@ def _edit(body: OrganizationFields, before: Row | None) -> BudgetedEdit:
     return BudgetedEdit(changes=changes, budget_id=body.budget_id, terms=budget_terms(body))
 
 
-def _check_models(before: Row, edit: BudgetedEdit) -> None:
-    """Raises Forbidden: more models than it had."""
-    check_not_raised({"models": before["models"]}, {"models": edit.changes.get("models", before["models"])})
+def _check_own(before: Row, edit: BudgetedEdit) -> None:
+    """Raises Forbidden: more models than it had, or less of what its metadata bounds."""
+    old = {name: before[name] for name in ("models", "metadata")}
+    check_not_raised(old, {name: edit.changes.get(name, value) for name, value in old.items()})
 
 
 def _terms(max_budget: float | UnsetType | None) -> JsonObject:

@@ -179,6 +179,9 @@ class Organizations(Protocol):
     ) -> list[Row]:
         """Those that fit, the oldest first. `within`: ids; None: all. `alias`: a part of it."""
 
+    async def bounds_of_new(self, organization_id: str, maker: str | None) -> list[Row]:
+        """What bounds users whom the user `maker` makes in it, as `domain.user_bounds.narrowest` takes it."""
+
     async def add_members(
         self,
         organization_id: str,
@@ -186,11 +189,15 @@ class Organizations(Protocol):
         terms: Terms,
         *,
         check: CheckRow,
-        may_add: Callable[[str, Sequence[str]], None],
+        may_add: Callable[[str, Sequence[str]], None] | None,
+        limits: Terms,
         actor: Actor,
     ) -> tuple[list[Row], list[Row]]:
-        """Add members with their roles; users who are not there are made. `may_add` sees those who are, and the
-        organizations they belong to. The users and their memberships. Raises InvalidRequest."""
+        """Add members with their roles; users who are not there are made, with `limits`. `may_add` sees those who are,
+        and the organizations they belong to; None: anybody may be added. The users and their memberships.
+
+        Raises InvalidRequest; Forbidden: an id that is not to be had.
+        """
 
     async def update_member(
         self,

@@ -10,6 +10,7 @@ from bursar.domain.authority import Standing
 from bursar.domain.errors import Forbidden
 from bursar.domain.key_bounds import bounding, bounds_of, limited_alone
 from bursar.domain.principals import RESERVED_USERS, Memberships
+from bursar.domain.team_bounds import check_not_raised
 from bursar.management.objects import require
 from bursar.ports.users import MembershipLookup, UserRow
 
@@ -41,13 +42,9 @@ class UserRules:
         _check_login(standing, given)
         if standing.all:
             return organizations or ()
-        administered = standing.memberships.administered_organizations
         if given.get("user_role") in _ADMINS:
             raise Forbidden("Only a proxy admin can create users with the role of an admin.", param="user_role")
-        if organizations is None and len(administered) == 1:
-            organizations = tuple(administered)
-        if not organizations or not administered.issuperset(organizations):
-            raise Forbidden("Name organizations that you administer.", param="organizations")
+        organizations = self.organizations_of_new(standing, organizations)
         if not standing.memberships.teams_of_organizations.issuperset(teams):
             raise Forbidden("Name teams of organizations that you administer.", param="teams")
         if given.get("spend"):
@@ -62,6 +59,14 @@ class UserRules:
                     param="password",
                 )
         return organizations
+
+    def organizations_of_new(self, standing: Standing, named: Sequence[str] | None) -> Sequence[str]:
+        """The organizations a new user of who administers some is to be in. Raises Forbidden."""
+        administered = standing.memberships.administered_organizations
+        found = tuple(administered) if named is None and len(administered) == 1 else named
+        if not found or not administered.issuperset(found):
+            raise Forbidden("Name organizations that you administer.", param="organizations")
+        return found
 
     async def check_change(self, standing: Standing, user_id: str, row: UserRow | None, given: Columns) -> None:
         """Raises Forbidden: who may not change a user does not learn whether he exists."""
@@ -78,6 +83,11 @@ class UserRules:
             raise Forbidden(f"Only a proxy admin can change a user's {beyond[0]}.", param=beyond[0])
         if given.get("user_role") in _ADMINS:
             raise Forbidden("Only a proxy admin can make somebody an admin.", param="user_role")
+
+    def check_not_raised(self, standing: Standing, before: UserRow, changes: Columns) -> None:
+        """Raises Forbidden: somebody else than an administrator gives the user more than he had."""
+        if not standing.all and before["user_id"] != standing.caller.user_id:
+            check_not_raised(before, {**before, **changes})
 
     async def check_delete(self, standing: Standing, user_ids: Sequence[str], rows: Sequence[UserRow | None]) -> None:
         """Raises Forbidden: one of them is out of reach."""

@@ -13,8 +13,10 @@ from msgspec import UNSET, Meta
 from bursar.domain.audit import Actor
 from bursar.domain.authority import Standing
 from bursar.domain.errors import InvalidRequest, NotFound, Refusal, StoreConflict, StoreRefused
+from bursar.domain.key_bounds import bounds_of, check_within
 from bursar.domain.limit_terms import check_amount, terms_after
 from bursar.domain.periods import Calendar
+from bursar.domain.user_bounds import LIMITS, narrowest
 from bursar.management.key_fields import Count, Given, JsonObject, KeyFields, SmallCount
 from bursar.management.key_making import KeyMaker, made
 from bursar.management.key_rules import asker_of, moved
@@ -54,7 +56,7 @@ class UserFields(msgspec.Struct, kw_only=True):
     tpm_limit: Given[Count] = UNSET
     rpm_limit: Given[Count] = UNSET
     max_parallel_requests: Given[SmallCount] = UNSET
-    model_max_budget: Given[JsonObject] = UNSET
+    model_max_budget: Given[Annotated[JsonObject, Meta(description="Kept, and not enforced.")]] = UNSET
     metadata: Given[JsonObject] = UNSET
     allowed_cache_controls: Given[list[str]] = UNSET
     spend: Given[float] = UNSET
@@ -228,7 +230,7 @@ class UserEndpoints:
     async def new(self, asked: Asked[NewUser, None]) -> object:
         """With a key, unless `auto_create_key` is false; the key is shown this once. Who administers an organization
         makes users in it."""
-        body, standing = self._with_defaults(asked.body), asked.standing
+        body, standing = await self._bounded(asked.body, asked.standing), asked.standing
         given = _columns(body, {}, self._settings.calendar)
         teams = [team if isinstance(team, str) else team.team_id for team in body.teams or ()]
         organizations = self._rules.check_new(
@@ -369,7 +371,9 @@ class UserEndpoints:
         await self._hash(password)
 
         def edit(row: UserRow) -> Mapping[str, object]:
-            return _columns(body, row, self._settings.calendar) | password
+            changes = _columns(body, row, self._settings.calendar)
+            self._rules.check_not_raised(standing, row, changes)
+            return changes | password
 
         row = await self._users.change(
             user_id, edit, actor=actor, expected=body.updated_at, spend=isinstance(body.spend, float)
@@ -417,6 +421,23 @@ class UserEndpoints:
     async def available_users(self, _: Asked[None, None]) -> object:
         """There is no limit to them."""
         return UserCount(total_users=None, total_users_used=await self._users.count(), total_users_remaining=None)
+
+    async def _bounded(self, said: NewUser, standing: Standing) -> NewUser:
+        """What is not said comes from the configuration, within what bounds the caller. Raises Forbidden: it is said
+        and goes beyond that."""
+        body = self._with_defaults(said)
+        if standing.all:
+            return body
+        organizations = self._rules.organizations_of_new(standing, body.organizations)
+        found = await self._users.bounds_of_new(organizations, standing.caller.user_id)
+        bound = narrowest([*found, bounds_of(standing.caller)])
+        stated = {name: value for name in LIMITS if (value := getattr(said, name)) not in (UNSET, None, [])}
+        check_within(stated, bound, whose="his organization, or who makes him,", what="A user")
+        default = {name: value for name in LIMITS if (value := getattr(body, name)) is not UNSET}
+        least = narrowest([bound, {name: value for name, value in default.items() if name not in stated}])
+        if bound.get("max_budget") is not None:
+            least["budget_duration"] = bound["budget_duration"]
+        return msgspec.structs.replace(body, **{name: value for name, value in least.items() if name not in stated})
 
     def _with_defaults(self, body: NewUser) -> NewUser:
         """What is not said comes from the configuration."""

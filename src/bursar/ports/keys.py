@@ -140,6 +140,9 @@ class KeyAdministration(Protocol):
     async def info(self, token: KeyHash) -> KeyRow | None:
         """The key's row."""
 
+    async def current(self, tokens: Sequence[KeyHash]) -> list[KeyHash]:
+        """The hash that each key has now which had, or has, one of these; what never was a key's stays as it is."""
+
     async def infos(self, tokens: Sequence[KeyHash], *, deleted: bool = False) -> list[KeyRow]:
         """The rows of those that there are, in the same order."""
 

@@ -67,6 +67,10 @@ class UserAdministration(Protocol):
         key, of the user.
         """
 
+    async def bounds_of_new(self, organizations: Sequence[str], maker: str | None) -> list[UserRow]:
+        """What bounds users whom the user `maker` makes in these organizations: the limits of those, and his own, as
+        `domain.user_bounds.narrowest` takes them."""
+
     async def find(self, user_id: str) -> UserRow | None:
         """The user's row."""
 

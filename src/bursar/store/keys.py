@@ -97,6 +97,12 @@ class PostgresKeys:
             row = await connection.fetchrow(_SQL["info"], token)
         return None if row is None else row_of(row)
 
+    async def current(self, tokens: Sequence[KeyHash]) -> list[KeyHash]:
+        """See `ports.keys.KeyAdministration.current`."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["current"], list(tokens))
+        return [KeyHash(row["token"]) for row in rows]
+
     async def infos(self, tokens: Sequence[KeyHash], *, deleted: bool = False) -> list[KeyRow]:
         """The rows of those that there are, in the same order. Raises StoreUnavailable."""
         async with self._database.connection() as connection:
@@ -441,6 +447,7 @@ def _principal(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> Principal
         tags=tuple(dict.fromkeys((*_strings(metadata.get("tags")), *_strings(team_metadata.get("tags"))))),
         spend_logs_metadata=logs_metadata or _NOTHING,
         expires_at_s=min(ends).replace(tzinfo=UTC).timestamp() if ends else None,
+        replaced=row["revoke_at"] is not None,
         blocked=bool(row["blocked"]),
         team_blocked=bool(row["team_blocked"]),
         spend_nano_usd=NanoUsd(round((row["spend"] or 0.0) * NANO_PER_USD)),

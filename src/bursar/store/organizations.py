@@ -1,7 +1,7 @@
 """Organizations in PostgreSQL: implements `management.stores.Organizations`."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -9,6 +9,7 @@ import asyncpg
 from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.edits import BudgetedEdit
 from bursar.domain.errors import InvalidRequest
+from bursar.domain.limit_terms import terms_after
 from bursar.domain.limits import Scope, ScopeKind
 from bursar.domain.periods import Calendar
 from bursar.domain.preconditions import check_unchanged
@@ -20,6 +21,7 @@ from bursar.store.named_sql import load_named_sql
 from bursar.store.named_users import identified, organizations_of
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
 from bursar.store.scope_windows import lock_totals, set_spent
+from bursar.store.user_bounds import bounds_of_new
 
 _SQL = {**load_named_sql("organizations"), **load_named_sql("tell_limits")}
 _TABLE = "LiteLLM_OrganizationTable"
@@ -114,6 +116,11 @@ class PostgresOrganizations:
             for row in await with_budgets(connection, rows)
         ]
 
+    async def bounds_of_new(self, organization_id: str, maker: str | None) -> list[Row]:
+        """See `management.stores.Organizations.bounds_of_new`."""
+        async with looking(self._database) as connection:
+            return await bounds_of_new(connection, [organization_id], maker)
+
     async def add_members(
         self,
         organization_id: str,
@@ -121,7 +128,8 @@ class PostgresOrganizations:
         terms: Mapping[str, object],
         *,
         check: Callable[[Row | None], None],
-        may_add: Callable[[str, Sequence[str]], None],
+        may_add: Callable[[str, Sequence[str]], None] | None,
+        limits: Mapping[str, object],
         actor: Actor,
     ) -> tuple[list[Row], list[Row]]:
         """See `management.stores.Organizations.add_members`."""
@@ -129,8 +137,10 @@ class PostgresOrganizations:
         async with writing(self._database) as connection:
             found = await connection.fetchrow(_SQL["lock"], organization_id)
             check(None if found is None else record_of(found))
+            terms_of_new = terms_after({}, limits, now=datetime.now(UTC), calendar=self._calendar)
+            may_use = None if may_add is None else self._may_use(connection, may_add)
             known = await identified(
-                connection, [member for member, _ in members], actor=actor, may_use=self._may_use(connection, may_add)
+                connection, [member for member, _ in members], actor=actor, may_use=may_use, limits=terms_of_new
             )
             for (member, user), (_, role) in zip(known, members, strict=True):
                 budget = await budget_with(connection, None, terms, calendar=self._calendar, actor=actor)

@@ -20,10 +20,12 @@ from bursar.store.database import Database
 from bursar.store.keys import delete_keys, hold_organizations, insert_key, place_of, refusals, row_of
 from bursar.store.limits import nano_of
 from bursar.store.named_sql import load_named_sql
+from bursar.store.named_users import check_nobodys
 from bursar.store.organizations import membership_change
 from bursar.store.rows import Row, change, records_of
 from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
 from bursar.store.team_members import team_row
+from bursar.store.user_bounds import bounds_of_new
 
 _SQL = {**load_named_sql("totals"), **load_named_sql("users")}
 _KEYS_MAX = 1_000
@@ -59,6 +61,8 @@ class PostgresUsers:
                 found = await connection.fetchrow(_SQL["insert"], _json(user))
                 if found is None:
                     raise Conflict(f"User with id {user_id} already exists", param="user_id")
+                if asker is not None:
+                    await check_nobodys(connection, [user_id])
                 before = await _teams(connection, teams)
                 await connection.fetch(_SQL["join_teams"], user_id, email, list(teams))
                 await _record_rosters(connection, before, actor)
@@ -76,6 +80,12 @@ class PostgresUsers:
                     )
                 await connection.execute(_SQL["tell"], user_id)  # keys can be older than the row of their owner
         return row, made
+
+    async def bounds_of_new(self, organizations: Sequence[str], maker: str | None) -> list[UserRow]:
+        """See `ports.users.UserAdministration.bounds_of_new`."""
+        with refusals():
+            async with self._database.connection() as connection:
+                return await bounds_of_new(connection, organizations, maker)
 
     async def find(self, user_id: str) -> UserRow | None:
         """See `ports.users.UserAdministration.find`."""

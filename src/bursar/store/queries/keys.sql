@@ -129,6 +129,16 @@ SELECT pg_advisory_xact_lock(hashtext('bursar key aliases'))
 -- name: info
 SELECT * FROM "LiteLLM_VerificationToken" WHERE token = $1
 
+-- name: current
+-- $1: hashes, former ones too. Those of keys that LiteLLM gave a new secret are known for as long as they work.
+SELECT coalesce(k.token, r.active_token, d.active_token_id, asked.token) AS token
+FROM unnest($1::text[]) WITH ORDINALITY AS asked (token, n)
+LEFT JOIN "LiteLLM_VerificationToken" AS k ON k.token = asked.token
+LEFT JOIN bursar.rotated_keys AS r ON r.token = asked.token
+LEFT JOIN "LiteLLM_DeprecatedVerificationToken" AS d
+    ON d.token = asked.token AND d.revoke_at > now() AT TIME ZONE 'UTC'
+ORDER BY asked.n
+
 -- name: lock
 SELECT * FROM "LiteLLM_VerificationToken" WHERE token = $1 FOR UPDATE
 
