@@ -201,6 +201,7 @@ async def insert_key(connection: Any, key: NewKey, actor: Actor) -> KeyRow | Non
         raise StoreRefused(f"The team {key.team_id!r} does not exist.")
     if await connection.fetchval(_SQL["is_used_up"], key.token):
         raise StoreRefused("This key was used before: a key that was replaced does not come back.")
+    await _check_named(connection, msgspec.structs.asdict(key))
     if key.user_id is not None:
         await _make_user(connection, key.user_id, actor)
     if key.key_alias is not None:
@@ -296,6 +297,7 @@ async def _update(connection: Any, row: KeyRow, changes: Mapping[str, object], a
     columns = dict(changes)
     if (team := columns.get("team_id")) is not None and await connection.fetchrow(_SQL["team"], team) is None:
         raise StoreRefused(f"The team {team!r} does not exist.")
+    await _check_named(connection, columns)
     if (user := columns.get("user_id")) is not None:
         await _make_user(connection, str(user), actor)
     if (alias := columns.get("key_alias")) is not None:
@@ -309,6 +311,12 @@ async def _update(connection: Any, row: KeyRow, changes: Mapping[str, object], a
         named = columns.get("budget_id", row["budget_id"])
         columns["budget_id"] = await _soft_budget(connection, _text(named), soft, actor)
     return row_of(await connection.fetchrow(_SQL["update"], row["token"], _json(columns), actor.name))
+
+
+async def _check_named(connection: Any, columns: Mapping[str, object]) -> None:  # noqa: ANN401  # asyncpg
+    """Raises StoreRefused: a budget, organization or project that is named does not exist."""
+    if (kind := await connection.fetchval(_SQL["missing"], _json(columns))) is not None:
+        raise StoreRefused(f"The {kind} that is named does not exist.")
 
 
 async def _soft_budget(connection: Any, budget_id: str | None, amount: float | None, actor: Actor) -> str | None:  # noqa: ANN401
