@@ -145,6 +145,8 @@ class NamedOrganizationMember(msgspec.Struct, kw_only=True):
     organization_id: Name
     user_id: Name | None = None
     user_email: Name | None = None
+    updated_at: datetime | None = None
+    """Of the membership that this is based on; another one is refused."""
 
 
 class AddedMembers(msgspec.Struct, kw_only=True):
@@ -226,6 +228,7 @@ class OrganizationEndpoints:
                 self.remove_member,
                 NamedOrganizationMember,
                 _MEMBERSHIP,
+                (404, 409),
             ),
         )
 
@@ -343,6 +346,7 @@ class OrganizationEndpoints:
             user_id=body.user_id,
             user_email=body.user_email,
             check=_changing(asked.standing, body.organization_id),
+            expected=body.updated_at,
             actor=asked.actor,
         )
 

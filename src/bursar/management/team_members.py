@@ -77,6 +77,8 @@ class AddMembers(MemberTerms, kw_only=True):
 
     team_id: Name
     member: MemberFields | list[MemberFields]
+    updated_at: datetime | None = None
+    """Of the team that this is based on; another one is refused."""
 
 
 class AddManyMembers(MemberTerms, kw_only=True):
@@ -94,6 +96,8 @@ class NamedMember(msgspec.Struct, kw_only=True):
     team_id: Name
     user_id: Name | None = None
     user_email: Name | None = None
+    updated_at: datetime | None = None
+    """Of the team that this is based on; another one is refused."""
 
 
 class UpdateMember(MemberTerms, kw_only=True):
@@ -169,7 +173,7 @@ class TeamMemberEndpoints:
                 endpoint=self.add,
                 body=AddMembers,
                 answer=_ADDED,
-                errors=(404,),
+                errors=(404, 409),
             ),
             Route(
                 method="POST",
@@ -189,7 +193,7 @@ class TeamMemberEndpoints:
                 endpoint=self.remove,
                 body=NamedMember,
                 answer=TEAM,
-                errors=(404,),
+                errors=(404, 409),
             ),
             Route(
                 method="POST",
@@ -218,7 +222,9 @@ class TeamMemberEndpoints:
         users whom the caller may not see, the answer and the team say what the caller said, and nothing else."""
         body = asked.body
         fields = body.member if isinstance(body.member, list) else [body.member]
-        team, users, memberships = await self._add(asked, body.team_id, [field.member for field in fields], body.terms)
+        team, users, memberships = await self._add(
+            asked, body.team_id, [field.member for field in fields], body.terms, expected=body.updated_at
+        )
         return {
             **shown(team),
             "updated_users": [_user(user) for user in users],
@@ -226,12 +232,18 @@ class TeamMemberEndpoints:
         }
 
     async def _add(
-        self, asked: Asked[MemberTerms, None], team_id: str, members: Sequence[Member], terms: Mapping[str, object]
+        self,
+        asked: Asked[MemberTerms, None],
+        team_id: str,
+        members: Sequence[Member],
+        terms: Mapping[str, object],
+        *,
+        expected: datetime | None = None,
     ) -> tuple[Row, list[Row], list[Row]]:
         check_named(members)
         may = changing(asked.standing, team_id)
         return await self._members.add(
-            team_id, members, terms, check=may, actor=asked.actor, sees=seeing(asked.standing)
+            team_id, members, terms, check=may, expected=expected, actor=asked.actor, sees=seeing(asked.standing)
         )
 
     async def add_many(self, asked: Asked[AddManyMembers, None]) -> object:
@@ -289,6 +301,7 @@ class TeamMemberEndpoints:
             user_id=body.user_id,
             user_email=body.user_email,
             check=changing(asked.standing, body.team_id),
+            expected=body.updated_at,
             actor=asked.actor,
         )
         return shown(team)

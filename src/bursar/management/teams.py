@@ -150,6 +150,8 @@ class TeamModels(msgspec.Struct, kw_only=True):
 
     team_id: Name
     models: list[str]
+    updated_at: datetime | None = None
+    """Of the row that this is based on; another one is refused."""
 
 
 class MemberPermissions(msgspec.Struct, kw_only=True):
@@ -192,8 +194,8 @@ class TeamEndpoints:
             _post("/team/delete", "Delete teams", self.delete, TeamIds, {"type": "integer"}),
             _post("/team/block", "Refuse all calls with a team's keys", self.block, SwitchTeam, TEAM, (404, 409)),
             _post("/team/unblock", "Refuse them no more", self.unblock, SwitchTeam, TEAM, (404, 409)),
-            _post("/team/model/add", "Allow a team more models", self.add_models, TeamModels, TEAM),
-            _post("/team/model/delete", "Allow a team fewer models", self.remove_models, TeamModels, TEAM),
+            _post("/team/model/add", "Allow a team more models", self.add_models, TeamModels, TEAM, (404, 409)),
+            _post("/team/model/delete", "Allow a team fewer models", self.remove_models, TeamModels, TEAM, (404, 409)),
             Route(
                 method="GET",
                 path="/team/permissions_list",
@@ -329,6 +331,7 @@ class TeamEndpoints:
             asked.body.team_id,
             decide,
             check=lambda before, changed, organization: check_terms(standing, before, changed, organization),
+            expected=asked.body.updated_at,
             actor=asked.actor,
         )
         return shown(row)
