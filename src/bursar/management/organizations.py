@@ -69,8 +69,8 @@ class OrganizationFields(BudgetFields, kw_only=True):
     """Kept inside the metadata, as the two that follow."""
     model_rpm_limit: dict[str, Count] | UnsetType | None = UNSET
     model_tpm_limit: dict[str, Count] | UnsetType | None = UNSET
-    budget_id: Name | UnsetType = UNSET
-    """A budget that others may share; limits that are stated as well are put on a copy of it."""
+    budget_id: Name | UnsetType | None = UNSET
+    """A budget that others may share; limits that are stated as well are put on a copy of it. Null: one of its own."""
 
 
 class NewOrganization(OrganizationFields, kw_only=True):

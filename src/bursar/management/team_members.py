@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from bursar.domain.audit import masked
 from bursar.domain.errors import InvalidRequest, NotFound, Refusal, StoreRefused
 from bursar.domain.team_roster import Member, check_named
 from bursar.management.fields import Count, JsonObject, Name, given
@@ -284,7 +285,12 @@ class TeamMemberEndpoints:
         try:
             _, [user], [membership] = await self._add(asked, asked.body.team_id, [member], asked.body.terms)
         except (Refusal, StoreRefused) as error:
-            return AddedMember(user_id=member.user_id, user_email=member.user_email, success=False, error=str(error))
+            return AddedMember(
+                user_id=_told(member.user_id),
+                user_email=_told(member.user_email),
+                success=False,
+                error=_told(str(error)),
+            )
         return AddedMember(
             user_id=str(user["user_id"]),
             user_email=_text(user.get("user_email")),
@@ -350,6 +356,11 @@ class TeamMemberEndpoints:
 
 def _user(row: Row) -> Row:
     return {name: row.get(name) for name in _OF_USER}
+
+
+def _told(text: str | None) -> str | None:
+    """As it may stand in an error."""
+    return None if text is None else str(masked(text))
 
 
 def _text(value: object) -> str | None:

@@ -12,6 +12,7 @@ from bursar.domain.audit import Action
 from bursar.domain.authority import DEFAULT_MEMBER_PERMISSIONS, MEMBER_PERMISSIONS, is_member_permission
 from bursar.domain.edits import TeamEdit
 from bursar.domain.errors import InvalidRequest, NotFound
+from bursar.domain.ids import check_new_id
 from bursar.domain.principals import DASHBOARD_TEAM
 from bursar.domain.team_roster import ADMIN, Member, check_named
 from bursar.management.fields import Count, JsonObject, MetadataFields, Name, SmallCount, given, metadata_after
@@ -229,6 +230,8 @@ class TeamEndpoints:
             check_named(members)
         if body.team_id == DASHBOARD_TEAM:
             raise InvalidRequest(f"The team {DASHBOARD_TEAM} is that of logins.", param="team_id")
+        if body.team_id is not None:
+            check_new_id(body.team_id, param="team_id")
         team_id = body.team_id or str(uuid4())
         made = await self._teams.create(
             team_id,

@@ -8,6 +8,7 @@ import msgspec
 
 from bursar.domain.audit import Action, Actor
 from bursar.domain.errors import InvalidRequest
+from bursar.domain.ids import check_new_id
 from bursar.domain.team_roster import Member
 from bursar.store.audit_log import record
 from bursar.store.named_sql import load_named_sql
@@ -53,6 +54,7 @@ async def identified(
             known = msgspec.structs.replace(member, user_email=None if address is None else str(address))
         found.append(known)
         if known.user_id not in by_id:
+            check_new_id(str(known.user_id), param="user_id")
             missing.append(known)
     if may_use is not None:
         await may_use([str(member.user_id) for member in found if member.user_id in by_id])
