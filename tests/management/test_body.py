@@ -1,5 +1,6 @@
 """Bodies and queries of the management API."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -179,3 +180,101 @@ def test_forms() -> None:
 def test_an_error_of_ones_own() -> None:
     error = unprocessable("too large", ["query", "size"])
     assert error.details == [{"type": "value_error", "loc": ["query", "size"], "msg": "too large", "input": None}]
+
+
+class Limited(msgspec.Struct):
+    """Fields that clients write numbers and truths into."""
+
+    rpm_limit: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | msgspec.UnsetType | None = msgspec.UNSET
+    max_budget: float | msgspec.UnsetType | None = msgspec.UNSET
+    blocked: bool | msgspec.UnsetType | None = msgspec.UNSET
+    key_alias: str | msgspec.UnsetType | None = msgspec.UNSET
+    updated_at: datetime | None = None
+    per_model: dict[str, int] = {}
+    metadata: dict[str, object] | None = None
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('{"rpm_limit":"10"}', Limited(rpm_limit=10)),
+        ('{"rpm_limit":10.0}', Limited(rpm_limit=10)),
+        ('{"rpm_limit":"0"}', Limited(rpm_limit=0)),
+        ('{"max_budget":"10"}', Limited(max_budget=10.0)),
+        ('{"max_budget":"0.5"}', Limited(max_budget=0.5)),
+        ('{"max_budget":5}', Limited(max_budget=5.0)),
+        ('{"blocked":"true"}', Limited(blocked=True)),
+        ('{"blocked":"False"}', Limited(blocked=False)),
+        ('{"blocked":1}', Limited(blocked=True)),
+        ('{"blocked":0}', Limited(blocked=False)),
+        ('{"key_alias":"10"}', Limited(key_alias="10")),
+        ('{"key_alias":"null"}', Limited(key_alias="null")),
+        ('{"per_model":{"m":"5"}}', Limited(per_model={"m": 5})),
+        ('{"metadata":{"a":"5","b":"true","c":"null"}}', Limited(metadata={"a": "5", "b": "true", "c": "null"})),
+    ],
+)
+def test_numbers_and_truths_in_text(body: str, expected: Limited) -> None:
+    decoded = decode_body(request(body.encode()), Limited).value
+    assert decoded == expected
+    assert type(decoded.max_budget) is type(expected.max_budget)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *('{"rpm_limit":"-1"}', '{"rpm_limit":-1}', '{"rpm_limit":"1.5"}', '{"rpm_limit":1.5}', '{"rpm_limit":"x"}'),
+        *('{"rpm_limit":""}', '{"rpm_limit":" 5"}', '{"rpm_limit":true}', '{"rpm_limit":"null"}'),
+        *('{"rpm_limit":"99999999999999999999"}', '{"max_budget":"nan"}', '{"max_budget":"inf"}'),
+        *('{"max_budget":"-Infinity"}', '{"max_budget":"null"}', '{"max_budget":""}', '{"max_budget":false}'),
+        *('{"blocked":"maybe"}', '{"blocked":2}', '{"blocked":"null"}', '{"blocked":""}'),
+        *('{"key_alias":10}', '{"key_alias":true}', '{"updated_at":5}', '{"updated_at":"5"}', '{"updated_at":"null"}'),
+        *('{"per_model":{"m":"x"}}', '{"metadata":"null"}'),
+    ],
+)
+def test_what_is_no_number_and_no_truth(body: str) -> None:
+    with pytest.raises(Unprocessable) as caught:
+        decode_body(request(body.encode()), Limited)
+    [detail] = caught.value.details
+    assert str(detail["loc"]).startswith(f"['body', '{body.split(chr(34))[1]}'")
+
+
+class Member(msgspec.Struct):
+    """Somebody."""
+
+    user_id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    note: str | None = None
+
+
+class Naming(msgspec.Struct):
+    """Fields that name something."""
+
+    team_id: Annotated[str, msgspec.Meta(min_length=1)] | None = "default"
+    key_alias: Annotated[str, msgspec.Meta(description="Unique.")] | msgspec.UnsetType | None = msgspec.UNSET
+    user_email: str | msgspec.UnsetType | None = msgspec.UNSET
+    status: Literal["a", "b"] | None = None
+    note: str | None = None
+    member: Member | list[Member] | None = None
+    metadata: dict[str, object] | None = None
+
+
+def test_an_empty_text_is_no_name() -> None:
+    """As null is none."""
+    body = b'{"team_id":"","key_alias":"","user_email":"","status":"","note":"","metadata":{"job_id":""}}'
+    expected = Naming(team_id=None, key_alias=None, user_email=None, note="", metadata={"job_id": ""})
+    assert decode_body(request(body), Naming).value == expected
+    for member in (b'{"user_id":"","note":""}', b'[{"user_id":"","note":""}]'):
+        found = decode_body(request(b'{"member":' + member + b"}"), Naming).value.member
+        assert found in (Member(None, ""), [Member(None, "")])
+    query = decode_query(request(query="team_id=&status=&note="), Naming).value
+    assert query == Naming(team_id=None, note="")
+
+
+class Needed(msgspec.Struct):
+    """A body that has to name something."""
+
+    team_id: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+def test_a_name_that_has_to_be_there_cannot_be_empty() -> None:
+    with pytest.raises(Unprocessable):
+        decode_body(request(b'{"team_id":""}'), Needed)

@@ -228,13 +228,13 @@ async def test_fields_of_the_wrong_type(gateway: Gateway, field: str, value: obj
     assert detail["msg"]
 
 
-@pytest.mark.parametrize("body", [b"{", b"nope", b"\xff", b'{"a":' * 5000])
+@pytest.mark.parametrize("body", [b"{", b"nope", b"\xff", b'{"a":' * 5000, b"[" * 100_000])
 async def test_bodies_that_are_no_json(gateway: Gateway, body: bytes) -> None:
     for path in (GENERATE, DELETE):
         check_error(await gateway.request("POST", path, body), 400, "Invalid JSON")
 
 
-@pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"x"', b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"x"'])
 async def test_bodies_that_are_no_objects(gateway: Gateway, body: bytes) -> None:
     for path in (GENERATE, DELETE):
         answer = await gateway.request("POST", path, body)

@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -168,4 +169,6 @@ async def test_nothing_that_is_secret_comes_out(
     aviary.look("the log of changes", str([dict(row) for row in audit]), secrets_only=False)
     aviary.look("the database", await whole_database(books), secrets_only=True)
     aviary.look("the journal", journals(gateway), secrets_only=True)
+    server_log = Path((await books.fetch("SHOW data_directory"))[0]["data_directory"]).with_name("pg.log")
+    aviary.look("the database server's log", server_log.read_text(errors="replace"), secrets_only=False)
     assert sorted(set(aviary.leaks)) == []

@@ -170,7 +170,21 @@ async def test_days_on_which_nothing_was(world: World) -> None:
         {"startTime": day, "spend": 0.0, "users": {}, "models": {}}
         for day in ("2020-02-27", "2020-02-28", "2020-02-29", "2020-03-01")
     ]
-    assert len(await world.get("/spend/logs?start_date=2020-02-27&end_date=2020-02-27")) == 1
+
+
+async def test_both_lists_end_before_the_last_day(world: World) -> None:
+    """An `end_date` is its midnight, for days as for rows."""
+    today = TODAY.isoformat()
+    for days, whole in (
+        (f"{today}&end_date={today}", False),
+        (f"{YESTERDAY}&end_date={today}", False),
+        (SPAN[11:], True),
+    ):
+        summed = await world.get(f"/spend/logs?start_date={days}")
+        rows = await world.get(f"/spend/logs?start_date={days}&summarize=false")
+        assert sum(day["spend"] for day in summed) == pytest.approx(sum(row["spend"] for row in rows))
+        assert (len(rows) == 6) is whole
+    assert await world.get(f"/spend/logs?start_date={today}&end_date={today}") == []
 
 
 @pytest.mark.parametrize("path", ["/spend/logs/v2", "/spend/logs/ui"])
@@ -332,6 +346,10 @@ async def test_sums_of_end_users_and_tags(world: World) -> None:
     [red] = [tag for tag in tags if tag["individual_request_tag"] == "red"]
     spent = await world.spend("request_tags ? 'red'")
     assert red == {"individual_request_tag": "red", "log_count": 2, "total_spend": pytest.approx(spent)}
+    every = await world.get(f"/global/spend/tags?{SPAN}")
+    assert every["spend_per_tag"]
+    assert await world.get(f"/global/spend/tags?{SPAN}&tags=all-tags") == every
+    assert await world.get(f"/global/spend/tags?{SPAN}&tags=") == every
     found = await world.get(f"/global/spend/tags?{SPAN}&tags=red,green")
     assert found == {"spend_per_tag": [{"name": "red", "spend": pytest.approx(spent), "log_count": 2}]}
     assert {"red", "blue"} <= set((await world.get("/global/spend/all_tag_names"))["tag_names"])

@@ -87,6 +87,19 @@ async def test_a_wrong_password_is_refused(server: EmbeddedPostgres) -> None:
         await asyncpg.connect(server.url("postgres"), password="guessed")
 
 
+async def test_its_log_has_no_values_of_rows(place: Path, server: EmbeddedPostgres) -> None:
+    server.start(lambda _: None)
+    connection = await asyncpg.connect(server.url("postgres"))
+    await connection.execute("CREATE TEMP TABLE t (x text PRIMARY KEY)")
+    with pytest.raises(asyncpg.UniqueViolationError) as caught:
+        await connection.execute("INSERT INTO t SELECT $1 FROM generate_series(1, 2)", "a-canary")
+    await connection.close()
+    assert caught.value.detail == "Key (x)=(a-canary) already exists."
+    log = (place / "pg.log").read_text()
+    assert "duplicate key value" in log
+    assert "a-canary" not in log
+
+
 async def test_a_lost_password_is_made_anew(place: Path, server: EmbeddedPostgres) -> None:
     password = place / "keys" / "postgres_password"
     before = password.read_text()

@@ -2,15 +2,17 @@
 
 import hashlib
 from datetime import UTC, datetime
+from pathlib import Path
 
+import asyncpg
 import pytest
 
 from bursar.access.keys import LitellmKeyForms
-from bursar.domain.audit import Actor
+from bursar.domain.audit import Action, Actor
 from bursar.domain.errors import StoreRefused
 from bursar.domain.principals import Role
-from bursar.ports.keys import NewKey
-from bursar.store.database import Database
+from bursar.ports.keys import KeyEdit, NewKey
+from bursar.store.database import Database, DatabaseOptions
 from bursar.store.keys import PostgresKeys
 
 FORMS = LitellmKeyForms()
@@ -92,3 +94,25 @@ async def test_deleting_moves_the_row(database: Database) -> None:
         (FORMS.hash("sk-one"), 1.5, "me", "k"),
         (FORMS.hash("sk-two"), None, "me", "k"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["budget", "organization", "project"])
+async def test_what_a_key_names_must_be_there_and_reaches_no_log(database_url: str, kind: str) -> None:
+    """Also where the server writes down the details of what a constraint refuses."""
+    admin = await asyncpg.connect(database_url)
+    await admin.execute(
+        f"ALTER DATABASE {await admin.fetchval('SELECT current_database()')} SET log_error_verbosity = 'default'"
+    )
+    data = await admin.fetchval("SHOW data_directory")
+    await admin.close()
+    database = Database(DatabaseOptions({"dsn": database_url}))
+    keys, named = PostgresKeys(database), {f"{kind}_id": f"sk-canary-of-a-{kind}"}
+    with pytest.raises(StoreRefused, match=f"The {kind} that is named does not exist"):
+        await keys.insert(new_key("sk-new", **named), actor=ME)
+    await keys.insert(new_key("sk-old"), actor=ME)
+    with pytest.raises(StoreRefused, match=f"The {kind} that is named does not exist"):
+        await keys.change(
+            FORMS.hash("sk-old"), KeyEdit(changes=lambda row, place: named), action=Action.UPDATED, actor=ME
+        )
+    await database.close()
+    assert f"canary-of-a-{kind}" not in Path(data).with_name("pg.log").read_text(errors="replace")

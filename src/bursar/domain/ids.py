@@ -2,6 +2,8 @@
 
 from typing import NewType
 
+from bursar.domain.errors import InvalidRequest
+
 CallId = NewType("CallId", str)
 """One client request: a UUIDv7 made here, never taken from a client or a provider."""
 
@@ -16,6 +18,16 @@ DeploymentId = NewType("DeploymentId", str)
 
 KeyHash = NewType("KeyHash", str)
 """Lower-case SHA-256 hex of a virtual key: how LiteLLM's tables name it. It is never a credential."""
+
+
+def check_new_id(text: str, *, param: str) -> None:
+    """Of what routes name in their paths. Raises InvalidRequest: the server takes no path that says so."""
+    if "\\" in text or not text.isprintable() or not {".", ".."}.isdisjoint(text.split("/")):
+        raise InvalidRequest(
+            f"{param}: no path could name this: leave out backslashes, control characters, and '.' or '..' alone or "
+            "between slashes.",
+            param=param,
+        )
 
 
 def attempt_id(call: CallId, number: int) -> AttemptId:

@@ -1,11 +1,15 @@
 """Request bodies and queries of the management API: typed, with errors in the form its clients parse.
 
-Errors do not repeat what was sent: it may be a secret that stands in the wrong place.
+Values are taken as LiteLLM takes them: numbers, true and false may stand in text, 10.0 is a whole number, and an empty
+text is no id and no alias. Errors do not repeat what was sent: it may be a secret that stands in the wrong place.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from math import isfinite
 from typing import Generic, TypeVar
 from urllib.parse import parse_qsl
 
@@ -27,6 +31,8 @@ _CONTAINERS = (list, tuple, dict, msgspec.Struct)
 _AT = re.compile(r"^(?P<text>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
+_NAMING = re.compile(r"(?:.*_)?(?:id|alias|email)")
+"""Fields whose value names something."""
 _FORM = b"application/x-www-form-urlencoded"
 
 
@@ -49,8 +55,8 @@ def decode_body(request: Request, kind: type[T], *, form: bool = False) -> Decod
     if form and (request.header(b"content-type") or b"").lower().startswith(_FORM):
         return _decode_pairs(request.body.decode("utf-8", "replace"), kind, "body")
     try:
-        body = msgspec.json.decode(request.body or b"{}", type=kind)
-        sent = msgspec.json.decode(request.body or b"{}")
+        sent = _without_blanks(msgspec.json.decode(request.body or b"{}"), kind)
+        body = msgspec.convert(sent, kind, strict=False)
     except msgspec.ValidationError as error:
         raise _field_error(error, "body") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -82,25 +88,71 @@ def _decode_pairs(text: str, kind: type[T], source: str) -> Decoded[T]:
             several.setdefault(name, []).extend(part for part in value.split(",") if part)
         else:
             given[name] = value
+    sent = _without_blanks(given | several, kind)
     try:
-        decoded = msgspec.convert(given | several, kind, strict=False)
+        decoded = msgspec.convert(sent, kind, strict=False)
     except msgspec.ValidationError as error:
         raise _field_error(error, source) from error
     _check_size(decoded, source)
-    return Decoded(decoded, _passed_over(given, decoded, source))
+    return Decoded(decoded, _passed_over(sent, decoded, source))
+
+
+@cache
+def _type_info(kind: type) -> msgspec.inspect.Type:
+    """Made once for each kind: it takes longer than all else about a body."""
+    return msgspec.inspect.type_info(kind)
 
 
 def _list_fields(kind: type) -> frozenset[str]:
     """The fields of a Struct that take a list."""
-    info = msgspec.inspect.type_info(kind)
+    info = _type_info(kind)
     assert isinstance(info, msgspec.inspect.StructType), "queries and forms are Structs"
     return frozenset(field.encode_name for field in info.fields if _takes_list(field.type))
 
 
 def _takes_list(kind: msgspec.inspect.Type) -> bool:
-    if isinstance(kind, msgspec.inspect.UnionType):
-        return any(_takes_list(member) for member in kind.types)
-    return isinstance(kind, msgspec.inspect.ListType | msgspec.inspect.VarTupleType)
+    lists = msgspec.inspect.ListType | msgspec.inspect.VarTupleType
+    return any(isinstance(one, lists) for one in _alternatives(kind))
+
+
+def _alternatives(kind: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
+    """What a value may be, without what is only said about it."""
+    if isinstance(kind, msgspec.inspect.Metadata):
+        yield from _alternatives(kind.type)
+    elif isinstance(kind, msgspec.inspect.UnionType):
+        for one in kind.types:
+            yield from _alternatives(one)
+    else:
+        yield kind
+
+
+def _without_blanks(sent: object, kind: type) -> object:
+    """`sent`, which is to become `kind`, with null for each empty text that stands where a name or a choice may be
+    left out."""
+    return _without_blanks_of(sent, _type_info(kind))
+
+
+def _without_blanks_of(sent: object, kind: msgspec.inspect.Type) -> object:
+    for one in _alternatives(kind):
+        if isinstance(one, msgspec.inspect.StructType) and isinstance(sent, dict):
+            known = {field.encode_name: field for field in one.fields}
+            return {
+                name: (
+                    None if value == "" and _may_be_blank(known[name]) else _without_blanks_of(value, known[name].type)
+                )
+                if name in known
+                else value
+                for name, value in sent.items()
+            }
+        if isinstance(one, msgspec.inspect.ListType) and isinstance(sent, list):
+            return [_without_blanks_of(item, one.item_type) for item in sent]
+    return sent
+
+
+def _may_be_blank(field: msgspec.inspect.Field) -> bool:
+    kinds = {type(one) for one in _alternatives(field.type)}
+    names = _NAMING.fullmatch(field.encode_name) is not None and msgspec.inspect.StrType in kinds
+    return msgspec.inspect.NoneType in kinds and (names or msgspec.inspect.LiteralType in kinds)
 
 
 def _field_error(error: msgspec.ValidationError, source: str) -> Unprocessable:
@@ -138,7 +190,7 @@ def _check_size(decoded: object, source: str) -> None:
 def _passed_over(sent: object, decoded: object, source: str) -> tuple[str, ...]:
     """The fields of `sent` that `decoded`, which was made of it, has no place for, at whatever depth.
 
-    Raises Unprocessable: one of them is a known one, misspelt.
+    Raises Unprocessable: one of them is a known one, misspelt; a value has become something that it did not say.
     """
     found: dict[tuple[type, str], None] = {}
     left: list[tuple[object, object, tuple[str | int, ...]]] = [(sent, decoded, (source,))]
@@ -158,7 +210,19 @@ def _passed_over(sent: object, decoded: object, source: str) -> tuple[str, ...]:
                         message = f"Extra inputs are not permitted: did you mean {field}?"
                         raise unprocessable(message, [*at, name], error_type="extra_forbidden")
                     found[type(value), name] = None
+        else:
+            _check_taken(raw, value, at)
     return tuple(dict.fromkeys(name for _, name in found))
+
+
+def _check_taken(raw: object, value: object, at: tuple[str | int, ...]) -> None:
+    """Raises Unprocessable: `raw` has become a number that is none, nothing, or a moment, without saying so."""
+    if isinstance(value, float) and not isfinite(value):
+        raise unprocessable("Input should be a finite number", list(at), error_type="finite_number")
+    if raw is not None and value is None:
+        raise unprocessable("Input should be null, not text that says so", list(at))
+    if isinstance(value, datetime) and ":" not in str(raw):
+        raise unprocessable("Input should be a date with a time", list(at))
 
 
 def _location(path: str) -> list[str | int]:

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from bursar.domain.audit import masked
 from bursar.domain.errors import InvalidRequest, NotFound, SecretUnreadable
+from bursar.domain.ids import check_new_id
 from bursar.domain.stored_secrets import change_credential, hidden_parameters, hidden_values, open_parameters
 from bursar.management.models import Told
 from bursar.management.route import Asked, Route
@@ -155,6 +156,7 @@ class CredentialEndpoints:
     async def new(self, asked: Asked[GivenCredential, None]) -> object:
         """Models may name it at once."""
         body = asked.body
+        check_new_id(body.credential_name, param="credential_name")
         self._catalogue.check_credential(body.credential_name, body.credential_values)
         new = self._sealed(body.credential_name, body.credential_values, body.credential_info or {})
         if not await self._store.insert(new, actor=asked.actor):

@@ -67,6 +67,13 @@ class CustomerIds(msgspec.Struct, kw_only=True):
     user_ids: list[Name]
 
 
+class SwitchCustomers(CustomerIds, kw_only=True):
+    """The body of `/customer/block` and `/customer/unblock`."""
+
+    updated_at: datetime | None = None
+    """Of the row that this is based on, where one customer is named; another one is refused."""
+
+
 class BlockedCustomers(msgspec.Struct, kw_only=True):
     """The answer of `/customer/block`."""
 
@@ -149,8 +156,9 @@ class CustomerEndpoints:
                 tag="customers",
                 summary="Refuse customers' calls",
                 endpoint=self.block,
-                body=CustomerIds,
+                body=SwitchCustomers,
                 answer=BlockedCustomers,
+                errors=(409,),
             ),
             Route(
                 method="POST",
@@ -159,8 +167,9 @@ class CustomerEndpoints:
                 tag="customers",
                 summary="Refuse them no more",
                 endpoint=self.unblock,
-                body=CustomerIds,
+                body=SwitchCustomers,
                 answer=BlockedCustomers,
+                errors=(409,),
             ),
         )
 
@@ -211,13 +220,23 @@ class CustomerEndpoints:
         """All there are, also those whom only spending has made known."""
         return await self._customers.all()
 
-    async def block(self, asked: Asked[CustomerIds, None]) -> object:
+    async def block(self, asked: Asked[SwitchCustomers, None]) -> object:
         """At once, on every worker; also those nobody has heard of yet."""
-        return BlockedCustomers(blocked_users=await self._customers.block(asked.body.user_ids, actor=asked.actor))
+        ids, expected = _to_switch(asked.body)
+        return BlockedCustomers(blocked_users=await self._customers.block(ids, expected=expected, actor=asked.actor))
 
-    async def unblock(self, asked: Asked[CustomerIds, None]) -> object:
+    async def unblock(self, asked: Asked[SwitchCustomers, None]) -> object:
         """At once, on every worker."""
-        return BlockedCustomers(blocked_users=await self._customers.unblock(asked.body.user_ids, actor=asked.actor))
+        ids, expected = _to_switch(asked.body)
+        return BlockedCustomers(blocked_users=await self._customers.unblock(ids, expected=expected, actor=asked.actor))
+
+
+def _to_switch(body: SwitchCustomers) -> tuple[list[str], datetime | None]:
+    """Whom, and as of when. Raises InvalidRequest."""
+    ids = list(dict.fromkeys(body.user_ids))
+    if body.updated_at is not None and len(ids) != 1:
+        raise InvalidRequest("updated_at is that of one customer: name one with it.", param="updated_at")
+    return ids, body.updated_at
 
 
 def _edit(body: CustomerFields, before: Row | None) -> BudgetedEdit:

@@ -113,6 +113,7 @@ def columns_of(said: KeyFields, before: Row, *, now: datetime, calendar: Calenda
 
     Raises InvalidRequest: an amount below zero, a period that is none.
     """
+    said = _whole_raise(said)
     given = {name: value for name in _COLUMNS if (value := getattr(said, name)) is not UNSET}
     found = {name: _CLEARED.get(name) if value is None else value for name, value in given.items()}
     if isinstance(found.get("budget_limits"), list):
@@ -130,6 +131,14 @@ def columns_of(said: KeyFields, before: Row, *, now: datetime, calendar: Calenda
     if (merged := metadata_of(said, metadata if isinstance(metadata, Mapping) else {})) is not None:
         found["metadata"] = merged
     return terms_after(before, found, now=now, calendar=calendar)
+
+
+def _whole_raise(said: KeyFields) -> KeyFields:
+    """Null for one of the two fields of a raise takes away both."""
+    by, until = said.temp_budget_increase, said.temp_budget_expiry
+    if (by is None and until is UNSET) or (by is UNSET and until is None):
+        return msgspec.structs.replace(said, temp_budget_increase=None, temp_budget_expiry=None)
+    return said
 
 
 def _check_raise(said: KeyFields) -> None:

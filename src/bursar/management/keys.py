@@ -88,6 +88,8 @@ class OneKey(msgspec.Struct, kw_only=True):
     """A key or its hash."""
 
     key: Name
+    updated_at: datetime | None = None
+    """That of the key this is based on: refused if it is another by now."""
 
 
 class SeveralKeys(msgspec.Struct, kw_only=True):
@@ -241,8 +243,8 @@ class KeyEndpoints:
             _post("/v2/key/info", "Look at several keys", self.infos, SeveralKeys, KeyDescriptions, 404),
             _get("/key/list", "List keys", self.list, ListKeys, KeyList),
             _get("/key/aliases", "List aliases of keys", self.aliases, ListAliases, AliasList),
-            _post("/key/block", "Have a key refused", self.block, OneKey, _ROW, 404),
-            _post("/key/unblock", "Have a key accepted again", self.unblock, OneKey, _ROW, 404),
+            _post("/key/block", "Have a key refused", self.block, OneKey, _ROW, 404, 409),
+            _post("/key/unblock", "Have a key accepted again", self.unblock, OneKey, _ROW, 404, 409),
             _post("/key/regenerate", "Replace a key", self.regenerate, RegenerateKey, MADE, 404, 409),
             _post("/key/{key}/regenerate", "Replace a key", self.regenerate, RegenerateKey, MADE, 404, 409),
             _post("/key/{key}/reset_spend", "Set back what a key has spent", self.reset_spend, ResetSpend, _ROW, 404),
@@ -423,7 +425,7 @@ class KeyEndpoints:
         token = await self._token_now(asked.body.key)
         await self._must_be_there(standing, token)
         action = Action.BLOCKED if blocked else Action.UNBLOCKED
-        row = await self._keys.change(token, edit, action=action, actor=asked.actor)
+        row = await self._keys.change(token, edit, action=action, actor=asked.actor, expected=asked.body.updated_at)
         if row is None:
             raise NotFound("Key not found in database")
         return _without_token(row)

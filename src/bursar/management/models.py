@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from bursar.domain.errors import InvalidRequest, NotFound, SecretUnreadable, StoreConflict
+from bursar.domain.ids import check_new_id
 from bursar.domain.preconditions import check_unchanged
 from bursar.domain.stored_secrets import (
     change_parameters,
@@ -277,6 +278,7 @@ def _is_plain(value: object) -> bool:
 def _checked_id(given: object) -> str:
     if not isinstance(given, str) or not given or len(given) > _NAME_MAX or not given.isprintable():
         raise InvalidRequest("model_info.id names the model: a printable text.", param="model_info.id")
+    check_new_id(given, param="model_info.id")
     return given
 
 

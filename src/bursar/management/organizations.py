@@ -71,8 +71,8 @@ class OrganizationFields(BudgetFields, kw_only=True):
     """Kept inside the metadata, as the two that follow, which are not enforced."""
     model_rpm_limit: dict[str, Count] | UnsetType | None = UNSET
     model_tpm_limit: dict[str, Count] | UnsetType | None = UNSET
-    budget_id: Name | UnsetType = UNSET
-    """A budget that others may share; limits that are stated as well are put on a copy of it."""
+    budget_id: Name | UnsetType | None = UNSET
+    """A budget that others may share; limits that are stated as well are put on a copy of it. Null: one of its own."""
 
 
 class NewOrganization(OrganizationFields, kw_only=True):
@@ -147,6 +147,8 @@ class NamedOrganizationMember(msgspec.Struct, kw_only=True):
     organization_id: Name
     user_id: Name | None = None
     user_email: Name | None = None
+    updated_at: datetime | None = None
+    """Of the membership that this is based on; another one is refused."""
 
 
 class AddedMembers(msgspec.Struct, kw_only=True):
@@ -228,6 +230,7 @@ class OrganizationEndpoints:
                 self.remove_member,
                 NamedOrganizationMember,
                 _MEMBERSHIP,
+                (404, 409),
             ),
         )
 
@@ -352,6 +355,7 @@ class OrganizationEndpoints:
             user_id=body.user_id,
             user_email=body.user_email,
             check=_changing(asked.standing, body.organization_id),
+            expected=body.updated_at,
             actor=asked.actor,
         )
 

@@ -25,6 +25,8 @@ class UpdateSettings(msgspec.Struct, kw_only=True):
     model_list: list[object] | None = None
     general_settings: JsonObject | None = None
     router_settings: JsonObject | None = None
+    updated_at: object = None
+    """Refused: settings have none."""
 
 
 class SettingsUpdated(msgspec.Struct, kw_only=True):
@@ -115,6 +117,8 @@ class SettingEndpoints:
         for name in _ONLY_IN_FILE:
             if getattr(body, name) is not None:
                 raise InvalidRequest(f"{name} can only be changed in the configuration file.", param=name)
+        if body.updated_at is not None:
+            raise InvalidRequest("Settings have no updated_at: the last one to change them wins.", param="updated_at")
         given = body.litellm_settings
         if not given:
             raise InvalidRequest("There is nothing in litellm_settings.", param=_SECTION)

@@ -162,11 +162,13 @@ class SpendLogEndpoints:
         return Plain(200, headers, page.rows)
 
     async def _summary(self, asked: Asked[None, LogsQuery]) -> object:
-        """The days from the first to the one before the last, as LiteLLM has it; of equal ones, that one."""
+        """Whole days, up to the one before the last: a date means its midnight, as in the list of rows."""
         query = asked.query
         span = days(query.start_date, query.end_date)
         first, end = date.fromisoformat(span.first), date.fromisoformat(span.last)
-        last = first if first == end else end - timedelta(days=1)
+        if first == end:
+            return []
+        last = end - timedelta(days=1)
         async with report():
             sums = await self._logs.summary(
                 await sight_of(asked.standing, self._names),

@@ -20,6 +20,8 @@ _TAG = "Spend reports"
 _LAST = 30
 """Days that reports without dates are about."""
 _END_USERS = 100
+_ALL_TAGS = "all-tags"
+"""What LiteLLM's pages say in place of tags when they mean all of them."""
 
 Limit = Annotated[int, Meta(ge=1, le=10_000)]
 
@@ -293,7 +295,8 @@ class SpendTotalEndpoints:
 
     async def _tags(self, query: TagsQuery) -> list[dict[str, object]]:
         async with report():
-            return await self._totals.by_tag(_span(query.start_date, query.end_date), tags=query.tags or None)
+            tags = None if _ALL_TAGS in (query.tags or ()) else query.tags or None
+            return await self._totals.by_tag(_span(query.start_date, query.end_date), tags=tags)
 
 
 def _get(path: str, summary: str, endpoint: Callable[..., Awaitable[object]], query: type | None = None) -> Route:

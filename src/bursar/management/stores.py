@@ -114,16 +114,25 @@ class TeamMembers(Protocol):
         terms: Terms,
         *,
         check: CheckRow,
+        expected: datetime | None = None,
         actor: Actor,
         sees: SeesUser | None = None,
     ) -> tuple[Row, list[Row], list[Row]]:
         """Add them, each with limits of his own if there are `terms`; users who are not there are made. The team, the
-        users, their memberships. Of those whom `sees` is not for, it keeps and gives what was said."""
+        users, their memberships. Of those whom `sees` is not for, it keeps and gives what was said. `expected` is
+        about the team. Raises StoreConflict."""
 
     async def remove(
-        self, team_id: str, *, user_id: str | None, user_email: str | None, check: CheckRow, actor: Actor
+        self,
+        team_id: str,
+        *,
+        user_id: str | None,
+        user_email: str | None,
+        check: CheckRow,
+        expected: datetime | None,
+        actor: Actor,
     ) -> Row:
-        """Take one out, and delete his keys of the team. The team."""
+        """Take one out, and delete his keys of the team. The team, which `expected` is about. Raises StoreConflict."""
 
     async def update(
         self,
@@ -215,9 +224,16 @@ class Organizations(Protocol):
         StoreConflict."""
 
     async def remove_member(
-        self, organization_id: str, *, user_id: str | None, user_email: str | None, check: CheckRow, actor: Actor
+        self,
+        organization_id: str,
+        *,
+        user_id: str | None,
+        user_email: str | None,
+        check: CheckRow,
+        expected: datetime | None,
+        actor: Actor,
     ) -> Row:
-        """Take one out. What his membership was. Raises InvalidRequest."""
+        """Take one out. What his membership was, which `expected` is about. Raises InvalidRequest, StoreConflict."""
 
 
 class Customers(Protocol):
@@ -240,11 +256,12 @@ class Customers(Protocol):
     async def delete(self, user_ids: Sequence[str], *, check: Callable[[set[str]], None], actor: Actor) -> int:
         """Delete them, or nothing; how many. `check` sees the ids that nobody has."""
 
-    async def block(self, user_ids: Sequence[str], *, actor: Actor) -> list[Row]:
-        """Refuse their calls, also of those nobody has heard of yet. Their rows."""
+    async def block(self, user_ids: Sequence[str], *, expected: datetime | None, actor: Actor) -> list[Row]:
+        """Refuse their calls, also of those nobody has heard of yet. Their rows. `expected` is about each of them.
+        Raises StoreConflict."""
 
-    async def unblock(self, user_ids: Sequence[str], *, actor: Actor) -> list[Row]:
-        """Refuse them no more. The rows of those there are."""
+    async def unblock(self, user_ids: Sequence[str], *, expected: datetime | None, actor: Actor) -> list[Row]:
+        """Refuse them no more. The rows of those there are. Raises StoreConflict."""
 
 
 class Tags(Protocol):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from bursar.domain.audit import masked
 from bursar.domain.errors import InvalidRequest, NotFound, Refusal, StoreRefused
 from bursar.domain.team_roster import Member, check_named
 from bursar.management.fields import Count, JsonObject, Name, given
@@ -77,6 +78,8 @@ class AddMembers(MemberTerms, kw_only=True):
 
     team_id: Name
     member: MemberFields | list[MemberFields]
+    updated_at: datetime | None = None
+    """Of the team that this is based on; another one is refused."""
 
 
 class AddManyMembers(MemberTerms, kw_only=True):
@@ -94,6 +97,8 @@ class NamedMember(msgspec.Struct, kw_only=True):
     team_id: Name
     user_id: Name | None = None
     user_email: Name | None = None
+    updated_at: datetime | None = None
+    """Of the team that this is based on; another one is refused."""
 
 
 class UpdateMember(MemberTerms, kw_only=True):
@@ -169,7 +174,7 @@ class TeamMemberEndpoints:
                 endpoint=self.add,
                 body=AddMembers,
                 answer=_ADDED,
-                errors=(404,),
+                errors=(404, 409),
             ),
             Route(
                 method="POST",
@@ -189,7 +194,7 @@ class TeamMemberEndpoints:
                 endpoint=self.remove,
                 body=NamedMember,
                 answer=TEAM,
-                errors=(404,),
+                errors=(404, 409),
             ),
             Route(
                 method="POST",
@@ -218,7 +223,9 @@ class TeamMemberEndpoints:
         users whom the caller may not see, the answer and the team say what the caller said, and nothing else."""
         body = asked.body
         fields = body.member if isinstance(body.member, list) else [body.member]
-        team, users, memberships = await self._add(asked, body.team_id, [field.member for field in fields], body.terms)
+        team, users, memberships = await self._add(
+            asked, body.team_id, [field.member for field in fields], body.terms, expected=body.updated_at
+        )
         return {
             **shown(team),
             "updated_users": [_user(user) for user in users],
@@ -226,12 +233,18 @@ class TeamMemberEndpoints:
         }
 
     async def _add(
-        self, asked: Asked[MemberTerms, None], team_id: str, members: Sequence[Member], terms: Mapping[str, object]
+        self,
+        asked: Asked[MemberTerms, None],
+        team_id: str,
+        members: Sequence[Member],
+        terms: Mapping[str, object],
+        *,
+        expected: datetime | None = None,
     ) -> tuple[Row, list[Row], list[Row]]:
         check_named(members)
         may = changing(asked.standing, team_id)
         return await self._members.add(
-            team_id, members, terms, check=may, actor=asked.actor, sees=seeing(asked.standing)
+            team_id, members, terms, check=may, expected=expected, actor=asked.actor, sees=seeing(asked.standing)
         )
 
     async def add_many(self, asked: Asked[AddManyMembers, None]) -> object:
@@ -272,7 +285,12 @@ class TeamMemberEndpoints:
         try:
             _, [user], [membership] = await self._add(asked, asked.body.team_id, [member], asked.body.terms)
         except (Refusal, StoreRefused) as error:
-            return AddedMember(user_id=member.user_id, user_email=member.user_email, success=False, error=str(error))
+            return AddedMember(
+                user_id=_told(member.user_id),
+                user_email=_told(member.user_email),
+                success=False,
+                error=_told(str(error)),
+            )
         return AddedMember(
             user_id=str(user["user_id"]),
             user_email=_text(user.get("user_email")),
@@ -289,6 +307,7 @@ class TeamMemberEndpoints:
             user_id=body.user_id,
             user_email=body.user_email,
             check=changing(asked.standing, body.team_id),
+            expected=body.updated_at,
             actor=asked.actor,
         )
         return shown(team)
@@ -337,6 +356,11 @@ class TeamMemberEndpoints:
 
 def _user(row: Row) -> Row:
     return {name: row.get(name) for name in _OF_USER}
+
+
+def _told(text: str | None) -> str | None:
+    """As it may stand in an error."""
+    return None if text is None else str(masked(text))
 
 
 def _text(value: object) -> str | None:

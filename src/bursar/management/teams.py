@@ -12,6 +12,7 @@ from bursar.domain.audit import Action
 from bursar.domain.authority import DEFAULT_MEMBER_PERMISSIONS, MEMBER_PERMISSIONS, is_member_permission
 from bursar.domain.edits import TeamEdit
 from bursar.domain.errors import InvalidRequest, NotFound
+from bursar.domain.ids import check_new_id
 from bursar.domain.principals import DASHBOARD_TEAM
 from bursar.domain.team_roster import ADMIN, Member, check_named
 from bursar.management.fields import Count, JsonObject, MetadataFields, Name, SmallCount, given, metadata_after
@@ -150,6 +151,8 @@ class TeamModels(msgspec.Struct, kw_only=True):
 
     team_id: Name
     models: list[str]
+    updated_at: datetime | None = None
+    """Of the row that this is based on; another one is refused."""
 
 
 class MemberPermissions(msgspec.Struct, kw_only=True):
@@ -192,8 +195,8 @@ class TeamEndpoints:
             _post("/team/delete", "Delete teams", self.delete, TeamIds, {"type": "integer"}),
             _post("/team/block", "Refuse all calls with a team's keys", self.block, SwitchTeam, TEAM, (404, 409)),
             _post("/team/unblock", "Refuse them no more", self.unblock, SwitchTeam, TEAM, (404, 409)),
-            _post("/team/model/add", "Allow a team more models", self.add_models, TeamModels, TEAM),
-            _post("/team/model/delete", "Allow a team fewer models", self.remove_models, TeamModels, TEAM),
+            _post("/team/model/add", "Allow a team more models", self.add_models, TeamModels, TEAM, (404, 409)),
+            _post("/team/model/delete", "Allow a team fewer models", self.remove_models, TeamModels, TEAM, (404, 409)),
             Route(
                 method="GET",
                 path="/team/permissions_list",
@@ -227,6 +230,8 @@ class TeamEndpoints:
             check_named(members)
         if body.team_id == DASHBOARD_TEAM:
             raise InvalidRequest(f"The team {DASHBOARD_TEAM} is that of logins.", param="team_id")
+        if body.team_id is not None:
+            check_new_id(body.team_id, param="team_id")
         team_id = body.team_id or str(uuid4())
         made = await self._teams.create(
             team_id,
@@ -329,6 +334,7 @@ class TeamEndpoints:
             asked.body.team_id,
             decide,
             check=lambda before, changed, organization: check_terms(standing, before, changed, organization),
+            expected=asked.body.updated_at,
             actor=asked.actor,
         )
         return shown(row)

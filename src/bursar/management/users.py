@@ -10,9 +10,10 @@ from uuid import uuid4
 import msgspec
 from msgspec import UNSET, Meta
 
-from bursar.domain.audit import Actor
+from bursar.domain.audit import Actor, masked
 from bursar.domain.authority import Standing
 from bursar.domain.errors import InvalidRequest, NotFound, Refusal, StoreConflict, StoreRefused
+from bursar.domain.ids import check_new_id
 from bursar.domain.key_bounds import bounds_of, check_within
 from bursar.domain.limit_terms import check_amount, terms_after
 from bursar.domain.periods import Calendar
@@ -231,6 +232,8 @@ class UserEndpoints:
         """With a key, unless `auto_create_key` is false; the key is shown this once. Who administers an organization
         makes users in it."""
         body, standing = await self._bounded(asked.body, asked.standing), asked.standing
+        if body.user_id is not None:
+            check_new_id(body.user_id, param="user_id")
         given = _columns(body, {}, self._settings.calendar)
         teams = [team if isinstance(team, str) else team.team_id for team in body.teams or ()]
         organizations = self._rules.check_new(
@@ -341,11 +344,11 @@ class UserEndpoints:
             raise InvalidRequest("Name users in `users`, or set `all_users`.", param="users")
         results: list[JsonObject] = []
         for one in wanted:
-            result: JsonObject = {"user_id": one.user_id, "user_email": one.user_email or None}
+            result: JsonObject = {"user_id": masked(one.user_id), "user_email": masked(one.user_email or None)}
             try:
                 result |= {"success": True, "updated_user": await self._update(asked.standing, one, asked.actor)}
             except (Refusal, StoreConflict, StoreRefused) as error:
-                result |= {"success": False, "error": str(error)}
+                result |= {"success": False, "error": masked(str(error))}
             results.append(result)
         done = sum(1 for result in results if result["success"])
         return BulkUpdate(

@@ -94,18 +94,24 @@ class PostgresCustomers:
             await _tell(connection, ids)
         return len(gone)
 
-    async def block(self, user_ids: Sequence[str], *, actor: Actor) -> list[Row]:
+    async def block(self, user_ids: Sequence[str], *, expected: datetime | None, actor: Actor) -> list[Row]:
         """See `management.stores.Customers.block`."""
-        return await self._switch(Action.BLOCKED, user_ids, actor)
+        return await self._switch(Action.BLOCKED, user_ids, expected, actor)
 
-    async def unblock(self, user_ids: Sequence[str], *, actor: Actor) -> list[Row]:
+    async def unblock(self, user_ids: Sequence[str], *, expected: datetime | None, actor: Actor) -> list[Row]:
         """See `management.stores.Customers.unblock`."""
-        return await self._switch(Action.UNBLOCKED, user_ids, actor)
+        return await self._switch(Action.UNBLOCKED, user_ids, expected, actor)
 
-    async def _switch(self, action: Action, user_ids: Sequence[str], actor: Actor) -> list[Row]:
+    async def _switch(
+        self, action: Action, user_ids: Sequence[str], expected: datetime | None, actor: Actor
+    ) -> list[Row]:
         ids = sorted(set(user_ids))
         blocked = action is Action.BLOCKED
         async with writing(self._database) as connection:
+            if expected is not None:
+                found = {row["user_id"]: row["updated_at"] for row in await connection.fetch(_SQL["lock"], ids)}
+                for user_id in ids:
+                    check_unchanged(expected, found.get(user_id))
             switched = await (
                 connection.fetch(_SQL["block"], ids) if blocked else connection.fetch(_SQL["unblock"], ids)
             )

@@ -38,6 +38,7 @@ _SETTINGS = {
     "max_wal_senders": "0",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    "log_error_verbosity": "terse",  # details are values of rows; whoever made the statement gets them
     "jit": "off",
     "password_encryption": "scram-sha-256",
 }

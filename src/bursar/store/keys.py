@@ -13,7 +13,7 @@ import msgspec
 
 from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.errors import StoreConflict, StoreRefused
-from bursar.domain.ids import KeyHash
+from bursar.domain.ids import KeyHash, check_new_id
 from bursar.domain.limits import (
     Limits,
     Raise,
@@ -207,6 +207,7 @@ async def insert_key(connection: Any, key: NewKey, actor: Actor) -> KeyRow | Non
         raise StoreRefused(f"The team {key.team_id!r} does not exist.")
     if await connection.fetchval(_SQL["is_used_up"], key.token):
         raise StoreRefused("This key was used before: a key that was replaced does not come back.")
+    await _check_named(connection, msgspec.structs.asdict(key))
     if key.user_id is not None:
         await _make_user(connection, key.user_id, actor)
     if key.key_alias is not None:
@@ -292,8 +293,9 @@ async def place_of(connection: Any, team_id: str | None, user_id: str | None, as
 
 
 async def _make_user(connection: Any, user_id: str, actor: Actor) -> None:  # noqa: ANN401  # asyncpg
-    """A row for a key's owner, who may have none yet."""
+    """A row for a key's owner, who may have none yet. Raises InvalidRequest: see `check_new_id`."""
     if (row := await connection.fetchrow(_SQL["make_user"], user_id)) is not None:
+        check_new_id(user_id, param="user_id")
         await record(connection, change(Action.CREATED, "LiteLLM_UserTable", user_id, actor, after=row_of(row)))
 
 
@@ -302,6 +304,7 @@ async def _update(connection: Any, row: KeyRow, changes: Mapping[str, object], a
     columns = dict(changes)
     if (team := columns.get("team_id")) is not None and await connection.fetchrow(_SQL["team"], team) is None:
         raise StoreRefused(f"The team {team!r} does not exist.")
+    await _check_named(connection, columns)
     if (user := columns.get("user_id")) is not None:
         await _make_user(connection, str(user), actor)
     if (alias := columns.get("key_alias")) is not None:
@@ -315,6 +318,12 @@ async def _update(connection: Any, row: KeyRow, changes: Mapping[str, object], a
         named = columns.get("budget_id", row["budget_id"])
         columns["budget_id"] = await _soft_budget(connection, _text(named), soft, actor)
     return row_of(await connection.fetchrow(_SQL["update"], row["token"], _json(columns), actor.name))
+
+
+async def _check_named(connection: Any, columns: Mapping[str, object]) -> None:  # noqa: ANN401  # asyncpg
+    """Raises StoreRefused: a budget, organization or project that is named does not exist."""
+    if (kind := await connection.fetchval(_SQL["missing"], _json(columns))) is not None:
+        raise StoreRefused(f"The {kind} that is named does not exist.")
 
 
 async def _soft_budget(connection: Any, budget_id: str | None, amount: float | None, actor: Actor) -> str | None:  # noqa: ANN401

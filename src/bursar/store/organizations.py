@@ -185,8 +185,7 @@ class PostgresOrganizations:
             found = await connection.fetchrow(_SQL["lock"], organization_id)
             check(None if found is None else record_of(found))
             before = await _member(connection, organization_id, user_id, user_email)
-            updated_at = before["updated_at"]
-            check_unchanged(expected, updated_at if isinstance(updated_at, datetime) else None)
+            _check_membership(before, expected)
             named = before["budget_id"]
             current = None if named is None else str(named)
             budget = await budget_with(connection, current, terms, calendar=self._calendar, actor=actor)
@@ -210,6 +209,7 @@ class PostgresOrganizations:
         user_id: str | None,
         user_email: str | None,
         check: Callable[[Row | None], None],
+        expected: datetime | None,
         actor: Actor,
     ) -> Row:
         """See `management.stores.Organizations.remove_member`."""
@@ -217,10 +217,16 @@ class PostgresOrganizations:
             found = await connection.fetchrow(_SQL["lock"], organization_id)
             check(None if found is None else record_of(found))
             before = await _member(connection, organization_id, user_id, user_email)
+            _check_membership(before, expected)
             await connection.fetch(_SQL["delete_memberships"], organization_id, before["user_id"])
             await drop_own(connection, [before["budget_id"]], actor=actor)
             await record(connection, membership_change(Action.DELETED, before, actor, before=before))
         return before
+
+
+def _check_membership(row: Row, expected: datetime | None) -> None:
+    updated_at = row["updated_at"]
+    check_unchanged(expected, updated_at if isinstance(updated_at, datetime) else None)
 
 
 async def _member(

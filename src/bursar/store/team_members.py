@@ -45,13 +45,14 @@ class PostgresTeamMembers:
         terms: Mapping[str, object],
         *,
         check: Callable[[Row | None], None],
+        expected: datetime | None = None,
         actor: Actor,
         sees: SeesUser | None = None,
     ) -> tuple[Row, list[Row], list[Row]]:
         """See `management.stores.TeamMembers.add`."""
         async with writing(self._database) as connection:
             await lock_totals(connection)
-            team = await locked_team(connection, team_id, check)
+            team = await locked_team(connection, team_id, check, expected)
             users = await join(connection, team, members, terms, calendar=self._calendar, actor=actor, sees=sees)
             after = await _team(connection, team_id)
             await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
@@ -66,12 +67,13 @@ class PostgresTeamMembers:
         user_id: str | None,
         user_email: str | None,
         check: Callable[[Row | None], None],
+        expected: datetime | None,
         actor: Actor,
     ) -> Row:
         """See `management.stores.TeamMembers.remove`."""
         async with writing(self._database) as connection:
             await lock_totals(connection)
-            team = await locked_team(connection, team_id, check)
+            team = await locked_team(connection, team_id, check, expected)
             roster = roster_of(team)
             gone = find_member(roster, user_id=user_id, user_email=user_email, team_id=team_id)
             left = [entry for entry in roster if entry is not gone]
@@ -97,9 +99,7 @@ class PostgresTeamMembers:
         """See `management.stores.TeamMembers.update`."""
         async with writing(self._database) as connection:
             await lock_totals(connection)
-            team = await locked_team(connection, team_id, check)
-            updated_at = team["updated_at"]
-            check_unchanged(expected, updated_at if isinstance(updated_at, datetime) else None)
+            team = await locked_team(connection, team_id, check, expected)
             roster = roster_of(team)
             entry = find_member(roster, user_id=user_id, user_email=user_email, team_id=team_id)
             moved = role is not None and role != entry.get("role")
@@ -237,12 +237,22 @@ async def _leave(connection: Any, team_id: str, user_id: str, actor: Actor) -> N
     await set_spent(connection, [member_scope(team_id, user_id)])
 
 
-async def locked_team(connection: Any, team_id: str, check: Callable[[Row | None], None]) -> Row:  # noqa: ANN401  # asyncpg
-    """A team's row, locked. `check` raises for one that is not there, or not to be changed by whoever asks."""
+async def locked_team(
+    connection: Any,  # noqa: ANN401  # asyncpg
+    team_id: str,
+    check: Callable[[Row | None], None],
+    expected: datetime | None = None,
+) -> Row:
+    """A team's row, locked. `check` raises for one that is not there, or not to be changed by whoever asks.
+
+    Raises StoreConflict: its `updated_at` is not `expected`.
+    """
     found = await connection.fetchrow(_SQL["team_lock"], team_id)
     team = None if found is None else team_row(record_of(found))
     check(team)
     assert team is not None, "checked"
+    updated_at = team["updated_at"]
+    check_unchanged(expected, updated_at if isinstance(updated_at, datetime) else None)
     return team
 
 

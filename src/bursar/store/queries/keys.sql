@@ -94,6 +94,22 @@ RETURNING *
 INSERT INTO "LiteLLM_BudgetTable" (budget_id, soft_budget, created_by, updated_by) VALUES ($1, $2, $3, $3)
 RETURNING *
 
+-- name: missing
+-- What a key's columns ($1) name and the database lacks: the constraints would say so, but with the value in its log.
+SELECT named.kind
+FROM jsonb_to_record($1::jsonb) AS k (budget_id text, organization_id text, project_id text),
+    LATERAL (VALUES
+        ('budget', k.budget_id, EXISTS (SELECT FROM "LiteLLM_BudgetTable" AS b WHERE b.budget_id = k.budget_id)),
+        ('organization', k.organization_id, EXISTS (
+            SELECT FROM "LiteLLM_OrganizationTable" AS o WHERE o.organization_id = k.organization_id
+        )),
+        ('project', k.project_id, EXISTS (
+            SELECT FROM "LiteLLM_ProjectTable" AS p WHERE p.project_id = k.project_id
+        ))
+    ) AS named (kind, id, there)
+WHERE named.id IS NOT NULL AND NOT named.there
+LIMIT 1
+
 -- name: is_used_up
 -- Whether a hash was a key's and is not any more: it never becomes another's.
 SELECT EXISTS (SELECT FROM bursar.rotated_keys WHERE token = $1)
