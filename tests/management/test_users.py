@@ -79,7 +79,6 @@ async def test_what_cannot_be_leaves_nothing_behind(gateway: Gateway, books: Boo
         ({"user_role": "emperor"}, 422),
         ({"password": "short"}, 422),
         ({"teams": "x"}, 422),
-        ({"user_id": "a\\b"}, 400),
         ({"models": ["x"] * 10_001}, 422),
     ):
         assert (await post(gateway, "/user/new", fields)).status == status, fields

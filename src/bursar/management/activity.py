@@ -220,7 +220,11 @@ def _route(
 
 
 _NOTHING = Amounts()
-_PROMPT, _COMPLETION = (Amounts._fields.index(name) for name in ("prompt_tokens", "completion_tokens"))
+_SPEND, _PROMPT, _COMPLETION = (
+    Amounts._fields.index(name) for name in ("spend", "prompt_tokens", "completion_tokens")
+)
+_NANO = 9
+"""Digits of a dollar. Rows come in any order, and what is added up in another differs in the digits behind them."""
 
 
 class _Sum:
@@ -236,6 +240,7 @@ class _Sum:
 
     def as_json(self) -> dict[str, object]:
         found: dict[str, object] = dict(zip(Amounts._fields, self.amounts, strict=True))
+        found["spend"] = round(self.amounts[_SPEND], _NANO)
         found["total_tokens"] = self.amounts[_PROMPT] + self.amounts[_COMPLETION]
         return found
 

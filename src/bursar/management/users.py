@@ -13,7 +13,6 @@ from msgspec import UNSET, Meta
 from bursar.domain.audit import Actor, masked
 from bursar.domain.authority import Standing
 from bursar.domain.errors import InvalidRequest, NotFound, Refusal, StoreConflict, StoreRefused
-from bursar.domain.ids import check_new_id
 from bursar.domain.key_bounds import bounds_of, check_within
 from bursar.domain.limit_terms import check_amount, terms_after
 from bursar.domain.periods import Calendar
@@ -232,8 +231,6 @@ class UserEndpoints:
         """With a key, unless `auto_create_key` is false; the key is shown this once. Who administers an organization
         makes users in it."""
         body, standing = await self._bounded(asked.body, asked.standing), asked.standing
-        if body.user_id is not None:
-            check_new_id(body.user_id, param="user_id")
         given = _columns(body, {}, self._settings.calendar)
         teams = [team if isinstance(team, str) else team.team_id for team in body.teams or ()]
         organizations = self._rules.check_new(

@@ -13,7 +13,7 @@ import msgspec
 
 from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.errors import StoreConflict, StoreRefused
-from bursar.domain.ids import KeyHash, check_new_id
+from bursar.domain.ids import KeyHash
 from bursar.domain.limits import (
     Limits,
     Raise,
@@ -293,9 +293,8 @@ async def place_of(connection: Any, team_id: str | None, user_id: str | None, as
 
 
 async def _make_user(connection: Any, user_id: str, actor: Actor) -> None:  # noqa: ANN401  # asyncpg
-    """A row for a key's owner, who may have none yet. Raises InvalidRequest: see `check_new_id`."""
+    """A row for a key's owner, who may have none yet."""
     if (row := await connection.fetchrow(_SQL["make_user"], user_id)) is not None:
-        check_new_id(user_id, param="user_id")
         await record(connection, change(Action.CREATED, "LiteLLM_UserTable", user_id, actor, after=row_of(row)))
 
 

@@ -8,7 +8,6 @@ import msgspec
 
 from bursar.domain.audit import Action, Actor
 from bursar.domain.errors import Forbidden, InvalidRequest
-from bursar.domain.ids import check_new_id
 from bursar.domain.principals import RESERVED_USERS
 from bursar.domain.team_roster import Member
 from bursar.store.audit_log import record
@@ -57,7 +56,6 @@ async def identified(
             known = msgspec.structs.replace(member, user_email=None if address is None else str(address))
         found.append(known)
         if known.user_id not in by_id:
-            check_new_id(str(known.user_id), param="user_id")
             missing.append(known)
     if (sees is not None or may_use is not None) and any(member.user_id in RESERVED_USERS for member in found):
         raise Forbidden("This user id is the gateway's own.", param="user_id")
