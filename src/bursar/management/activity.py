@@ -220,9 +220,7 @@ def _route(
 
 
 _NOTHING = Amounts()
-_SPEND, _PROMPT, _COMPLETION = (
-    Amounts._fields.index(name) for name in ("spend", "prompt_tokens", "completion_tokens")
-)
+_SPEND, _PROMPT, _COMPLETION = (Amounts._fields.index(name) for name in ("spend", "prompt_tokens", "completion_tokens"))
 _NANO = 9
 """Digits of a dollar. Rows come in any order, and what is added up in another differs in the digits behind them."""
 
