@@ -249,6 +249,18 @@ async def test_a_default_for_all_end_users(table: Table, tasks: TaskOwner, clock
 # --- the database's side ---
 
 
+async def test_a_change_just_before_a_look_up_does_not_hide_the_default(
+    directory: LimitDirectory, table: Table
+) -> None:
+    """The look-up is asked for, and begins in the next turn: what was known of the default is gone by then."""
+    table.default = limits(ScopeKind.END_USER, "", rpm=1)
+    await directory.find("somebody", [])
+    looking = asyncio.create_task(directory.find("another", []))
+    await asyncio.sleep(0)  # it has asked
+    directory.forget_all()
+    assert await looking == (limits(ScopeKind.END_USER, "another", rpm=1),)
+
+
 async def test_what_the_tables_say(database: Database) -> None:
     store = PostgresLimits(database, default_budget_id="d")
     assert await store.any() == AnyLimits(end_users=False, tags=False, default=None)

@@ -165,7 +165,8 @@ class LimitDirectory:
             end_users = [scope.id for scope in wanted if scope.kind is ScopeKind.END_USER]
             tags = [scope.id for scope in wanted if scope.kind is ScopeKind.TAG]
             found = await self._store.find(end_users, tags)
-            if changes == self._changes:  # else what was read may be older than what was told
+            # Else what was read may be older than what was told, or what everybody has is not known any more.
+            if changes == self._changes and self._any is not None:
                 for scope in wanted:
                     self._remember(scope, found.get(scope, _NOTHING))
 
