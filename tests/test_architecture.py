@@ -25,7 +25,7 @@ COMPOSITION = {
     "bursar.database_setup",
     "bursar.cli",
     "bursar.__main__",
-    *(module for module in MODULES if module.startswith("bursar.administration")),
+    *(module for module in MODULES if module.startswith(("bursar.administration", "bursar.commands"))),
 }
 """The modules that know every room."""
 SHARED = {"bursar", "bursar.ports", "bursar.tasks", "bursar.domain", "bursar.wire"}
