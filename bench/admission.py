@@ -33,12 +33,12 @@ from bursar.model_setup import ModelBuilder
 from bursar.ports.budgets import BudgetAsk, BudgetHold
 from bursar.ports.http import Reply
 from bursar.prices import load_book
+from bursar.process_memory import quieten_collector
 from bursar.quotas.budgets import Budgets
 from bursar.quotas.rate_limits import RateLimiter
 from bursar.tasks import TaskOwner
 from bursar.wire.http import Request
 from bursar.wire.openai_chat import decode_request
-from bursar.worker import quieten_collector
 
 _ROUNDS = 50
 _CALLS = 500

@@ -33,11 +33,11 @@ from bench.upstream import Upstream
 from bursar.domain.ids import JournalId
 from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
+from bursar.process_memory import give_back_memory, quieten_collector
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.embedded import EmbeddedPostgres
 from bursar.store.ledger import PostgresLedger
 from bursar.store.migrate import migrate
-from bursar.worker import give_back_memory, quieten_collector
 
 SERVED_MAX = 1 / 3
 """Of the time in which one worker serves a call: posting keeps three times its pace."""

@@ -17,6 +17,8 @@ MODULES = {
 COMPOSITION = {
     "bursar.main",
     "bursar.worker",
+    "bursar.worker_settings",
+    "bursar.process_memory",
     "bursar.book_keeping",
     "bursar.model_setup",
     "bursar.live_models",

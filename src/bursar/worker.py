@@ -1,8 +1,6 @@
 """One worker process: everything a call needs, made and wired, served until told to end. Part of the composition."""
 
 import asyncio
-import ctypes
-import gc
 import logging
 import os
 import platform
@@ -11,11 +9,9 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from socket import socket
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import uvloop
 
@@ -23,18 +19,15 @@ from bursar.access.directory import Directory
 from bursar.access.keys import LitellmKeyForms
 from bursar.access.limit_directory import LimitDirectory
 from bursar.config.schema import Config
-from bursar.domain.errors import ConfigError, JournalTaken, StoreError
+from bursar.domain.errors import JournalTaken, StoreError
 from bursar.domain.ids import JournalId, uuid7
-from bursar.domain.limits import GATEWAY, Budget, Limits
 from bursar.domain.money import usd_float
-from bursar.domain.periods import Calendar
 from bursar.domain.price_book import PriceBook
 from bursar.domain.secrets import Secret
 from bursar.gateway.admit import Admission
-from bursar.gateway.attribution import END_USER_HEADERS, AttributionRules
 from bursar.gateway.authenticate import KeyAuthenticator
 from bursar.gateway.books import Books
-from bursar.gateway.chat import ChatCompletions, ChatSettings
+from bursar.gateway.chat import ChatCompletions
 from bursar.gateway.deadlines import Deadlines
 from bursar.gateway.headers import HeaderWriter
 from bursar.gateway.health import Health
@@ -67,10 +60,9 @@ from bursar.management_setup import (
 from bursar.ports.ledger import BooksState
 from bursar.ports.models import StoredSetup
 from bursar.ports.upstream import Transport
-from bursar.providers.native import NativeTransport
+from bursar.process_memory import give_back_memory, quieten_collector
 from bursar.quotas.budgets import Budgets
 from bursar.quotas.rate_limits import RateLimiter
-from bursar.server import limits as server_limits
 from bursar.server.listener import HttpServer
 from bursar.store.auditor import Auditor, books_state
 from bursar.store.budgets import PostgresBudgets
@@ -88,7 +80,14 @@ from bursar.store.texts import PostgresTexts
 from bursar.tasks import TaskOwner
 from bursar.vault.derivation import Purpose, derive
 from bursar.vault.vault import Vault
-from bursar.wire.http import RawHeaders
+from bursar.worker_settings import (
+    available_teams,
+    calendar_of,
+    chat_settings,
+    gateway_limits,
+    server_limits_of,
+    transport_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -98,8 +97,6 @@ _DRAIN_HURRIED_S = 1.0
 _ORPHAN_GRACE_S = 5.0
 """The grace of a worker whose supervisor has died: the next one wants to start."""
 _SWEEP_SEGMENTS_S = 60.0
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Parameters of mallopt(3)."""
 _POST_AGAIN_S = 2.0
 """After the database has refused in a way that only a person can mend."""
 
@@ -190,7 +187,7 @@ class Worker:
         directory = Directory(
             keys, self._tasks, clock=time.monotonic, fresh_s=plan.config.general.user_api_key_cache_ttl_s
         )
-        transport = _transport(plan.config)
+        transport = transport_of(plan.config)
         general, litellm = plan.config.general, plan.config.litellm
         limit_directory = LimitDirectory(
             PostgresLimits(database, default_budget_id=litellm.max_end_user_budget_id),
@@ -218,7 +215,7 @@ class Worker:
             budgets,
             limit_directory,
             TokenMeter(general.token_rate_limit_type),
-            gateway=_gateway_limits(plan.config),
+            gateway=gateway_limits(plan.config),
         )
 
         models = ModelKeeper(
@@ -259,7 +256,7 @@ class Worker:
         handler = _handler(
             plan, books, directory, database, reading, keys, admission, transport, state, keeper, models, vault
         )
-        server = HttpServer(handler, _limits(plan.config))
+        server = HttpServer(handler, server_limits_of(plan.config))
 
         posting = self._tasks.start(self._post(poster, texts))
         adopter = Adopter(
@@ -431,7 +428,7 @@ def _handler(
         headers=HeaderWriter(key_spend, hide_organization=config.bursar.forward_upstream_headers == "safe"),
         key_spend=key_spend,
         deadlines=state.deadlines,
-        settings=_chat_settings(config),
+        settings=chat_settings(config),
         texts=texts,
     )
     login = LoginParts(
@@ -449,7 +446,7 @@ def _handler(
         max_budget=usd_float(budget) if budget else None,
     )
     others = [
-        *owner_rooms(database, calendar_of(config), available_teams=_available_teams(config)),
+        *owner_rooms(database, calendar_of(config), available_teams=available_teams(config)),
         *reports,
         *model_rooms(database, models, vault),
         login_room(database, forms, login),
@@ -500,105 +497,6 @@ async def _end_shares(shares: PostgresRateShares, instance: JournalId) -> None:
         log.warning("rates.not_freed instance=%s reason=%s", instance, error)
 
 
-def _gateway_limits(config: Config) -> Limits | None:
-    """Of everything that goes through."""
-    general, litellm = config.general, config.litellm
-    amount = litellm.max_budget_nano_usd
-    at_a_time = [n for n in (general.global_max_parallel_requests, general.max_parallel_requests) if n is not None]
-    limits = Limits(
-        scope=GATEWAY,
-        budget=Budget(amount, litellm.budget_duration) if amount else None,  # LiteLLM's 0 means none here
-        requests_per_minute=litellm.rpm,
-        tokens_per_minute=litellm.tpm,
-        parallel_calls=min(at_a_time, default=None),
-    )
-    return limits if limits.limiting else None
-
-
-def _chat_settings(config: Config) -> ChatSettings:
-    general, litellm, own = config.general, config.litellm, config.bursar
-    mapped = tuple(h.header_name for h in general.user_header_mappings if h.role == "customer")
-    named = (*mapped, *((general.user_header_name,) if general.user_header_name else ()))
-    return ChatSettings(
-        attribution=AttributionRules(
-            end_user_headers=(*END_USER_HEADERS, *(name.lower().encode() for name in named)),
-            tag_headers=tuple(name.lower().encode() for name in litellm.extra_spend_tag_headers),
-            user_agent_tags=not litellm.disable_add_user_agent_to_request_tags,
-            track_end_users=not litellm.disable_end_user_cost_tracking,
-            metadata_max_bytes=own.metadata_max_bytes,
-            trusted_proxies=tuple(ip_network(network) for network in own.trusted_proxies),
-        ),
-        drain_s=own.drain_s if own.on_disconnect == "drain" else 0.0,
-        max_response_bytes=own.max_response_bytes,
-        refuse_unpriced=own.unknown_price == "refuse",
-        budget_exceeded_status=litellm.budget_exceeded_status_code,
-        default_model=general.completion_model,
-        usage_for_all=general.always_include_stream_usage is True,
-        enforced_params=general.enforced_params,
-        forward_headers=_forwarded_headers(config),
-    )
-
-
-def _forwarded_headers(config: Config) -> Callable[[RawHeaders], RawHeaders]:
-    """Which client headers go to providers: none, unless configured."""
-    general = config.general
-    custom, organization = general.forward_client_headers_to_llm_api, general.forward_openai_org_id
-    if not custom and not organization:
-        return lambda _: []
-
-    def forwarded(headers: RawHeaders) -> RawHeaders:
-        return [
-            (name, value)
-            for name, value in headers
-            if (organization and name == b"openai-organization")
-            or (custom and name.startswith(b"x-") and not name.startswith((b"x-stainless", b"x-litellm", b"x-api-key")))
-            or (custom and name == b"anthropic-beta")
-        ]
-
-    return forwarded
-
-
-def _transport(config: Config) -> Transport:
-    own = config.bursar
-    tls = _upstream_tls(config.litellm.ssl_verify)
-    if own.transport == "native":
-        return NativeTransport(max_connections_per_host=own.upstream_max_connections_per_host, tls=tls)
-    try:
-        from bursar.providers.aiohttp_transport import AiohttpTransport  # an optional dependency
-    except ImportError as error:
-        raise ConfigError(
-            "bursar_settings.transport: aiohttp is not installed. Install it: pip install 'bursar[aiohttp]'"
-        ) from error
-    return AiohttpTransport(
-        max_connections_per_host=own.upstream_max_connections_per_host, tls=tls, proxy=own.upstream_proxy
-    )
-
-
-def _upstream_tls(verify: bool | str) -> ssl.SSLContext | None:
-    """None: the system's certificates. Raises ConfigError: the file with others cannot be used."""
-    if verify is True:
-        return None
-    if isinstance(verify, str):
-        try:
-            return ssl.create_default_context(cafile=verify)
-        except OSError as error:  # ssl.SSLError is one
-            raise ConfigError(f"litellm_settings.ssl_verify: {verify} cannot be used: {error.strerror}") from error
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _limits(config: Config) -> server_limits.Limits:
-    own = config.bursar
-    return server_limits.Limits(
-        body_max_bytes=own.max_request_bytes,
-        header_timeout_s=own.header_timeout_s,
-        body_timeout_s=own.body_timeout_s,
-        keepalive_timeout_s=own.keepalive_timeout_s,
-    )
-
-
 async def _persist(name: str, run: Callable[[], Awaitable[None]]) -> None:
     """Run it again and again: what the database refuses today (a table that is just being restored) a person may mend.
 
@@ -632,46 +530,6 @@ async def _release(budgets: PostgresBudgets, instance: JournalId, epoch: int, po
         log.warning("budgets.not_released reason=%s", error)
     except Exception:  # whatever it is, it must not keep the process from ending in order
         log.exception("budgets.not_released")
-
-
-def _available_teams(config: Config) -> list[str]:
-    """Teams that users may join by themselves."""
-    teams = config.litellm.default_internal_user_params.get("available_teams")
-    return [team for team in teams if isinstance(team, str)] if isinstance(teams, list | tuple) else []
-
-
-def calendar_of(config: Config) -> Calendar:
-    """Where budget periods end. Raises ConfigError: there is no such time zone, or time of day."""
-    litellm = config.litellm
-    try:
-        zone = ZoneInfo(litellm.timezone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ConfigError(
-            f"litellm_settings.timezone: there is no time zone {litellm.timezone!r}; write one such as Europe/Berlin"
-        ) from error
-    try:
-        return Calendar(zone, datetime.strptime(litellm.budget_reset_time, "%H:%M").time())  # noqa: DTZ007  # a time of day
-    except ValueError as error:
-        raise ConfigError(
-            f"litellm_settings.budget_reset_time: expected HH:MM, got {litellm.budget_reset_time!r}"
-        ) from error
-
-
-def quieten_collector() -> None:
-    """What was made at start stays, and calls leave hardly a cycle: the collector need not look so often, nor at all
-    of it. Its usual pace costs a thirtieth of a call."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-
-
-def give_back_memory() -> None:
-    """What a batch on its way to the database took goes back to the system. By itself glibc's malloc takes the largest
-    piece that was ever freed for a hint to keep that much for good."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # it is glibc's alone
-        mallopt(_M_MMAP_THRESHOLD, 256 * 1024)
-        mallopt(_M_TRIM_THRESHOLD, 1024 * 1024)
 
 
 def _random() -> int:

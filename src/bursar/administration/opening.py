@@ -31,7 +31,7 @@ from bursar.store.keys import PostgresKeys
 from bursar.store.models import PostgresModels
 from bursar.vault.vault import Vault
 from bursar.wire.http import Request
-from bursar.worker import calendar_of
+from bursar.worker_settings import calendar_of
 
 _NOWHERE = "http://127.0.0.1:1/v1"
 """In place of the built-in demo's upstream, whose address only its gateway knows."""
