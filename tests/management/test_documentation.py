@@ -56,6 +56,15 @@ async def test_operations_say_what_goes_in_and_comes_out(described: dict[str, An
     assert described["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
 
 
+async def test_choices_in_queries_may_be_empty(described: dict[str, Any], gateway: Gateway) -> None:
+    """As LiteLLM's UI sends what was not chosen."""
+    parameters = described["paths"]["/user/list"]["get"]["parameters"]
+    role = next(parameter for parameter in parameters if parameter["name"] == "role")
+    assert {"enum": [""]} in role["schema"]["anyOf"]
+    everybody = await gateway.request("GET", "/user/list")
+    assert (await gateway.request("GET", "/user/list?role=")).json == everybody.json
+
+
 async def test_lists_in_queries_may_be_written_as_texts(described: dict[str, Any]) -> None:
     """As LiteLLM takes them (`tags=a,b`)."""
     parameters = {p["name"]: p["schema"] for p in described["paths"]["/global/spend/tags"]["get"]["parameters"]}

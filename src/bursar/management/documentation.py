@@ -216,7 +216,7 @@ def _type_words(schema: Mapping[str, object]) -> str:
     if "anyOf" in schema:
         return " or ".join(_type_words(_mapping(part)) for part in _list(schema["anyOf"]))
     if "enum" in schema:
-        return ", ".join(str(value) for value in _list(schema["enum"]))
+        return ", ".join(str(value) or "empty" for value in _list(schema["enum"]))
     if "$ref" in schema:
         return str(schema["$ref"]).rsplit("/", 1)[-1]
     kind = schema.get("type", "anything")

@@ -167,15 +167,20 @@ def _query_parameters(schema: Schema) -> list[Schema]:
 
 
 def _as_written(schema: Schema) -> Schema:
-    """A list of texts may be written as one, with commas; of other values each is checked."""
+    """A list of texts may be written as one, with commas; of other values each is checked. A choice that may be left
+    out may be empty."""
     kinds = schema.get("anyOf", [schema])
     assert isinstance(kinds, list)
-    if not any(kind.get("items") == {"type": "string"} for kind in kinds):
+    more: Schema
+    if any(kind.get("items") == {"type": "string"} for kind in kinds):
+        more = {"type": "string", "description": "Several are parted by commas."}
+    elif {"type": "null"} in kinds and any("enum" in kind for kind in kinds):
+        more = {"enum": [""]}
+    else:
         return schema
     about = {name: value for name, value in schema.items() if name in ("default", "description")}
-    text: Schema = {"type": "string", "description": "Several are parted by commas."}
     others = [{name: value for name, value in kind.items() if name not in about} for kind in kinds]
-    return {"anyOf": [*others, text], **about}
+    return {"anyOf": [*others, more], **about}
 
 
 def _responses(route: Route, row: Permission, schemas: Mapping[type, Schema]) -> Schema:
