@@ -157,6 +157,15 @@ async def test_without_the_store_shares_go_on_and_come_back(
     assert await admit(limiter, unseen) is not None
 
 
+async def test_a_burst_on_a_new_limit_is_refused_by_the_limit_alone(start: StartLimiter) -> None:
+    """Also those who come while its share is being asked for: who waits before them takes all of it."""
+    limiter = await start()
+    await within_one_minute(5)
+    plan = a_plan(limiter, rpm=5)
+    found = await asyncio.gather(*(admit(limiter, plan) for _ in range(40)))
+    assert sum(hold is not None for hold in found) == 5
+
+
 async def test_a_lease_that_was_not_renewed_ends(
     start: StartLimiter, postgres_server: EmbeddedPostgres, database_url: str
 ) -> None:

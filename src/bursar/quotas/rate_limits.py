@@ -103,9 +103,10 @@ class RateLimiter:
             self._shares.wait_no_more(buckets, need)
 
     def _refusal(self, bucket: Bucket, amount: int, now_s: float) -> RateLimitReached | StoreUnavailable:
-        """Why there is no room in `bucket`: the limit, or that nobody could be asked for a share of it."""
+        """Why there is no room in `bucket`: the limit, which counts those who wait before this one as well, or that
+        nobody could be asked for a share of it."""
         unasked = self._shares.away or now_s > self._shares.until_s or bucket.short_since_s is None
-        if unasked and bucket.share < amount <= bucket.limit - bucket.used:
+        if unasked and bucket.share < amount <= bucket.limit - bucket.used - bucket.waiting:
             return StoreUnavailable("this process has no share of a rate limit, and cannot ask for one")
         bucket.refused += amount
         at_s = self._clock.now_s()
