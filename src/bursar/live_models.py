@@ -237,14 +237,10 @@ class ModelKeeper:
         provider = None if deployment is None else deployment.provider
         own = config.model_info
         upstream = None if deployment is None else deployment.upstream
-        names = {config.model_name, config.model}
-        if deployment is not None:
-            names.add(deployment.qualified_model)
         known = {} if deployment is None else self._builder.known(config, deployment)
         return ModelEntry(
             id=config.id,
             model_name=config.model_name,
-            names=frozenset(names),
             access_groups=own.access_groups,
             provider=provider,
             stored=config.stored,
@@ -295,7 +291,6 @@ def _broken(stored: _Stored) -> ModelEntry:
     return ModelEntry(
         id=str(row["model_id"]),
         model_name=name,
-        names=frozenset({name}),
         access_groups=(),
         provider=None,
         stored=True,

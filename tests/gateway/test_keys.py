@@ -252,7 +252,7 @@ ALL = {"oracle", "gpt-4o", "team/model", "wild/x"}
         (["*"], ALL),
         (["all-proxy-models"], ALL),
         (["gpt-4o"], {"gpt-4o"}),
-        (["openai/gpt-4o"], {"gpt-4o"}),
+        (["openai/gpt-4o"], set()),  # what the provider calls it gives no right to what is called otherwise here
         (["openai/*"], ALL),
         (["team/*"], {"team/model"}),
         (["team/model", "oracle"], {"team/model", "oracle"}),

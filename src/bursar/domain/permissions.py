@@ -35,17 +35,25 @@ def matches_wildcard(wildcard: str, name: str) -> bool:
     return _pattern(wildcard).fullmatch(name) is not None
 
 
-def may_use_model(allowed: Sequence[str], names: Iterable[str], access_groups: Iterable[str] = ()) -> bool:
-    """Whether a list of allowed models covers a model known by `names` (as asked for, and with its provider).
+def may_use_model(
+    allowed: Sequence[str], names: Iterable[str], access_groups: Iterable[str] = (), providers: Iterable[str] = ()
+) -> bool:
+    """Whether a list of allowed models covers a model known by the public `names`.
 
-    `access_groups`: the groups any of its deployments is in; a list may name those instead.
+    `access_groups`: the groups any of its deployments is in; a list may name those instead. `providers`: those of its
+    deployments; `openai/*` covers the names of what openai serves. A name without a wildcard means itself alone,
+    whatever is called so at a provider.
     """
     if not allowed or not _EVERYTHING.isdisjoint(allowed):
         return True
     known = set(names)
     if not known.isdisjoint(allowed) or not set(access_groups).isdisjoint(allowed):
         return True
-    return any(matches_wildcard(entry, name) for entry in allowed if "*" in entry for name in known)
+    wildcards = [entry for entry in allowed if "*" in entry]
+    if not wildcards:
+        return False
+    known |= {f"{provider}/{name}" for provider in providers for name in names}
+    return any(matches_wildcard(entry, name) for entry in wildcards for name in known)
 
 
 def may_use_route(allowed: Sequence[str], path: str, groups: frozenset[str]) -> bool:

@@ -20,11 +20,11 @@ def check_model(principal: Principal, name: str, group: Group, *, mapped: str | 
         return
     if not principal.team_models and not principal.model_lists and name in principal.models:
         return
-    names = {name, group.name, *(deployment.qualified_model for deployment in group.deployments)}
+    names, providers = {name, group.name}, group.providers
     if mapped is not None:
         names.add(mapped)
     for scope, allowed in (("key", principal.models), ("team", principal.team_models), *principal.model_lists):
-        if not may_use_model(allowed, names, group.access_groups):
+        if not may_use_model(allowed, names, group.access_groups, providers):
             raise Forbidden(
                 f"The requested model '{name}' is not available for this API key, or the model name is invalid. "
                 "Check the models available to you and try again.",

@@ -94,7 +94,7 @@ class Health:
             deployment
             for group in self._models.table.groups
             if query.get("model") in (None, group.name)
-            and all(may_use_model(allowed, {group.name}, group.access_groups) for allowed in lists)
+            and all(may_use_model(allowed, {group.name}, group.access_groups, group.providers) for allowed in lists)
             for deployment in group.deployments
             if query.get("model_id") in (None, deployment.id)
         ]

@@ -50,12 +50,10 @@ class ModelList:
         raise NotFound(f"The model `{name}` does not exist or is not accessible", param="model")
 
     def _allowed(self, name: str, group: Group | None, principal: Principal) -> bool:
-        names = {name}
-        if group is not None:
-            names |= {deployment.qualified_model for deployment in group.deployments}
+        providers = () if group is None else group.providers
         groups = self._models.table.access_groups_of(name)
         lists = (principal.models, principal.team_models, *(allowed for _, allowed in principal.model_lists))
-        return all(may_use_model(allowed, names, groups) for allowed in lists)
+        return all(may_use_model(allowed, {name}, groups, providers) for allowed in lists)
 
 
 def _entry(name: str, group: Group | None) -> dict[str, object]:

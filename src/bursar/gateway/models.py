@@ -76,6 +76,11 @@ class Group:
         """The access groups any of its deployments is in."""
         return frozenset(name for deployment in self.deployments for name in deployment.access_groups)
 
+    @property
+    def providers(self) -> frozenset[str]:
+        """Of its deployments."""
+        return frozenset(deployment.provider for deployment in self.deployments)
+
 
 @dataclass(slots=True, frozen=True)
 class Wildcard:

@@ -159,7 +159,8 @@ class ModelInfoEndpoints:
 def may_see(caller: Principal, entry: ModelEntry) -> bool:
     """Whoever may call it."""
     lists = (caller.models, caller.team_models, *(allowed for _, allowed in caller.model_lists))
-    return all(may_use_model(allowed, entry.names, entry.access_groups) for allowed in lists)
+    providers = () if entry.provider is None else (entry.provider,)
+    return all(may_use_model(allowed, {entry.model_name}, entry.access_groups, providers) for allowed in lists)
 
 
 def _described(entry: ModelEntry, asked: Asked[None, object]) -> ModelDescription:

@@ -125,8 +125,6 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     model_name: str
-    names: frozenset[str]
-    """What lists of allowed models may call it: the public name, and the provider's with its prefix."""
     access_groups: tuple[str, ...]
     provider: str | None
     stored: bool
