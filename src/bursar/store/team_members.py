@@ -147,12 +147,13 @@ class PostgresTeamMembers:
         reset_to: float,
         *,
         check: Callable[[Row | None], None],
+        expected: datetime | None,
         actor: Actor,
     ) -> Row | None:
         """See `management.stores.TeamMembers.reset_spend`."""
         async with writing(self._database) as connection:
             await lock_totals(connection)
-            team = await locked_team(connection, team_id, check)
+            team = await locked_team(connection, team_id, check, expected)
             if all(entry.get("user_id") != user_id for entry in roster_of(team)):
                 return None
             await connection.execute(_SQL["put_memberships"], team_id, [user_id], [None])
