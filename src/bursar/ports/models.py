@@ -57,7 +57,7 @@ class StoredSetup(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ModelRow, ...] = ()
     credentials: tuple[CredentialRow, ...] = ()
     settings: Mapping[str, Mapping[str, object]] = {}
-    """By section (`SETTING_SECTIONS`)."""
+    """By section (`SETTING_SECTIONS`), of which there are any."""
 
 
 ModelChange = Callable[[ModelRow], NewModel]

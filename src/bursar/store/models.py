@@ -34,8 +34,9 @@ class PostgresModels:
             models = await connection.fetch(_SQL["models"])
             credentials = await connection.fetch(_SQL["credentials"])
             settings = {
-                section: json_mapping(await connection.fetchval(_SQL["setting"], section))
+                section: found
                 for section in SETTING_SECTIONS
+                if (found := json_mapping(await connection.fetchval(_SQL["setting"], section)))
             }
         return StoredSetup(
             fingerprint=str(fingerprint),
