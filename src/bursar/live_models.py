@@ -18,7 +18,7 @@ from bursar.config.stored import (
     file_credentials,
     stored_credential,
     stored_deployment,
-    with_litellm_settings,
+    with_settings,
 )
 from bursar.domain.audit import masked
 from bursar.domain.errors import ConfigError, InvalidRequest, SecretUnreadable, StoreError
@@ -41,7 +41,7 @@ from bursar.ports.models import (
 log = logging.getLogger(__name__)
 
 _LIVE_SETTINGS = ("drop_params", "request_timeout_s", "model_alias_map")
-"""Of `litellm_settings`, those that models are built and found by."""
+"""Of `litellm_settings`, those that models are built and found by; of `router_settings` all are."""
 POLL_S = 5.0
 """How long a change that nobody told of stays unseen; with the time it takes, less than ten seconds."""
 
@@ -112,8 +112,8 @@ class ModelKeeper:
 
     def put(self, setup: StoredSetup) -> None:
         """Put `setup` in force."""
-        if setup.litellm_settings != self._setup.litellm_settings:
-            self._apply_settings(setup.litellm_settings)
+        if setup.settings != self._setup.settings:
+            self._apply_settings(setup)
         credentials = self._opened_credentials(setup.credentials)
         if credentials != self._credentials:
             self._credentials, self._stored = credentials, {}
@@ -163,25 +163,27 @@ class ModelKeeper:
         """See `ports.models.ModelCatalogue.settings`."""
         live = {name: getattr(self._in_force.litellm, name) for name in _LIVE_SETTINGS}
         litellm = msgspec.structs.replace(self._started_with.litellm, **live)
-        return described_settings(msgspec.structs.replace(self._started_with, litellm=litellm), section)
+        holding = msgspec.structs.replace(self._started_with, litellm=litellm, router=self._in_force.router)
+        return described_settings(holding, section)
 
-    def check_settings(self, litellm_settings: Mapping[str, object]) -> None:
+    def check_settings(self, section: str, settings: Mapping[str, object]) -> Sequence[str]:
         """See `ports.models.ModelCatalogue.check_settings`."""
         try:
-            with_litellm_settings(self._config, litellm_settings)
+            _, findings = with_settings(self._config, section, settings)
         except ConfigError as error:
-            raise InvalidRequest(f"The settings cannot be used: {error}", param="litellm_settings") from error
+            raise InvalidRequest(f"The settings cannot be used: {error}", param=section) from error
+        return [f"{finding.path}: {finding.text}" for finding in findings]
 
     def _builder_for(self, config: Config) -> ModelBuilder:
         return ModelBuilder(config, self._book, self._environ, demo_base=self._demo_base)
 
-    def _apply_settings(self, sealed: Mapping[str, object]) -> None:
+    def _apply_settings(self, setup: StoredSetup) -> None:
         """Settings that models are built by hold at once; all others from the next start."""
+        config = with_stored_settings(self._config, setup, self._vault)
         try:
-            config = with_litellm_settings(self._config, opened_settings(sealed, self._vault))
             builder = self._builder_for(config)
             of_file = builder.of_file()
-        except (ConfigError, SecretUnreadable) as error:
+        except ConfigError as error:
             log.error("settings.not_applied reason=%s", error)
             return
         self._in_force, self._builder, self._of_file, self._stored = config, builder, of_file, {}
@@ -262,22 +264,16 @@ class _Stored(msgspec.Struct, frozen=True):
     error: str | None
 
 
-def opened_settings(sealed: Mapping[str, object], vault: SecretVault) -> dict[str, object]:
-    """`litellm_settings` of the database in clear. Raises SecretUnreadable."""
-    opened = open_setting(sealed, "litellm_settings", vault.open)
-    assert isinstance(opened, dict)
-    return opened
-
-
 def with_stored_settings(config: Config, stored: StoredSetup, vault: SecretVault) -> Config:
-    """`config` with the database's `litellm_settings` over it; without them where they cannot be used."""
-    if not stored.litellm_settings:
-        return config
-    try:
-        return with_litellm_settings(config, opened_settings(stored.litellm_settings, vault))
-    except (ConfigError, SecretUnreadable) as error:
-        log.error("settings.not_applied reason=%s", error)
-        return config
+    """`config` with the database's settings over it; without those of a section that cannot be used."""
+    for section, sealed in stored.settings.items():
+        try:
+            opened = open_setting(sealed, section, vault.open)
+            assert isinstance(opened, dict)
+            config, _ = with_settings(config, section, opened)
+        except (ConfigError, SecretUnreadable) as error:
+            log.error("settings.not_applied section=%s reason=%s", section, error)
+    return config
 
 
 def _reported(row: ModelRow, reason: str) -> _Stored:

@@ -18,7 +18,7 @@ from bursar.store.adopt_report import BudgetsOfKind, Inspection
 from bursar.store.audit import audit
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.embedded import EmbeddedPostgres
-from bursar.store.litellm_schema import beside_litellm, litellm_tables
+from bursar.store.litellm_schema import beside_litellm, litellm_tables, litellm_views
 from bursar.store.migrate import Migration, known_migrations, migrate, pending_migrations
 from tests.adopting.litellm import fingerprint, make_litellm_database
 
@@ -154,6 +154,40 @@ async def test_the_helpers_are_made_when_asked_for(connection: Any) -> None:
     assert await adopt(connection, quiet, helpers=True)
     assert await connection.fetchval(rounded) == "0.13"
     assert not await adopt(connection, quiet, helpers=True)
+
+
+async def test_views_stay_litellm_s_and_missing_ones_are_made_when_asked_for(connection: Any) -> None:
+    views = litellm_views(migration.sql for migration in known_migrations())
+    assert len(views) == 8
+    missing = sorted(set(views) - {"MonthlyGlobalSpend", "Last30dKeysBySpend"})
+    assert (await inspect(connection)).missing_views == missing
+    before = await fingerprint(connection, rows=False)
+    await adopt(connection, quiet)
+    assert await fingerprint(connection, rows=False) == before
+    kept = await connection.fetchval("SELECT pg_get_viewdef('\"MonthlyGlobalSpend\"'::regclass)")
+    assert await adopt(connection, quiet, helpers=True)
+    assert (await inspect(connection)).missing_views == []
+    assert await connection.fetchval("SELECT pg_get_viewdef('\"MonthlyGlobalSpend\"'::regclass)") == kept
+    assert await connection.fetchval('SELECT sum(spend) FROM "MonthlyGlobalSpendPerKey"') == await connection.fetchval(
+        'SELECT sum(spend) FROM "MonthlyGlobalSpend"'
+    )
+    assert not await adopt(connection, quiet, helpers=True)
+
+
+async def test_views_of_other_columns_are_no_hindrance(connection: Any) -> None:
+    """Nor a table where we would have a view."""
+    await connection.execute("""
+        DROP VIEW "MonthlyGlobalSpend";
+        CREATE TABLE "MonthlyGlobalSpend" (id serial, month varchar(7), spend numeric(15, 2));
+        CREATE VIEW "DailyTagSpend" AS SELECT 1::numeric AS total_spend, now() AS spend_date;
+        CREATE MATERIALIZED VIEW "Last30dModelsBySpend" AS SELECT model AS model_name FROM "LiteLLM_SpendLogs";
+    """)
+    before = await fingerprint(connection, rows=False)
+    await adopt(connection, quiet)
+    assert await fingerprint(connection, rows=False) == before
+    assert await adopt(connection, quiet, helpers=True)
+    assert await connection.fetchval('SELECT total_spend FROM "DailyTagSpend"') == 1
+    assert await connection.fetchval('SELECT count(month) FROM "MonthlyGlobalSpend"') == 0
 
 
 async def test_tables_that_are_missing_are_made(connection: Any, litellm_url: str) -> None:

@@ -197,6 +197,31 @@ def _(world: World, rows: list[Row]) -> None:
     assert {_of(world, "ann"), _of(world, "bob")} <= amounts
 
 
+@returns("By key, as LiteLLM's dashboards ask")
+def _(world: World, rows: list[Row]) -> None:
+    found = {row["key_alias"]: nano(row["total_spend"]) for row in rows}
+    assert found["ann's"] == _of(world, "ann")
+    assert found["bob's"] == _of(world, "bob")
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+@returns("By day, user and key, as LiteLLM's dashboards ask")
+def _(world: World, rows: list[Row]) -> None:
+    for user in ("ann", "bob"):
+        assert sum(nano(row["spend"]) for row in rows if row["user"] == user) == _of(world, user)
+    assert {row["key_alias"] for row in rows if row["user"] == "ann"} == {"ann's"}
+
+
+@returns("All of them")
+def _(world: World, rows: list[Row]) -> None:
+    [row] = rows
+    all_of_it = {nano(row[name]) for name in ("days", "keys_by_day", "keys", "models")}
+    assert len(all_of_it) == 1
+    assert all_of_it.pop() > world.total  # the estimate
+    assert nano(row["end_users"]) == cost(world.sales)
+    assert nano(row["tags"]) == _of(world, "bob")
+
+
 @returns("Estimated, and why")
 def _(world: World, rows: list[Row]) -> None:
     [row] = rows

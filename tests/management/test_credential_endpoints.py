@@ -74,6 +74,19 @@ async def test_two_who_change_the_same(gateway: Gateway, values: dict[str, Any])
     assert (await gateway.request("GET", "/credentials/c")).json["updated_at"] > known
 
 
+async def test_one_that_others_made_with_a_backslash_in_its_name(gateway: Gateway, books: Books) -> None:
+    await put(gateway, "plain", {"api_key": PROVIDER_KEY})
+    await books.fetch(r"""UPDATE "LiteLLM_CredentialsTable" SET credential_name = 'a\b', credential_values = '{}'""")
+    for path in ("/credentials/a%5Cb", "/credentials/by_name/a%5cb"):
+        assert (await gateway.request("GET", path)).json["credential_name"] == "a\\b"
+    body = {"credential_values": {"api_key": PROVIDER_KEY}}
+    assert (await gateway.request("PATCH", "/credentials/a%5Cb", body)).status == 200
+    assert (await gateway.request("DELETE", "/credentials/a%5Cb")).status == 200
+    check_error(await gateway.request("GET", "/credentials/a%5Cb"), 404, "Credential not found")
+    assert await books.fetch('SELECT FROM "LiteLLM_CredentialsTable"') == []
+    check_error(await put(gateway, "a\\b", {"api_key": PROVIDER_KEY}), 400, "backslashes")
+
+
 async def test_models_follow_a_changed_credential(gateway: Gateway, books: Books, values: dict[str, Any]) -> None:
     await put(gateway, "c", values)
     model_id = await made(gateway, "m", {"model": "openai/oracle", "litellm_credential_name": "c"})

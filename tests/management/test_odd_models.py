@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bursar.config.keys import LITELLM_PARAMS, LITELLM_SETTINGS, MODEL_INFO, Section
+from bursar.config.keys import LITELLM_PARAMS, LITELLM_SETTINGS, MODEL_INFO, ROUTER_SETTINGS, Section
 from tests.gateway.running import Gateway
 
 ODD: list[Any] = [
@@ -58,14 +58,15 @@ async def test_credentials(gateway: Gateway) -> None:
     assert (await gateway.chat("oracle")).status == 200
 
 
-async def test_settings(gateway: Gateway) -> None:
-    for name, value in bodies(LITELLM_SETTINGS):
-        answer = await gateway.request("POST", "/config/update", {"litellm_settings": {name: value}})
+@pytest.mark.parametrize("section", [LITELLM_SETTINGS, ROUTER_SETTINGS], ids=lambda section: section.name)
+async def test_settings(gateway: Gateway, section: Section) -> None:
+    for name, value in bodies(section):
+        answer = await gateway.request("POST", "/config/update", {section.name: {name: value}})
         assert answer.status in (200, 400, 422), f"{name}: {value!r}: {answer.body!r}"
         if answer.status == 200:
-            back = await gateway.request("POST", "/config/update", {"litellm_settings": {name: None}})
+            back = await gateway.request("POST", "/config/update", {section.name: {name: None}})
             assert back.status == 200, f"{name}: {value!r}: {back.body!r}"
-    assert (await gateway.request("GET", "/config/list?config_type=litellm_settings")).status == 200
+    assert (await gateway.request("GET", f"/config/list?config_type={section.name}")).status == 200
     assert (await gateway.chat("oracle")).status == 200
 
 

@@ -79,6 +79,8 @@ TABLE = RouteTable(
         ("/credentials/by_model/m", {"model_id": "m"}),
         ("/credentials/by_model%2Fm", {"credential_name": "by_model/m"}),
         ("/credentials/%E2%98%83%2F", {"credential_name": "☃/"}),
+        ("/credentials/a%5Cb", {"credential_name": "a\\b"}),
+        ("/credentials/a%5c..%5cb", {"credential_name": "a\\..\\b"}),
         ("/team/t%2F1/member/u%2F2/reset_spend", {"team_id": "t/1", "user_id": "u/2"}),
     ],
 )
@@ -97,12 +99,19 @@ def test_paths(target: str, parameters: dict[str, str]) -> None:
         "/key/x",
         "/credentials/",
         "/credentials%2Fx",
+        "/key%5Cinfo",
         "/Key/info",
         "/",
     ],
 )
 def test_paths_to_nothing(target: str) -> None:
     assert TABLE.find(request(target)) is None
+
+
+@pytest.mark.parametrize("target", ["/key\\info", "/credentials/a\\b", "/credentials/a%5Cb\\c", "/a/%2e%2e/b", "/a%00"])
+def test_paths_that_could_be_read_in_two_ways(target: str) -> None:
+    with pytest.raises(ValueError, match="not allowed"):
+        request(target)
 
 
 def test_methods_of_a_path() -> None:

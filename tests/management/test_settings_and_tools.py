@@ -55,6 +55,74 @@ async def test_the_rest_holds_from_the_next_start(oracle: RunningOracle, databas
         assert (await again.chat("at/head_ms=300")).status == 200, "back to the file's"
 
 
+async def test_router_settings_are_taken_as_a_file_s_are(gateway: Gateway) -> None:
+    answer = await gateway.request("POST", "/config/update", {"router_settings": {"num_retries": 3, "timeout": 0.05}})
+    assert answer.status == 200, answer.body
+    assert answer.json["router_settings"] == ["num_retries", "timeout"]
+    assert answer.json["litellm_settings"] == []
+    [warning] = answer.json["warnings"]
+    assert warning.startswith("router_settings.num_retries: not active yet")
+    assert (await gateway.chat("at/head_ms=300")).status == 408, "how models are called follows at once"
+    found = await field(gateway, "num_retries")
+    assert (found["field_value"], found["stored_in_db"]) == (3, True)
+    body = {"router_settings": {"num_retries": None, "timeout": None}}
+    answer = await gateway.request("POST", "/config/update", body)
+    assert (answer.json["router_settings"], answer.json["warnings"]) == ([], [])
+    assert (await gateway.chat("at/head_ms=300")).status == 200
+    found = await field(gateway, "num_retries")
+    assert (found["field_value"], found["stored_in_db"]) == (2, False)
+
+
+async def test_routing_in_both_sections(start_gateway: StartGateway) -> None:
+    """The router's own word wins, and the database's over the file's."""
+    gateway = await start_gateway(settings=STORED + "\nrouter_settings: {num_retries: 5}")
+    assert (await field(gateway, "num_retries"))["field_value"] == 5
+    answer = await update(gateway, num_retries=3)
+    assert answer.json["litellm_settings"] == ["num_retries"]
+    assert answer.json["warnings"][0].startswith("litellm_settings.num_retries: not active yet")
+    found = await field(gateway, "num_retries")
+    assert (found["field_value"], found["stored_in_db"]) == (3, True)
+    await gateway.request("POST", "/config/update", {"router_settings": {"num_retries": 4}})
+    assert (await field(gateway, "num_retries"))["field_value"] == 4
+
+
+async def test_default_fallbacks_and_fallbacks_are_two_settings(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(
+        settings=STORED + "\nrouter_settings: {fallbacks: [{a: [b]}], default_fallbacks: [c]}"
+    )
+
+    async def rules() -> dict[str, list[str]]:
+        found = await field(gateway, "fallbacks")
+        return {rule["group"]: [target["model"] for target in rule["targets"]] for rule in found["field_value"]}
+
+    assert await rules() == {"a": ["b"], "*": ["c"]}
+    await gateway.request("POST", "/config/update", {"router_settings": {"default_fallbacks": ["d"]}})
+    assert await rules() == {"a": ["b"], "*": ["d"]}
+    await gateway.request("POST", "/config/update", {"router_settings": {"fallbacks": [{"x": ["y"]}]}})
+    assert await rules() == {"x": ["y"], "*": ["d"]}
+    await gateway.request("POST", "/config/update", {"router_settings": {"default_fallbacks": None}})
+    assert await rules() == {"x": ["y"], "*": ["c"]}
+
+
+async def test_what_is_no_setting_is_kept_and_told(gateway: Gateway) -> None:
+    answer = await update(gateway, drop_param=True, drop_params=True)
+    assert answer.json["litellm_settings"] == ["drop_param", "drop_params"]
+    assert answer.json["warnings"] == [
+        "litellm_settings.drop_param: unknown key, so it has no effect; did you mean drop_params?"
+    ]
+
+
+async def test_router_settings_hold_from_the_start(oracle: RunningOracle, database_url: str, tmp_path: Path) -> None:
+    text = config_text(oracle.base_url, settings=STORED)
+    body = {"router_settings": {"timeout": 0.05, "redis_password": "canary"}}
+    async with running_gateway(text, database_url=database_url, directory=tmp_path / "a") as first:
+        answer = await first.request("POST", "/config/update", body)
+        assert "canary" not in answer.body.decode()
+    async with running_gateway(text, database_url=database_url, directory=tmp_path / "a") as again:
+        assert (await again.chat("at/head_ms=300")).status == 408
+        assert (await field(again, "redis_password"))["field_value"] == MASK
+
+
 async def test_secrets_in_settings_are_sealed_and_masked(gateway: Gateway, books: Books) -> None:
     answer = await update(gateway, cache_params={"host": "h", "password": "canary-1"}, drop_params=True)
     assert answer.status == 200, answer.body
@@ -74,14 +142,15 @@ async def test_secrets_in_settings_are_sealed_and_masked(gateway: Gateway, books
     ("body", "word"),
     [
         ({}, "nothing in litellm_settings"),
-        ({"litellm_settings": {"no_such_thing": 1}}, "not a setting"),
+        ({"router_settings": {}}, "nothing in litellm_settings or router_settings"),
+        ({"litellm_settings": {"drop_params": True}, "router_settings": {"num_retries": -1}}, "num_retries"),
         ({"litellm_settings": {"drop_params": "sk-canary-0000"}}, "true or false"),
         ({"litellm_settings": {"request_timeout": -1}}, "request_timeout"),
-        ({"litellm_settings": {"num_retries": 1}}, "router_settings"),
+        ({"litellm_settings": {"num_retries": "sk-canary-0000"}}, "num_retries"),
+        ({"router_settings": {"health_check_interval": 1}}, "belongs under general_settings"),
         ({"general_settings": {"master_key": "sk-canary-0000"}}, "only be changed in the configuration file"),
         ({"environment_variables": {"PATH": "canary"}}, "only be changed in the configuration file"),
         ({"model_list": []}, "only be changed in the configuration file"),
-        ({"router_settings": {}}, "only be changed in the configuration file"),
     ],
 )
 async def test_what_cannot_be_set_is_refused(gateway: Gateway, books: Books, body: Any, word: str) -> None:

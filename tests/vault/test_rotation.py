@@ -76,7 +76,7 @@ async def check_all_new(database: Database) -> None:
     (credential,) = setup.credentials
     assert isinstance(credential["credential_values"], dict)
     assert change_credential(credential["credential_values"], "c", vault.open) == {"api_key": "sk-canary"}
-    assert setup.litellm_settings["timezone"] == "UTC"
+    assert setup.settings["litellm_settings"]["timezone"] == "UTC"
     assert "canary" not in str(setup)
 
 

@@ -94,7 +94,8 @@ def db_migrate(data_dir: Path | None) -> None:
     "--with-sql-helpers",
     "helpers",
     is_flag=True,
-    help="Also make round(double precision, integer), which published queries need, in LiteLLM's schema.",
+    help="Also make round(double precision, integer), which published queries need, and LiteLLM's views that are "
+    "missing, in LiteLLM's schema.",
 )
 @click.option(
     "--again", is_flag=True, help="It was taken over before, and LiteLLM has served on it since: take that over."

@@ -51,7 +51,9 @@ def assemble(merged: Merged, environ: Mapping[str, str], report: Report, *, file
     router = _read(ROUTER_SETTINGS, merged, report)
     bursar = _read_own(merged, report)
     report.raise_errors()
-    _gather_routing(router, general, litellm)
+    for others in (general, litellm):
+        take_routing(router, others)
+    join_fallbacks(router)
     _carry_over(general, litellm, bursar)
     _store_models_by_environment(general, environ)
     config = Config(
@@ -104,14 +106,17 @@ def _read_own(merged: Merged, report: Report) -> Fields:
     return read_section(BURSAR_SETTINGS, merged.mapping("bursar_settings"), report, unknown=refuse)
 
 
-def _gather_routing(router: Fields, general: Fields, litellm: Fields) -> None:
-    """Bring to `router` what other sections may say for it. Its own word wins, for aliases name by name."""
-    for fields in (general, litellm):
-        for name in [name for name in fields if name.startswith("router.")]:
-            value = fields.pop(name)
-            own = router.setdefault(name.removeprefix("router."), value)
-            if isinstance(own, dict) and isinstance(value, dict):
-                router[name.removeprefix("router.")] = value | own
+def take_routing(router: Fields, fields: Fields) -> None:
+    """Bring to `router` what another section says for it. Its own word wins, for aliases name by name."""
+    for name in [name for name in fields if name.startswith("router.")]:
+        value = fields.pop(name)
+        own = router.setdefault(name.removeprefix("router."), value)
+        if isinstance(own, dict) and isinstance(value, dict):
+            router[name.removeprefix("router.")] = value | own
+
+
+def join_fallbacks(router: Fields) -> None:
+    """Make of `default_fallbacks` the rule for `*`, unless there is one."""
     targets = router.pop("default_fallbacks", ())
     rules = router.get("fallbacks", ())
     assert isinstance(targets, tuple)

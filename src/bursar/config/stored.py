@@ -1,17 +1,18 @@
 """What the database adds to the file: models, credentials and settings, read as the file's own are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 
-from bursar.config.assemble import read_settings
+from bursar.config.assemble import join_fallbacks, read_settings, take_routing
 from bursar.config.deployments import NamedCredential, read_credentials, read_deployments
 from bursar.config.environment import resolve
-from bursar.config.findings import Place, Report
-from bursar.config.keys import LITELLM_PARAMS, LITELLM_SETTINGS, REQUEST_PARAMS
+from bursar.config.findings import Finding, Place, Report
+from bursar.config.keys import LITELLM_PARAMS, LITELLM_SETTINGS, REQUEST_PARAMS, ROUTER_SETTINGS
 from bursar.config.price_keys import is_price_key, price_key_names
-from bursar.config.schema import Config, Credential, DeploymentConfig, LitellmSettings
-from bursar.config.sections import Located, located
+from bursar.config.schema import Config, Credential, DeploymentConfig, Record, RouterSettings
+from bursar.config.sections import Fields, Located, located
 from bursar.domain.errors import ConfigError
 from bursar.domain.misspellings import slip_among
 
@@ -24,6 +25,8 @@ _OURS = frozenset(
 """Variables that are no provider's: whoever may only add models must not have them sent to where he likes."""
 
 _DATABASE = "the database"
+_SECTIONS = {section.name: section for section in (LITELLM_SETTINGS, ROUTER_SETTINGS)}
+_Settings = TypeVar("_Settings", bound=Record)
 
 
 def file_credentials(config: Config) -> dict[str, NamedCredential]:
@@ -89,28 +92,41 @@ def _check_credential(
         )
 
 
-def with_litellm_settings(config: Config, settings: Mapping[str, object]) -> Config:
-    """The configuration with `settings` over the file's `litellm_settings`. Raises ConfigError."""
+def with_settings(config: Config, section: str, settings: Mapping[str, object]) -> tuple[Config, list[Finding]]:
+    """The configuration with `settings` over what it has of `section`, one of `SETTING_SECTIONS`; and what is worth
+    telling of them, as a file's. Raises ConfigError."""
     report = Report(discreet=True)
-    place = Place(_DATABASE, "litellm_settings")
-    fields = read_settings(LITELLM_SETTINGS, located(settings, place), report, unknown=_refuse(report))
-    for name in fields:
-        if name.startswith("router."):
-            report.error(place, f"{name.removeprefix('router.')} belongs to router_settings, which only a file can set")
+    place = Place(_DATABASE, section)
+    fields = read_settings(_SECTIONS[section], located(settings, place), report)
     report.raise_errors()
+    router = fields if section == ROUTER_SETTINGS.name else Fields()
+    litellm = fields if section == LITELLM_SETTINGS.name else Fields()
+    take_routing(router, litellm)
+    _keep_rules(router, config.router)
+    join_fallbacks(router)
+    return (
+        msgspec.structs.replace(
+            config, litellm=_replaced(config.litellm, litellm, place), router=_replaced(config.router, router, place)
+        ),
+        [*report.warnings, *report.inactive],
+    )
+
+
+def _keep_rules(router: Fields, before: RouterSettings) -> None:
+    """`fallbacks` and `default_fallbacks` are two settings and one field: who states one leaves the other alone."""
+    if "default_fallbacks" in router:
+        router.setdefault("fallbacks", tuple(rule for rule in before.fallbacks if rule.group != "*"))
+    elif isinstance(rules := router.get("fallbacks"), tuple) and all(rule.group != "*" for rule in rules):
+        router["fallbacks"] = (*rules, *(rule for rule in before.fallbacks if rule.group == "*"))
+
+
+def _replaced(record: _Settings, fields: Fields, place: Place) -> _Settings:
+    """Raises ConfigError: values that do not go together."""
     try:
-        given = msgspec.convert(fields, LitellmSettings)
+        given = msgspec.convert(fields, type(record))
     except msgspec.ValidationError as error:
         raise ConfigError(str(error), path=str(place)) from error
-    changed = {name: getattr(given, name) for name in fields}
-    return msgspec.structs.replace(config, litellm=msgspec.structs.replace(config.litellm, **changed))
-
-
-def _refuse(report: Report) -> Callable[[str, Located], None]:
-    def unknown(_name: str, entry: Located) -> None:
-        report.error(entry.place, "is not a setting")
-
-    return unknown
+    return msgspec.structs.replace(record, **{name: getattr(given, name) for name in fields})
 
 
 def _entry(credential: Credential) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -61,17 +62,33 @@ _SECRET_TEXT = re.compile(
     re.IGNORECASE,
 )
 
+_NAME_MAX = 64
+"""Characters of names that are remembered: others are as long as whoever sends them likes."""
+
 
 def masked(value: object, name: str = "") -> object:
     """`value` without its secrets: what is called like one, and what looks like one."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    if _SECRET_NAME.search(name):
+    if _named(name)[0]:
         return MASK if value else value
     if isinstance(value, str):
         return _SECRET_TEXT.sub(MASK, value)
     if isinstance(value, Mapping):
-        return {masked(str(key)): masked(item, str(key)) for key, item in value.items()}
+        return {_named(str(key))[1]: masked(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [masked(item, name) for item in value]
     return value
+
+
+def _named(name: str) -> tuple[bool, str]:
+    """Whether what is called so is secret, and the name as it may be shown."""
+    return _remembered(name) if len(name) <= _NAME_MAX else _looked_at(name)
+
+
+def _looked_at(name: str) -> tuple[bool, str]:
+    return _SECRET_NAME.search(name) is not None, _SECRET_TEXT.sub(MASK, name)
+
+
+_remembered = lru_cache(maxsize=1024)(_looked_at)
+"""Thousands of rows have the same few names."""

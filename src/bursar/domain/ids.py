@@ -21,11 +21,12 @@ KeyHash = NewType("KeyHash", str)
 
 
 def check_new_id(text: str, *, param: str) -> None:
-    """Of what routes name in their paths. Raises InvalidRequest: the server takes no path that says so."""
+    """Of what routes name in their paths. Raises InvalidRequest: the server takes no path that says so, or takes it
+    only where nobody on the way makes a slash of a backslash."""
     if "\\" in text or not text.isprintable() or not {".", ".."}.isdisjoint(text.split("/")):
         raise InvalidRequest(
-            f"{param}: no path could name this: leave out backslashes, control characters, and '.' or '..' alone or "
-            "between slashes.",
+            f"{param}: not every path could name this: leave out backslashes, control characters, and '.' or '..' "
+            "alone or between slashes.",
             param=param,
         )
 

@@ -1,8 +1,9 @@
 """The management API as one handler: finds the route, asks who calls and whether he may, decodes, answers."""
 
+import asyncio
 import re
 from collections.abc import Iterable, Sequence
-from typing import Never, cast
+from typing import Never, TypeVar, cast
 
 import msgspec
 
@@ -35,6 +36,8 @@ _NOT_ADMIN = (
 _VIEWER = "user not allowed to access this route, role= {role}. Trying to access: {route}"
 _MASTER_ONLY = "Virtual keys are not allowed to call this route: it takes the master key. Route={route}"
 _REPLACED = "This secret of the key was replaced: until it ends it calls models, and changes nothing. Use the new one."
+_LARGE_BYTES = 32 * 1024
+T = TypeVar("T")
 _NOTHING: Decoded[None] = Decoded(None)
 _FIELD_NAME = re.compile(r"[A-Za-z_]\w{0,63}", re.ASCII)
 _TOLD_MAX = 50
@@ -77,7 +80,7 @@ class ManagementApi:
             raise NotFound(f"There is nothing at {request.path}.")
         route, row = _method(request, found)
         stands = _NOBODY if row.public else await self._standing(request, row)
-        body = _NOTHING if route.body is None else decode_body(request, route.body, form=route.form)
+        body = _NOTHING if route.body is None else await _decoded(request, route.body, form=route.form)
         query = _NOTHING if route.query is None else decode_query(request, route.query)
         asked = Asked(request, stands, found.path, body.value, query.value)
         answer = await route.endpoint(cast("Asked[Never, Never]", asked))
@@ -110,6 +113,13 @@ def _method(request: Request, found: Found) -> tuple[Route, Permission]:
         allow = tuple(sorted(found.methods))
         raise MethodNotAllowed(f"Method Not Allowed: {request.path} takes {', '.join(allow)}.", allow=allow)
     return chosen
+
+
+async def _decoded(request: Request, kind: type[T], *, form: bool) -> Decoded[T]:
+    """A large body takes longer than the calls that the same process serves may wait. Raises as `decode_body`."""
+    if len(request.body) > _LARGE_BYTES:
+        return await asyncio.to_thread(decode_body, request, kind, form=form)
+    return decode_body(request, kind, form=form)
 
 
 def _told(passed_over: Sequence[str]) -> FieldLines:

@@ -1,7 +1,7 @@
 """`/audit`: who changed what."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal
 
 import msgspec
@@ -117,8 +117,9 @@ class AuditEndpoints:
 
 
 def _moment(text: str | None, name: str, *, end: bool = False) -> datetime | None:
-    """When a period begins, or the first moment after it. Raises Unprocessable."""
-    if not text:
+    """When a period begins, or the first moment after it; None: it has no such end, as none comes after the last day
+    of the calendar. Raises Unprocessable."""
+    if not text or (end and text == date.max.isoformat()):
         return None
     try:
         moment = datetime.fromisoformat(text)

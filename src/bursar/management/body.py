@@ -5,7 +5,7 @@ text is no id and no alias. Errors do not repeat what was sent: it may be a secr
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -126,26 +126,51 @@ def _alternatives(kind: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
         yield kind
 
 
+@dataclass(slots=True, frozen=True)
+class _Blanks:
+    """Where in what is to become a kind an empty text stands for null."""
+
+    fields: Mapping[str, tuple[bool, "_Blanks | None"]] | None = None
+    """Of a Struct: whether the field is such a place, and the places inside it."""
+    items: "_Blanks | None" = None
+    """Of a list."""
+
+
+@cache
+def _blanks(kind: type) -> _Blanks | None:
+    """Made once for each kind, as bodies may have thousands of items."""
+    return _blanks_of(_type_info(kind))
+
+
+def _blanks_of(kind: msgspec.inspect.Type) -> _Blanks | None:
+    fields, items = None, None
+    for one in _alternatives(kind):
+        if isinstance(one, msgspec.inspect.StructType):
+            fields = {field.encode_name: (_may_be_blank(field), _blanks_of(field.type)) for field in one.fields}
+        elif isinstance(one, msgspec.inspect.ListType):
+            items = _blanks_of(one.item_type)
+    return None if fields is None and items is None else _Blanks(fields, items)
+
+
 def _without_blanks(sent: object, kind: type) -> object:
     """`sent`, which is to become `kind`, with null for each empty text that stands where a name or a choice may be
     left out."""
-    return _without_blanks_of(sent, _type_info(kind))
+    blanks = _blanks(kind)
+    return sent if blanks is None else _without(blanks, sent)
 
 
-def _without_blanks_of(sent: object, kind: msgspec.inspect.Type) -> object:
-    for one in _alternatives(kind):
-        if isinstance(one, msgspec.inspect.StructType) and isinstance(sent, dict):
-            known = {field.encode_name: field for field in one.fields}
-            return {
-                name: (
-                    None if value == "" and _may_be_blank(known[name]) else _without_blanks_of(value, known[name].type)
-                )
-                if name in known
-                else value
-                for name, value in sent.items()
-            }
-        if isinstance(one, msgspec.inspect.ListType) and isinstance(sent, list):
-            return [_without_blanks_of(item, one.item_type) for item in sent]
+def _without(blanks: _Blanks, sent: object) -> object:
+    if isinstance(sent, dict) and blanks.fields is not None:
+        found: dict[object, object] = {}
+        for name, value in sent.items():
+            may_be_blank, inside = blanks.fields.get(name, (False, None))
+            if may_be_blank and value == "":
+                found[name] = None
+            else:
+                found[name] = value if inside is None else _without(inside, value)
+        return found
+    if isinstance(sent, list) and blanks.items is not None:
+        return [_without(blanks.items, item) for item in sent]
     return sent
 
 

@@ -103,6 +103,8 @@ class ResetSpend(msgspec.Struct, kw_only=True):
 
     reset_to: float
     """US dollars."""
+    updated_at: datetime | None = None
+    """Of the row that this is based on; another one is refused."""
 
 
 class NamedKey(msgspec.Struct, kw_only=True):
@@ -247,7 +249,9 @@ class KeyEndpoints:
             _post("/key/unblock", "Have a key accepted again", self.unblock, OneKey, _ROW, 404, 409),
             _post("/key/regenerate", "Replace a key", self.regenerate, RegenerateKey, MADE, 404, 409),
             _post("/key/{key}/regenerate", "Replace a key", self.regenerate, RegenerateKey, MADE, 404, 409),
-            _post("/key/{key}/reset_spend", "Set back what a key has spent", self.reset_spend, ResetSpend, _ROW, 404),
+            _post(
+                "/key/{key}/reset_spend", "Set back what a key has spent", self.reset_spend, ResetSpend, _ROW, 404, 409
+            ),
             _post("/key/health", "Check the key that asks", self.health, None, KeyHealth),
         )
 
@@ -466,7 +470,9 @@ class KeyEndpoints:
         token = await self._token_now(asked.path["key"])
         await self._must_be_there(standing, token)
         edit = KeyEdit(changes=changes, asker=asker_of(standing), spend=True)
-        row = await self._keys.change(token, edit, action=Action.UPDATED, actor=asked.actor)
+        row = await self._keys.change(
+            token, edit, action=Action.UPDATED, actor=asked.actor, expected=asked.body.updated_at
+        )
         if row is None:
             raise NotFound("Key not found in database")
         return _without_token(row)

@@ -127,6 +127,8 @@ class AddOrganizationMembers(msgspec.Struct, kw_only=True):
     member: OrganizationMember | list[OrganizationMember]
     max_budget_in_organization: float | UnsetType | None = UNSET
     """Kept, and not enforced."""
+    updated_at: datetime | None = None
+    """Of the organization that this is based on; another one is refused."""
 
 
 class UpdateOrganizationMember(msgspec.Struct, kw_only=True):
@@ -213,6 +215,7 @@ class OrganizationEndpoints:
                 self.add_members,
                 AddOrganizationMembers,
                 AddedMembers,
+                (404, 409),
             ),
             _route(
                 "PATCH",
@@ -318,6 +321,7 @@ class OrganizationEndpoints:
             check=_changing(standing, body.organization_id),
             may_add=None if standing.all else may_add,
             limits={} if standing.all else await self._limits_of_new(standing, body.organization_id),
+            expected=body.updated_at,
             actor=asked.actor,
         )
         return AddedMembers(

@@ -150,9 +150,10 @@ class TeamMembers(Protocol):
         about the team. Raises StoreConflict."""
 
     async def reset_spend(
-        self, team_id: str, user_id: str, reset_to: float, *, check: CheckRow, actor: Actor
+        self, team_id: str, user_id: str, reset_to: float, *, check: CheckRow, expected: datetime | None, actor: Actor
     ) -> Row | None:
-        """Set back what he has spent in the current period. His membership; None: there is none."""
+        """Set back what he has spent in the current period. His membership; None: there is none. `expected` is about
+        the team. Raises StoreConflict."""
 
     async def others(self, team_id: str, *, limit: int) -> list[Member]:
         """Users who are not in it, at most so many."""
@@ -200,12 +201,14 @@ class Organizations(Protocol):
         check: CheckRow,
         may_add: Callable[[str, Sequence[str]], None] | None,
         limits: Terms,
+        expected: datetime | None,
         actor: Actor,
     ) -> tuple[list[Row], list[Row]]:
         """Add members with their roles; users who are not there are made, with `limits`. `may_add` sees those who are,
         and the organizations they belong to; None: anybody may be added. The users and their memberships.
 
-        Raises InvalidRequest; Forbidden: an id that is not to be had.
+        Raises InvalidRequest; Forbidden: an id that is not to be had; StoreConflict: the organization's `updated_at` is
+        not `expected`.
         """
 
     async def update_member(

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bursar.domain.audit import masked
-from bursar.domain.errors import InvalidRequest, NotFound, Refusal, StoreRefused
+from bursar.domain.errors import InvalidRequest, NotFound, Refusal, StoreConflict, StoreRefused
 from bursar.domain.team_roster import Member, check_named
 from bursar.management.fields import Count, JsonObject, Name, given
 from bursar.management.objects import require
@@ -89,6 +89,8 @@ class AddManyMembers(MemberTerms, kw_only=True):
     members: list[MemberFields] | None = None
     all_users: bool = False
     """Everybody who is not in the team yet."""
+    updated_at: datetime | None = None
+    """Of the team that this is based on; another one is refused."""
 
 
 class NamedMember(msgspec.Struct, kw_only=True):
@@ -116,6 +118,8 @@ class ResetSpend(msgspec.Struct, kw_only=True):
     """The body of a reset."""
 
     reset_to: Annotated[float, Meta(ge=0)] = 0.0
+    updated_at: datetime | None = None
+    """Of the team that this is based on; another one is refused."""
 
 
 class UpdatedMember(msgspec.Struct, kw_only=True):
@@ -184,7 +188,7 @@ class TeamMemberEndpoints:
                 endpoint=self.add_many,
                 body=AddManyMembers,
                 answer=AddedMembers,
-                errors=(404,),
+                errors=(404, 409),
             ),
             Route(
                 method="POST",
@@ -214,7 +218,7 @@ class TeamMemberEndpoints:
                 endpoint=self.reset_spend,
                 body=ResetSpend,
                 answer=_MEMBERSHIP,
-                errors=(404,),
+                errors=(404, 409),
             ),
         )
 
@@ -249,7 +253,7 @@ class TeamMemberEndpoints:
 
     async def add_many(self, asked: Asked[AddManyMembers, None]) -> object:
         """Each by himself: what speaks against one is told, and keeps nobody else out. Everybody (`all_users`): only
-        with rights on all users."""
+        with rights on all users. Should somebody change the team half way, those who are left are not added."""
         body = asked.body
         may = changing(asked.standing, body.team_id)
         may(await self._teams.find(body.team_id))
@@ -258,7 +262,7 @@ class TeamMemberEndpoints:
             everybody = await self._members.others(body.team_id, limit=_EVERYBODY)
             users: list[Row] = []
             if everybody:
-                _, users, _ = await self._add(asked, body.team_id, everybody, body.terms)
+                _, users, _ = await self._add(asked, body.team_id, everybody, body.terms, expected=body.updated_at)
             results = [
                 AddedMember(
                     user_id=str(user["user_id"]),
@@ -271,7 +275,7 @@ class TeamMemberEndpoints:
         else:
             if not body.members or len(body.members) > _AT_ONCE:
                 raise InvalidRequest(f"Name 1 to {_AT_ONCE} members.", param="members")
-            results = [await self._add_one(asked, field.member) for field in body.members]
+            results = await self._add_each(asked, [field.member for field in body.members])
         added = sum(result.success for result in results)
         return AddedMembers(
             team_id=body.team_id,
@@ -281,23 +285,33 @@ class TeamMemberEndpoints:
             failed_additions=len(results) - added,
         )
 
-    async def _add_one(self, asked: Asked[AddManyMembers, None], member: Member) -> AddedMember:
-        try:
-            _, [user], [membership] = await self._add(asked, asked.body.team_id, [member], asked.body.terms)
-        except (Refusal, StoreRefused) as error:
-            return AddedMember(
-                user_id=_told(member.user_id),
-                user_email=_told(member.user_email),
-                success=False,
-                error=_told(str(error)),
+    async def _add_each(self, asked: Asked[AddManyMembers, None], members: Sequence[Member]) -> list[AddedMember]:
+        """Raises StoreConflict: the team is another one already, and nobody was added."""
+        body = asked.body
+        expected = body.updated_at
+        results: list[AddedMember] = []
+        for member in members:
+            try:
+                team, [user], [membership] = await self._add(
+                    asked, body.team_id, [member], body.terms, expected=expected
+                )
+            except (Refusal, StoreConflict, StoreRefused) as error:
+                if isinstance(error, StoreConflict) and not any(result.success for result in results):
+                    raise
+                results.append(_not_added(member, error))
+                continue
+            if expected is not None:
+                expected = _moment(team["updated_at"])
+            results.append(
+                AddedMember(
+                    user_id=str(user["user_id"]),
+                    user_email=_text(user.get("user_email")),
+                    success=True,
+                    updated_user=_user(user),
+                    updated_team_membership=membership,
+                )
             )
-        return AddedMember(
-            user_id=str(user["user_id"]),
-            user_email=_text(user.get("user_email")),
-            success=True,
-            updated_user=_user(user),
-            updated_team_membership=membership,
-        )
+        return results
 
     async def remove(self, asked: Asked[NamedMember, None]) -> object:
         """With him go his keys of the team."""
@@ -347,11 +361,23 @@ class TeamMemberEndpoints:
             user_id,
             asked.body.reset_to,
             check=changing(asked.standing, team_id),
+            expected=asked.body.updated_at,
             actor=asked.actor,
         )
         if membership is None:
             raise NotFound(f"User {user_id!r} is not in team {team_id!r}.", param="user_id")
         return membership
+
+
+def _not_added(member: Member, error: Exception) -> AddedMember:
+    return AddedMember(
+        user_id=_told(member.user_id), user_email=_told(member.user_email), success=False, error=_told(str(error))
+    )
+
+
+def _moment(value: object) -> datetime:
+    assert isinstance(value, datetime), "every team has one"
+    return value
 
 
 def _user(row: Row) -> Row:

@@ -46,13 +46,18 @@ class NewCredential(msgspec.Struct, frozen=True, kw_only=True):
     info: Mapping[str, object]
 
 
+SETTING_SECTIONS = ("litellm_settings", "router_settings")
+"""Sections of the configuration that the database may hold. A later one's word for the same thing wins."""
+
+
 class StoredSetup(msgspec.Struct, frozen=True, kw_only=True):
     """All that the database adds to the configuration, as of one moment."""
 
     fingerprint: str
     models: tuple[ModelRow, ...] = ()
     credentials: tuple[CredentialRow, ...] = ()
-    litellm_settings: Mapping[str, object] = {}
+    settings: Mapping[str, Mapping[str, object]] = {}
+    """By section (`SETTING_SECTIONS`), of which there are any."""
 
 
 ModelChange = Callable[[ModelRow], NewModel]
@@ -170,8 +175,9 @@ class ModelCatalogue(Protocol):
     def settings(self, section: str) -> Sequence[SettingField]:
         """What holds at the moment in `general_settings`, `litellm_settings` or `router_settings`."""
 
-    def check_settings(self, litellm_settings: Mapping[str, object]) -> None:
-        """Raises InvalidRequest: settings that cannot be used."""
+    def check_settings(self, section: str, settings: Mapping[str, object]) -> Sequence[str]:
+        """What is worth telling of them: what has no effect yet, or none at all. Raises InvalidRequest: settings that
+        cannot be used."""
 
     async def refresh(self) -> None:
         """Put in force what the database has now. Raises StoreUnavailable."""

@@ -435,7 +435,7 @@ def _reason(error: httptools.HttpParserError) -> str:
 
 def _split_target(url: bytes) -> tuple[str, str, bytes]:
     """Path and query of a request target, and the path before it was decoded if it was encoded, else nothing. The path
-    is decoded once; what could be read in two ways is refused.
+    is decoded once; what could be read in two ways is refused. A backslash that was sent as `%5C` is part of a name.
 
     Raises ValueError with a message for the client.
     """
@@ -451,7 +451,7 @@ def _split_target(url: bytes) -> tuple[str, str, bytes]:
         query_text = query.decode("ascii")
     except UnicodeDecodeError:
         raise ValueError("The request target is not valid UTF-8.") from None
-    if not path.isprintable() or "\\" in path or "/../" in f"{path}/" or "/./" in f"{path}/":
+    if not path.isprintable() or b"\\" in raw_path or "/../" in f"{path}/" or "/./" in f"{path}/":
         raise ValueError("The request path holds characters or segments that are not allowed.")
     if len(path) > 1 and path.endswith("/"):
         path = path[:-1]

@@ -20,7 +20,7 @@ from bursar.store.adopt_report import BudgetLine, BudgetsOfKind, Inspection, Key
 from bursar.store.budgets import in_force, spent_before
 from bursar.store.database import describe
 from bursar.store.limits import nano_of
-from bursar.store.litellm_schema import Table, litellm_tables, sql_helpers
+from bursar.store.litellm_schema import Table, litellm_tables, litellm_views, sql_helpers
 from bursar.store.migrate import Migration, apply_migration, is_adopted, known_migrations, pending_migrations
 from bursar.store.named_sql import load_named_sql
 
@@ -115,6 +115,7 @@ async def _inspect(connection: Any) -> Inspection:  # noqa: ANN401  # asyncpg
             missing_tables=sorted(set(expected) - set(found)),
             unknown_columns=unknown,
             has_helpers=place["has_helpers"],
+            missing_views=await _missing_views(connection),
             keys=KeyCounts(**dict(await connection.fetchrow(_SQL["keys"]))),
             budgets=_budgets(await connection.fetch(_SQL["budgets"], _SHOWN)),
             attention=await _attention(connection),
@@ -132,7 +133,7 @@ async def adopt(
     """Take it over; whether anything was changed. On one that was taken over before, nothing is, unless `again`.
 
     `again`: LiteLLM has served on it since, and what it counted is to count here as well.
-    `helpers`: also make the functions that published queries need, in LiteLLM's schema.
+    `helpers`: also make the functions that published queries need, and LiteLLM's views that are missing, in its schema.
     Raises StoreError: it cannot be, and nothing was changed.
     """
     with _explained():
@@ -206,11 +207,19 @@ async def _count_again(connection: Any) -> None:  # noqa: ANN401  # asyncpg
 
 async def _make_helpers(connection: Any) -> bool:  # noqa: ANN401  # asyncpg
     await connection.execute(_SQL["be_beside_litellm"])
-    if (await connection.fetchrow(_SQL["place"]))["has_helpers"]:
-        return False
-    statement = sql_helpers(migration.sql for migration in known_migrations())
-    await connection.execute(statement)
-    return True
+    migrations = [migration.sql for migration in known_migrations()]
+    made = await _missing_views(connection)
+    statements = [statement for name, statement in litellm_views(migrations).items() if name in made]
+    if not (await connection.fetchrow(_SQL["place"]))["has_helpers"]:
+        statements.append(sql_helpers(migrations))
+    for statement in statements:
+        await connection.execute(statement)
+    return bool(statements)
+
+
+async def _missing_views(connection: Any) -> list[str]:  # noqa: ANN401  # asyncpg
+    there = await connection.fetchval(_SQL["beside_litellm_tables"])
+    return sorted(set(litellm_views(migration.sql for migration in known_migrations())) - set(there))
 
 
 def _expected() -> Mapping[str, Table]:

@@ -68,6 +68,8 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """LiteLLM's tables that are not there, and are going to be made."""
     unknown_columns: dict[str, list[str]]
     has_helpers: bool
+    missing_views: list[str]
+    """LiteLLM's views that are not there: it makes them at its start, where its log is empty."""
     keys: KeyCounts
     budgets: list[BudgetsOfKind]
     attention: list[str]
@@ -89,6 +91,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
             "missing_tables": self.missing_tables,
             "unknown_columns": self.unknown_columns,
             "has_sql_helpers": self.has_helpers,
+            "missing_views": self.missing_views,
             "keys": self.keys,
             "budgets": [
                 {
@@ -142,6 +145,8 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
         yield "  Nothing of LiteLLM's is dropped, altered or rewritten."
         if not self.has_helpers:
             yield "  With --with-sql-helpers also round(double precision, integer), which published queries use."
+        for name in self.missing_views:
+            yield f"  With --with-sql-helpers also the view {self.schema}.{name}, which is missing"
         for title, lines in (("Look at this", self.attention), ("It is in use", self.in_use)):
             if lines:
                 yield ""

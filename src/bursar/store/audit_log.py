@@ -1,5 +1,7 @@
 """The log of changes: written within the transaction that makes the change, read by administrators."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,22 +15,16 @@ from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
 
 _SQL = load_named_sql("audit_log")
+_VALUES_MAX = 1000
+"""Values, roughly, that are looked through at once: a millisecond or two."""
 
 
 async def record(connection: Any, *changes: Change) -> None:  # noqa: ANN401  # asyncpg is not typed
     """Put changes on record, secrets masked, on the connection whose transaction makes them."""
     if not changes:
         return
-    await connection.execute(
-        _SQL["record"],
-        [change.actor.name for change in changes],
-        [change.actor.api_key for change in changes],
-        [change.action.value for change in changes],
-        [change.table_name for change in changes],
-        [str(masked(change.object_id)) for change in changes],
-        [_json(change.before) for change in changes],
-        [_json(change.after) for change in changes],
-    )
+    columns = await asyncio.to_thread(_columns, changes) if _are_large(changes) else _columns(changes)
+    await connection.execute(_SQL["record"], *columns)
 
 
 class PostgresAuditLog:
@@ -62,6 +58,24 @@ class PostgresAuditLog:
         except asyncpg.DataError as error:
             raise StoreRefused("A filter holds characters that no text in the database has.") from error
         return AuditPage(total=total, rows=[_row(row) for row in rows])
+
+
+def _columns(changes: Sequence[Change]) -> tuple[list[str | None], ...]:
+    return (
+        [change.actor.name for change in changes],
+        [change.actor.api_key for change in changes],
+        [change.action.value for change in changes],
+        [change.table_name for change in changes],
+        [str(masked(change.object_id)) for change in changes],
+        [_json(change.before) for change in changes],
+        [_json(change.after) for change in changes],
+    )
+
+
+def _are_large(changes: Sequence[Change]) -> bool:
+    """Looking through them would hold up the calls that the same process serves."""
+    values = [value for change in changes for row in (change.before, change.after) if row for value in row.values()]
+    return len(values) + sum(len(value) for value in values if isinstance(value, list | dict)) > _VALUES_MAX
 
 
 def _json(value: object) -> str | None:

@@ -37,7 +37,7 @@ class PostgresBudgetRows:
         """See `management.stores.BudgetRows.insert`."""
         async with writing(self._database) as connection:
             terms = terms_after({}, values, now=datetime.now(UTC), calendar=self._calendar)
-            made = await connection.fetchrow(_SQL["insert"], budget_id, json_of(terms), actor.name)
+            made = await connection.fetchrow(_SQL["insert"], [budget_id], json_of(terms), actor.name)
             if made is None:
                 return None
             row = record_of(made)
@@ -111,7 +111,7 @@ async def budget_with(
         return await _update(connection, before, changes, calendar, actor)
     copied = {name: before[name] for name in BUDGET_COLUMNS if before.get(name) is not None}
     terms = terms_after(copied, changes, now=datetime.now(UTC), calendar=calendar)
-    made = await connection.fetchrow(_SQL["insert"], f"{prefix}{uuid4()}", json_of({**copied, **terms}), actor.name)
+    made = await connection.fetchrow(_SQL["insert"], [f"{prefix}{uuid4()}"], json_of({**copied, **terms}), actor.name)
     row = record_of(made)
     await record(connection, change(Action.CREATED, _TABLE, row["budget_id"], actor, after=row))
     return row
@@ -144,7 +144,7 @@ async def budget_after(
 
 async def empty_budget(connection: Any, *, actor: Actor) -> str:  # noqa: ANN401  # asyncpg
     """A budget without limits, for a row that has to name one."""
-    row = record_of(await connection.fetchrow(_SQL["insert"], f"{OWN}{uuid4()}", "{}", actor.name))
+    row = record_of(await connection.fetchrow(_SQL["insert"], [f"{OWN}{uuid4()}"], "{}", actor.name))
     await record(connection, change(Action.CREATED, _TABLE, row["budget_id"], actor, after=row))
     return str(row["budget_id"])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bursar.domain.errors import StoreError
-from bursar.store.litellm_schema import beside_litellm
+from bursar.store.litellm_schema import beside_litellm, without_views
 from bursar.store.named_sql import load_named_sql
 
 _DIRECTORY = Path(__file__).parent / "migrations"
@@ -110,7 +110,9 @@ async def apply_migration(connection: Any, migration: Migration, *, adopted: boo
         await connection.execute(_SQL["be_beside_litellm"])
         there = {row["name"] for row in await connection.fetch(_SQL["litellm_tables"])}
         sql = beside_litellm(sql, there)
-    await connection.execute(sql)
+    sql = without_views(sql, await connection.fetchval(_SQL["beside_litellm_tables"]))
+    if any(line and not line.startswith("--") for line in sql.splitlines()):  # else there is nothing left of it to do
+        await connection.execute(sql)
     await connection.execute(_SQL["make_our_table"])
     await connection.execute(_SQL["record"], migration.number, migration.name, migration.checksum)
 

@@ -2,7 +2,7 @@
 
 from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.stored_secrets import MODELS, hidden_parameters
-from bursar.ports.models import ModelChange, ModelRow, NewModel, StoredSetup
+from bursar.ports.models import SETTING_SECTIONS, ModelChange, ModelRow, NewModel, StoredSetup
 from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.json_rows import json_mapping, json_row, json_text, writing
@@ -33,12 +33,16 @@ class PostgresModels:
             fingerprint = await connection.fetchval(_SQL["fingerprint"])
             models = await connection.fetch(_SQL["models"])
             credentials = await connection.fetch(_SQL["credentials"])
-            settings = await connection.fetchval(_SQL["setting"], "litellm_settings")
+            settings = {
+                section: found
+                for section in SETTING_SECTIONS
+                if (found := json_mapping(await connection.fetchval(_SQL["setting"], section)))
+            }
         return StoredSetup(
             fingerprint=str(fingerprint),
             models=tuple(json_row(row) for row in models),
             credentials=tuple(json_row(row) for row in credentials),
-            litellm_settings=json_mapping(settings),
+            settings=settings,
         )
 
     async def find(self, model_id: str) -> ModelRow | None:

@@ -12,7 +12,7 @@ from bursar.domain.principals import RESERVED_USERS
 from bursar.domain.team_roster import Member
 from bursar.store.audit_log import record
 from bursar.store.named_sql import load_named_sql
-from bursar.store.rows import Row, change, json_of, records_of
+from bursar.store.rows import Row, batches, change, json_of, records_of
 
 _SQL = load_named_sql("named_users")
 
@@ -62,13 +62,10 @@ async def identified(
     if may_use is not None:
         await check_nobodys(connection, [str(member.user_id) for member in missing])
         await may_use([str(member.user_id) for member in found if member.user_id in by_id])
-    if missing:
+    for some in batches(missing):
         made = records_of(
             await connection.fetch(
-                _SQL["make_users"],
-                [m.user_id for m in missing],
-                [m.user_email for m in missing],
-                json_of(limits),
+                _SQL["make_users"], [m.user_id for m in some], [m.user_email for m in some], json_of(limits)
             )
         )
         by_id |= {row["user_id"]: row for row in made}

@@ -130,13 +130,17 @@ class PostgresOrganizations:
         check: Callable[[Row | None], None],
         may_add: Callable[[str, Sequence[str]], None] | None,
         limits: Mapping[str, object],
+        expected: datetime | None,
         actor: Actor,
     ) -> tuple[list[Row], list[Row]]:
         """See `management.stores.Organizations.add_members`."""
         memberships = []
         async with writing(self._database) as connection:
             found = await connection.fetchrow(_SQL["lock"], organization_id)
-            check(None if found is None else record_of(found))
+            organization = None if found is None else record_of(found)
+            check(organization)
+            assert organization is not None, "checked"
+            _check_row(organization, expected)
             terms_of_new = terms_after({}, limits, now=datetime.now(UTC), calendar=self._calendar)
             may_use = None if may_add is None else self._may_use(connection, may_add)
             known = await identified(
@@ -185,7 +189,7 @@ class PostgresOrganizations:
             found = await connection.fetchrow(_SQL["lock"], organization_id)
             check(None if found is None else record_of(found))
             before = await _member(connection, organization_id, user_id, user_email)
-            _check_membership(before, expected)
+            _check_row(before, expected)
             named = before["budget_id"]
             current = None if named is None else str(named)
             budget = await budget_with(connection, current, terms, calendar=self._calendar, actor=actor)
@@ -217,14 +221,14 @@ class PostgresOrganizations:
             found = await connection.fetchrow(_SQL["lock"], organization_id)
             check(None if found is None else record_of(found))
             before = await _member(connection, organization_id, user_id, user_email)
-            _check_membership(before, expected)
+            _check_row(before, expected)
             await connection.fetch(_SQL["delete_memberships"], organization_id, before["user_id"])
             await drop_own(connection, [before["budget_id"]], actor=actor)
             await record(connection, membership_change(Action.DELETED, before, actor, before=before))
         return before
 
 
-def _check_membership(row: Row, expected: datetime | None) -> None:
+def _check_row(row: Row, expected: datetime | None) -> None:
     updated_at = row["updated_at"]
     check_unchanged(expected, updated_at if isinstance(updated_at, datetime) else None)
 

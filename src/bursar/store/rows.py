@@ -3,10 +3,10 @@
 Statements take such an object apart with `jsonb_populate_record`: columns that are not in it stay as they are.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
@@ -17,6 +17,9 @@ from bursar.domain.moments import in_utc
 from bursar.store.database import Database
 
 Row = dict[str, object]
+T = TypeVar("T")
+
+_AT_ONCE = 500
 
 _JSON_COLUMNS = frozenset(
     {
@@ -64,6 +67,11 @@ def _naive(moment: datetime) -> datetime:
     """In milliseconds: the column would round the last moment of the calendar up, to one that nobody can read."""
     found = in_utc(moment)
     return found.replace(microsecond=found.microsecond // 1000 * 1000, tzinfo=None)
+
+
+def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Some at a time, of what whole rows are read back of: more at once would hold up the calls of the same process."""
+    return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))
 
 
 def change(

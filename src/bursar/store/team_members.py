@@ -19,7 +19,7 @@ from bursar.store.database import Database
 from bursar.store.keys import delete_keys
 from bursar.store.named_sql import load_named_sql
 from bursar.store.named_users import SeesUser, identified
-from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
+from bursar.store.rows import Row, batches, change, json_of, looking, record_of, records_of, writing
 from bursar.store.scope_windows import lock_totals, set_spent
 
 _SQL = {
@@ -56,9 +56,11 @@ class PostgresTeamMembers:
             users = await join(connection, team, members, terms, calendar=self._calendar, actor=actor, sees=sees)
             after = await _team(connection, team_id)
             await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
-            ids = [user["user_id"] for user in users]
-            memberships = records_of(await connection.fetch(_SQL["memberships"], team_id, ids))
-            return after, users, await with_budgets(connection, memberships)
+            memberships: list[Row] = []
+            for some in batches([user["user_id"] for user in users]):
+                found = records_of(await connection.fetch(_SQL["memberships"], team_id, some))
+                memberships += await with_budgets(connection, found)
+            return after, users, memberships
 
     async def remove(
         self,
@@ -147,12 +149,13 @@ class PostgresTeamMembers:
         reset_to: float,
         *,
         check: Callable[[Row | None], None],
+        expected: datetime | None,
         actor: Actor,
     ) -> Row | None:
         """See `management.stores.TeamMembers.reset_spend`."""
         async with writing(self._database) as connection:
             await lock_totals(connection)
-            team = await locked_team(connection, team_id, check)
+            team = await locked_team(connection, team_id, check, expected)
             if all(entry.get("user_id") != user_id for entry in roster_of(team)):
                 return None
             await connection.execute(_SQL["put_memberships"], team_id, [user_id], [None])
@@ -219,12 +222,14 @@ async def _budgets(
         exists = isinstance(default, str) and await connection.fetch(_SQL["budget_find"], [default])
         return [str(default) if exists else None] * len(user_ids)
     values = json_of(terms_after({}, terms, now=datetime.now(UTC), calendar=calendar))
-    made = []
-    for _ in user_ids:
-        row = record_of(await connection.fetchrow(_SQL["budget_insert"], f"{OWN}{uuid4()}", values, actor.name))
-        await record(connection, change(Action.CREATED, "LiteLLM_BudgetTable", row["budget_id"], actor, after=row))
-        made.append(str(row["budget_id"]))
-    return list(made)
+    made: list[str | None] = []
+    for some in batches(user_ids):
+        ids = [f"{OWN}{uuid4()}" for _ in some]
+        rows = records_of(await connection.fetch(_SQL["budget_insert"], ids, values, actor.name))
+        told = [change(Action.CREATED, "LiteLLM_BudgetTable", row["budget_id"], actor, after=row) for row in rows]
+        await record(connection, *told)
+        made += ids
+    return made
 
 
 async def _leave(connection: Any, team_id: str, user_id: str, actor: Actor) -> None:  # noqa: ANN401  # asyncpg

@@ -1,16 +1,16 @@
 -- LiteLLM's table of budgets: limits that several rows may share, or that belong to one row alone.
 
 -- name: insert
--- $1: the id, $2: columns, $3: by whom.
+-- $1: ids, $2: columns of each of them, $3: by whom.
 INSERT INTO "LiteLLM_BudgetTable" (
     budget_id, max_budget, soft_budget, max_parallel_requests, tpm_limit, rpm_limit, tpd_limit, budget_duration,
     model_max_budget, budget_reset_at, allowed_models, temp_budget_increase, temp_budget_expiry, created_at, created_by,
     updated_at, updated_by
 )
-SELECT $1, n.max_budget, n.soft_budget, n.max_parallel_requests, n.tpm_limit, n.rpm_limit, n.tpd_limit,
+SELECT i.id, n.max_budget, n.soft_budget, n.max_parallel_requests, n.tpm_limit, n.rpm_limit, n.tpd_limit,
     n.budget_duration, n.model_max_budget, n.budget_reset_at, coalesce(n.allowed_models, '{}'), n.temp_budget_increase,
     n.temp_budget_expiry, now() AT TIME ZONE 'UTC', $3, now() AT TIME ZONE 'UTC', $3
-FROM jsonb_populate_record(NULL::"LiteLLM_BudgetTable", $2::jsonb) AS n
+FROM unnest($1::text[]) AS i (id), jsonb_populate_record(NULL::"LiteLLM_BudgetTable", $2::jsonb) AS n
 ON CONFLICT (budget_id) DO NOTHING
 RETURNING *
 

@@ -20,6 +20,12 @@ SELECT c.relname::text AS name
 FROM pg_class AS c JOIN pg_class AS k ON k.relnamespace = c.relnamespace
 WHERE k.oid = to_regclass('"LiteLLM_VerificationToken"') AND c.relkind IN ('r', 'p') AND c.relname LIKE 'LiteLLM\_%'
 
+-- name: beside_litellm_tables
+-- Names of all relations where LiteLLM's tables are.
+SELECT coalesce(array_agg(c.relname::text), '{}')
+FROM pg_class AS c JOIN pg_class AS k ON k.relnamespace = c.relnamespace
+WHERE k.oid = to_regclass('"LiteLLM_VerificationToken"')
+
 -- name: be_beside_litellm
 -- Until the end of the transaction. What is made is made where LiteLLM's tables are, wherever the search path begins.
 SELECT set_config('search_path', quote_ident(relnamespace::regnamespace::text), true)

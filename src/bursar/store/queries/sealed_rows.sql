@@ -5,7 +5,8 @@ SELECT 'LiteLLM_ProxyModelTable' AS table_name, model_id AS id FROM "LiteLLM_Pro
 UNION ALL
 SELECT 'LiteLLM_CredentialsTable', credential_name FROM "LiteLLM_CredentialsTable"
 UNION ALL
-SELECT 'LiteLLM_Config', param_name FROM "LiteLLM_Config" WHERE param_name = 'litellm_settings'
+SELECT 'LiteLLM_Config', param_name FROM "LiteLLM_Config" 
+WHERE param_name IN ('litellm_settings', 'router_settings')
 ORDER BY 1, 2
 
 -- name: lock_LiteLLM_ProxyModelTable
