@@ -70,6 +70,19 @@ async def test_a_program_that_returns_at_once_loses_no_streams(newest_app: App, 
     await check_books(connection, 300)
 
 
+@pytest.mark.parametrize("end", ["returns", "closes", "goes on", "synchronous"])
+async def test_the_answer_of_a_fallback_is_booked_once_as_its_own(app: App, connection: Any, end: str) -> None:
+    app.run("fallbacks", "20", end)
+    rows = await connection.fetch(
+        """SELECT status, model, spend, prompt_tokens, completion_tokens, metadata #>> '{bursar,evidence}' AS evidence,
+            count(*) FROM "LiteLLM_SpendLogs" GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1"""
+    )
+    assert [tuple(row) for row in rows] == [
+        (FAILURE, "openai/gpt-4o", 0.0, 0, 0, None, 20),
+        (SUCCESS, "openai/gpt-4o-mini", 0.0000135, 10, 20, "provider", 20),
+    ]
+
+
 async def check_books(connection: Any, calls: int) -> None:
     """So many successful calls are in the rows, the users' and the days' totals, and what they cost adds up."""
     rows = await connection.fetchrow('SELECT count(*), sum(spend) FROM "LiteLLM_SpendLogs" WHERE status = $1', SUCCESS)

@@ -36,6 +36,19 @@ def test_an_answer_waits_for_its_event() -> None:
     assert booked == [(untold, "the answer")]
 
 
+def test_an_event_that_comes_after_its_call_was_booked_is_no_news() -> None:
+    calls, booked = pending()
+    early, late, copied = ({"litellm_call_id": "the app's", "start_time": moment} for moment in range(3))
+    for details in (early, late, copied):
+        calls.answered(details, "the answer")
+    assert calls.told(early), "it came first"
+    calls.sweep(Sweep.ANSWERED)
+    assert booked == [(late, "the answer"), (copied, "the answer")]
+    assert not calls.told(late)
+    assert not calls.told(dict(copied)), "LiteLLM tells some callbacks of a copy"
+    assert calls.told({"litellm_call_id": "the app's", "start_time": 3}), "another call of the same id"
+
+
 def test_a_stream_that_is_left_is_booked_with_what_was_seen() -> None:
     calls, booked = pending()
     owner = Owner()

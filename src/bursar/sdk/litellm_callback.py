@@ -13,7 +13,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from bursar.domain.secrets import Secret
 from bursar.sdk.gateways import Gateways
-from bursar.sdk.litellm_event import MAPPINGS, is_silenced, spend_of
+from bursar.sdk.litellm_event import MAPPINGS, is_silenced, spend_of, untold
 from bursar.sdk.pending import Pending, Reader
 from bursar.sdk.prices import BookPrices
 from bursar.sdk.recorder import EXIT_S, Health, Recorder
@@ -182,7 +182,9 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
             self._pending.asked(details)
 
     def _remember(self, request_data: object, response: object) -> None:
-        owner = request_data.get("litellm_logging_obj") if isinstance(request_data, MAPPINGS) else None
+        if not isinstance(request_data, MAPPINGS) or request_data.get("fallbacks") is not None:
+            return  # with fallbacks, it is the answer of an attempt that was remembered, and told, by itself
+        owner = request_data.get("litellm_logging_obj")
         details = getattr(owner, "model_call_details", None)
         if isinstance(details, MAPPINGS) and self._wanted(_ANSWERED):
             self._pending.answered(details, response)
@@ -190,8 +192,8 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
     def _tell(self, details: object, response: object, *, failed: bool) -> None:
         if not isinstance(details, MAPPINGS):
             return
-        self._pending.told(details)
-        if not self._wanted(_FAILED if failed else _ANSWERED):
+        news = self._pending.told(details)
+        if not (failed or news) or not self._wanted(_FAILED if failed else _ANSWERED):
             return
         try:
             self._book(details, response, failed=failed)
@@ -205,7 +207,7 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         self._recorder.book(spend)
 
     def _book_untold(self, details: Mapping[str, object], response: object) -> None:
-        self._unharmed(self._book, details, response, failed=False)
+        self._unharmed(self._book, untold(details), response, failed=False)
 
     def _unharmed(self, what: Callable[..., object], *arguments: object, **named: object) -> None:
         """Whatever goes wrong here, the app's call goes on."""

@@ -39,6 +39,7 @@ _SECRET = re.compile(
     r"api_?key|authorization|secret|password|credential|bearer|auth_?token|access_?token", re.IGNORECASE
 )
 _REPORT_MAX_BYTES = 4096
+_OF_FAILURE = frozenset({"standard_logging_object", "response_cost", "exception", "traceback_exception", "end_time"})
 _STATED_MIN_USD, _STATED_MAX_USD = 1e-9, 1e6
 _NO_FACTS: Mapping[str, object] = {}
 _RATIOS = TokenRatios()
@@ -113,6 +114,15 @@ def spend_of(
 def is_silenced(details: Mapping[str, object]) -> bool:
     """The call asked for no callbacks (`no-log`)."""
     return _mapping(details.get("litellm_params")).get("no-log") is True
+
+
+def untold(details: Mapping[str, object]) -> Mapping[str, object]:
+    """`details` of a call that was answered, and of which LiteLLM has not told: without what it says there of an
+    attempt before, which failed. It keeps one record of all attempts of a call."""
+    if _mapping(details.get("standard_logging_object")).get("status") != "failure":
+        return details
+    kept = {name: value for name, value in details.items() if name not in _OF_FAILURE}
+    return kept | {"start_time": details.get("api_call_start_time") or details.get("start_time")}
 
 
 def _stated(told: Mapping[str, object], details: Mapping[str, object], version: str) -> Stated | None:

@@ -8,7 +8,7 @@ what was seen: at the end of the program, when the call's own objects are gone, 
 
 import time
 import weakref
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,6 +17,7 @@ from types import SimpleNamespace
 _OVERDUE_S = 300.0
 """LiteLLM cancels what takes 20 s; before that it may wait behind 50,000 others. And a stream of which nobody has read
 a chunk for so long is not read any more."""
+_BOOKED_MAX = 50_000
 
 
 class Sweep(Enum):
@@ -105,6 +106,8 @@ class Pending:
         self._answered: dict[int, Answered] = {}
         self._left: deque[Answered] = deque()
         """Streams that nobody reads any more."""
+        self._booked: OrderedDict[tuple[object, object], None] = OrderedDict()
+        """The latest calls that were booked before their event came, if it comes."""
 
     def answered(self, details: Mapping[str, object], response: object) -> None:
         """The app is about to get `response`."""
@@ -129,18 +132,25 @@ class Pending:
             found.since_s = time.monotonic()
             found.response.see(chunk)
 
-    def told(self, details: Mapping[str, object]) -> None:
-        """The event has come."""
-        self._answered.pop(id(details), None)
+    def told(self, details: Mapping[str, object]) -> bool:
+        """The event has come; whether it is news: the call has not been booked without it."""
+        return self._answered.pop(id(details), None) is not None or _name(details) not in self._booked
 
     def sweep(self, what: Sweep) -> None:
         """Book calls whose event has not come."""
         while self._left:
-            self._book_untold(self._left.popleft())
+            found = self._left.popleft()
+            self._note(found)
+            self._book_untold(found)
         overdue_s = time.monotonic() - _OVERDUE_S
         for key, found in list(self._answered.items()):
-            if found.due(what, overdue_s) and self._answered.pop(key, None) is not None:
+            if not found.due(what, overdue_s):
+                continue
+            self._note(found)  # first: the event may come at any moment
+            if self._answered.pop(key, None) is not None:
                 self._book_untold(found)
+            else:
+                self._booked.pop(_name(found.details), None)
 
     def _gone(self, key: int) -> None:
         """Called by the garbage collector, in the middle of anything: it may hold the recorder's lock."""
@@ -149,6 +159,17 @@ class Pending:
             del self._answered[key]
             self._left.append(found)
 
+    def _note(self, found: Answered) -> None:
+        if found.begun:
+            self._booked[_name(found.details)] = None
+            if len(self._booked) > _BOOKED_MAX:
+                self._booked.popitem(last=False)
+
     def _book_untold(self, found: Answered) -> None:
         if found.begun:
             self._book(found.details, found.response)
+
+
+def _name(details: Mapping[str, object]) -> tuple[object, object]:
+    """What a call's record says in each of its copies. Apps may give several calls the same id."""
+    return details.get("litellm_call_id"), details.get("start_time")
