@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
@@ -73,3 +74,57 @@ with Ledger().call(provider="openai", model="gpt-4o", user="alice", promised_usd
     await replay(database_url, tmp_path / "sdk")
     alice = await row(connection, "alice")
     assert (alice["spend"], alice["status"], alice["evidence"]) == (0.125, "failure", "estimated")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"user": None, "team": None, "organization": None, "end_user": None, "session_id": 5, "call_type": None},
+        {"user": 7, "team": UUID(int=1), "session_id": object()},
+        {"user": "x\ud800", "metadata": {"a": "\ud800"}},
+        {"tags": None, "metadata": {"object": object(), "error": ValueError("x")}},
+        {"tags": [1, object()], "metadata": 5, "promised_usd": None},
+        {"tags": 5, "promised_usd": "much"},
+        {"model": None, "provider": object()},
+    ],
+)
+async def test_whatever_an_app_says_its_call_is_booked(
+    database_url: str, connection: Any, tmp_path: Path, said: dict[str, Any]
+) -> None:
+    ledger = Ledger(database_url, data_dir=tmp_path)
+    itself: dict[str, object] = {}
+    itself["itself"] = itself
+    with ledger.call(**({"model": "gpt-4o", "provider": "openai", "metadata": itself} | said)) as call:
+        call.answered(cast("str", None))
+        call.usage(itself)
+        call.usage(prompt_tokens=-5, completion_tokens=10**30)
+        call.usage(prompt_tokens=1, completion_tokens=2)
+    assert ledger.close(20)
+    assert ledger.health().lost == 0
+    assert await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs"') == 1
+    assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
+
+
+async def test_no_secret_is_kept(database_url: str, connection: Any, tmp_path: Path) -> None:
+    ledger = Ledger(database_url, data_dir=tmp_path)
+    metadata = {"api_key": "canary", "nested": {"x-api-key": "canary"}, "url": "postgres://u:canary@h/d", "kept": 1}
+    with pytest.raises(KeyError), ledger.call(model="gpt-4o", provider="openai", user="alice", metadata=metadata):
+        raise KeyError("sk-canary-0123456789")
+    left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"alice" in left
+    assert b"canary" not in left
+    assert ledger.close(20)
+    booked = await connection.fetchval('SELECT row_to_json(l)::text FROM "LiteLLM_SpendLogs" l')
+    assert "canary" not in booked
+    assert "•••" in booked
+
+
+def test_an_error_that_cannot_be_told_harms_nobody(tmp_path: Path) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    ledger = Ledger(data_dir=tmp_path)
+    with pytest.raises(Mute), ledger.call(model="gpt-4o"):
+        raise Mute
+    assert ledger.health().lost == 0

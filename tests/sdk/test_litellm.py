@@ -116,6 +116,41 @@ async def test_lists_and_names(app: App, connection: Any) -> None:
     assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
 
 
+async def test_no_call_is_lost_for_what_an_app_says_of_it(newest_app: App, connection: Any) -> None:
+    told = newest_app.run("odd_words").splitlines()
+    rows = await connection.fetch(
+        """SELECT request_tags ->> 0 AS tag, "user", team_id, metadata ->> 'a' AS a FROM "LiteLLM_SpendLogs" """
+    )
+    booked = {row["tag"]: row for row in rows}
+    assert sorted(booked) == sorted(told)
+    assert len(rows) == len(told)
+    assert (booked["score"]["a"], booked["enum"]["a"], booked["object"]["a"]) == ("0.5", "a", None)
+    assert booked["team"]["team_id"] == "blue"
+    assert (booked["user"]["user"], booked["number as user"]["user"]) == ("alice", "42")
+    assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
+
+
+LOST = """
+import litellm
+import bursar.sdk
+class Odd(dict):
+    def get(self, name, default=None):
+        raise RuntimeError("no")
+litellm.success_callback = ["bursar"]
+callback = bursar.sdk.install()
+callback.log_success_event({"standard_logging_object": Odd()}, None, None, None)
+health = bursar.sdk.health()
+print(health.lost, health.last_error)
+"""
+
+
+def test_a_call_that_cannot_be_read_is_counted(newest_litellm: Path, tmp_path: Path) -> None:
+    program = App(newest_litellm).start("-c", LOST, BURSAR_DATA_DIR=str(tmp_path))
+    output, errors = program.communicate(timeout=60)
+    assert output == "1 a call could not be read: RuntimeError\n", errors
+    assert "sdk.not_booked" in errors
+
+
 @pytest.mark.parametrize("database_is", ["there", "away"])
 async def test_kill_9_loses_no_call_whose_callback_had_returned(
     newest_app: App, connection: Any, database_url: str, tmp_path: Path, database_is: str

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from types import SimpleNamespace
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -66,14 +67,23 @@ def test_no_secret_is_kept() -> None:
         "kept": "yes",
     }
     facts = details(
-        litellm_params={"api_key": SECRET, "metadata": metadata, "api_base": f"https://u:{SECRET}@h/v1?key={SECRET}"}
+        litellm_params={
+            "api_key": SECRET,
+            "metadata": metadata,
+            "api_base": f"https://u:{SECRET}@h/v1?key={SECRET}#{SECRET}",
+        }
     )
     spend = read(facts)
     record = record_of(spend, id_of(spend)) + record_of(
         failed := failed_with("AuthenticationError", "401", ValueError()), id_of(failed)
     )
     assert SECRET.encode() not in record
-    assert spend.metadata == {"kept": msgspec.Raw(b'"yes"')}
+    mask = msgspec.Raw('"•••"'.encode())
+    assert spend.metadata == {
+        "nested": msgspec.Raw('{"my_api_key":"•••"}'.encode()),
+        "Authorization": mask,
+        "kept": msgspec.Raw(b'"yes"'),
+    }
     assert spend.api_base == "https://h/v1"
     assert len(spend.api_key) == 64, "the hash of the virtual key"
 
@@ -85,6 +95,30 @@ def test_metadata_that_is_no_json_is_left_out(value: object) -> None:
     spend = read(details(litellm_params={"metadata": {"odd": value, "kept": 1}}, user="\ud800\x00", messages=value))
     assert spend.metadata["kept"] == msgspec.Raw(b"1")
     assert b"\\u0000" not in record_of(spend, id_of(spend))
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["hf_canary0123456789abcdef", "r8_canary01234", "key=canary0123", "0123456789abcdefcanary", "free form canary"],
+)
+@pytest.mark.parametrize("place", ["api_key", "litellm_params", "optional_params"])
+def test_the_key_of_a_call_is_cut_out_of_what_a_provider_repeats(key: str, place: str) -> None:
+    credentials: dict[str, object] = {"api_key": key} if place == "api_key" else {place: {"aws_session_token": key}}
+    facts = details(exception=ValueError()) | credentials
+    told_of(facts)["error_information"] = {"error_class": "AuthenticationError", "error_message": f"No: {key}. Sorry"}
+    failure = read(facts, failed=True).failure
+    assert failure is not None
+    assert failure.error_message == "No: •••. Sorry"
+
+
+def test_ids_of_other_types_are_taken_as_text() -> None:
+    class Text(str):
+        pass
+
+    user = UUID(int=5)
+    spend = read(details(user=user, litellm_params={"metadata": {"team_id": Text("blue"), "session_id": 7}}))
+    assert (spend.user, spend.end_user, spend.team_id, spend.session_id) == (str(user), str(user), "blue", "7")
+    assert type(spend.team_id) is str
 
 
 @pytest.mark.parametrize("cost", [None, "much", float("nan"), float("inf"), -1.0, 1e30, True])

@@ -13,6 +13,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 
@@ -24,8 +25,8 @@ from bursar.domain.ids import call_id
 from bursar.domain.money import NanoUsd, nano_from_usd
 from bursar.domain.prices import cost_of, covers
 from bursar.domain.secrets import Secret
-from bursar.domain.storable import storable_list, storable_members, storable_text
 from bursar.domain.usage import Usage
+from bursar.sdk.app_words import kept_members, kept_message, kept_tags, kept_text
 from bursar.sdk.prices import BookPrices
 from bursar.sdk.recorder import EXIT_S, Health, Recorder
 from bursar.sdk.settings import Settings
@@ -34,9 +35,6 @@ from bursar.wire.spend import Charge, Spend, promise_of, record_of
 from bursar.wire.usage_report import encoded_report
 
 log = logging.getLogger(__name__)
-
-_METADATA_MAX_BYTES = 16_384
-_MESSAGE_MAX = 2_000
 
 
 class Ledger:
@@ -69,29 +67,28 @@ class Ledger:
         promised_usd: float = 0.0,
     ) -> "LedgerCall":
         """A call that begins where it is entered. `provider` and `model` by the names of the price book; `call_type` by
-        LiteLLM's; `promised_usd`: what is booked if nobody ever learns what it cost."""
-        kept, dropped = storable_members(metadata or {}, max_bytes=_METADATA_MAX_BYTES)
-        kept_tags, more = storable_list(tags, max_bytes=_METADATA_MAX_BYTES)
-        if more:
-            dropped.append(f"{more} tags")
+        LiteLLM's; `promised_usd`: what is booked if nobody ever learns what it cost. What is no name, no tag or no JSON
+        is left out."""
+        kept, dropped = kept_members(metadata)
+        names, more = kept_tags(tags)
         spend = Spend(
             told_id="",
             request_id="",
-            call_type=call_type,
-            provider=storable_text(provider),
-            model=storable_text(model),
-            model_group=storable_text(model),
+            call_type=_name("call_type", call_type),
+            provider=_name("provider", provider),
+            model=_name("model", model),
+            model_group=_name("model", model),
             start_us=0,
             end_us=0,
             outcome=Charge(cost=_nano(promised_usd), evidence=Evidence.ESTIMATED, price_version="promised"),
-            user=storable_text(user),
-            team_id=storable_text(team),
-            organization_id=storable_text(organization),
-            end_user=storable_text(end_user),
-            session_id=None if session_id is None else storable_text(session_id),
-            request_tags=kept_tags,
+            user=_name("user", user),
+            team_id=_name("team", team),
+            organization_id=_name("organization", organization),
+            end_user=_name("end_user", end_user),
+            session_id=_name("session_id", session_id) or None,
+            request_tags=names,
             metadata=kept,
-            metadata_dropped=dropped,
+            metadata_dropped=dropped + more,
         )
         return LedgerCall(spend, self._recorder, self._prices, self._random.getrandbits(66))
 
@@ -118,6 +115,7 @@ class LedgerCall:
         self._random_bits = random_bits
         self._reading: UsageReading = MISSING
         self._cost: NanoUsd | None = None
+        self._id = call_id(0, random_bits)
         self._request_id = ""
         self._first_token_us: int | None = None
 
@@ -132,7 +130,7 @@ class LedgerCall:
 
     def answered(self, request_id: str) -> None:
         """The provider's id of its answer."""
-        self._request_id = storable_text(request_id)
+        self._request_id = _name("request_id", request_id)
 
     def first_token(self) -> None:
         """The answer begins."""
@@ -142,13 +140,23 @@ class LedgerCall:
         start_us = time.time_ns() // 1000
         self._id = call_id(start_us // 1000, self._random_bits)
         self._spend = msgspec.structs.replace(self._spend, told_id=self._id, start_us=start_us, end_us=start_us)
-        self._recorder.record(promise_of(self._spend, self._id))
+        try:
+            self._recorder.record(promise_of(self._spend, self._id))
+        except Exception:  # whatever it is, the app's call goes on
+            log.exception("sdk.promise_not_recorded")
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        ended = msgspec.structs.replace(
+        try:
+            self._recorder.record(record_of(self._ended(error), self._id))
+        except Exception as reason:  # whatever it is, the app's call goes on
+            log.exception("sdk.not_booked")
+            self._recorder.lose(f"a call could not be read: {type(reason).__name__}")
+
+    def _ended(self, error: BaseException | None) -> Spend:
+        return msgspec.structs.replace(
             self._spend,
             request_id=self._request_id or self._id,
             end_us=max(time.time_ns() // 1000, self._spend.start_us),
@@ -156,7 +164,6 @@ class LedgerCall:
             outcome=self._charge(),
             failure=None if error is None else _failure(error, self._spend.provider),
         )
-        self._recorder.record(record_of(ended, self._id))
 
     def _charge(self) -> Charge:
         reading = self._reading
@@ -192,18 +199,22 @@ class LedgerCall:
 
 
 def _failure(error: BaseException, provider: str) -> Failure:
-    status = getattr(error, "status_code", "")
-    return Failure(
-        type(error).__name__,
-        storable_text(str(status or "500")),
-        storable_text(str(error), _MESSAGE_MAX),
-        provider,
-    )
+    status = kept_text(getattr(error, "status_code", None))
+    return Failure(type(error).__name__, status or "500", kept_message(error), provider)
 
 
-def _nano(usd: float) -> NanoUsd:
+def _name(what: str, value: object) -> str:
+    text = kept_text(value)
+    if not text and value is not None and not isinstance(value, str):
+        log.warning("sdk.not_a_name argument=%s type=%s", what, type(value).__name__)
+    return text
+
+
+def _nano(usd: object) -> NanoUsd:
     try:
+        if not isinstance(usd, float | int | str | Decimal):
+            raise ConfigError(f"expected an amount in US dollars, got a {type(usd).__name__}")
         return max(nano_from_usd(usd), NanoUsd(0))
-    except ConfigError as error:
+    except (ConfigError, ValueError) as error:
         log.warning("sdk.cost_not_read reason=%s", error)
         return NanoUsd(0)

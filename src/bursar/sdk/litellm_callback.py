@@ -195,10 +195,7 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         news = self._pending.told(details)
         if not (failed or news) or not self._wanted(_FAILED if failed else _ANSWERED):
             return
-        try:
-            self._book(details, response, failed=failed)
-        except Exception:  # whatever it is, the app's call goes on
-            log.exception("sdk.not_booked")
+        self._book_unharmed(details, response, failed=failed)
 
     def _book(self, details: Mapping[str, object], response: object, *, failed: bool) -> None:
         if self._gateways.serve(details) or is_silenced(details):
@@ -207,7 +204,14 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         self._recorder.book(spend)
 
     def _book_untold(self, details: Mapping[str, object], response: object) -> None:
-        self._unharmed(self._book, untold(details), response, failed=False)
+        self._book_unharmed(untold(details), response, failed=False)
+
+    def _book_unharmed(self, details: Mapping[str, object], response: object, *, failed: bool) -> None:
+        try:
+            self._book(details, response, failed=failed)
+        except Exception as error:  # whatever it is, the app's call goes on
+            log.exception("sdk.not_booked")
+            self._recorder.lose(f"a call could not be read: {type(error).__name__}")
 
     def _unharmed(self, what: Callable[..., object], *arguments: object, **named: object) -> None:
         """Whatever goes wrong here, the app's call goes on."""

@@ -18,10 +18,12 @@ from bursar.domain.estimates import TokenRatios
 from bursar.domain.money import NanoUsd, nano_from_usd
 from bursar.domain.outcomes import Outcome
 from bursar.domain.prices import Price, cost_of, covers
-from bursar.domain.storable import TEXT_MAX_CHARS, storable_list, storable_members, storable_text
+from bursar.domain.storable import TEXT_MAX_CHARS
 from bursar.domain.usage import Usage
+from bursar.sdk.app_words import is_secret_name, kept_members, kept_tags
+from bursar.sdk.app_words import kept_text as _text
 from bursar.sdk.litellm_failure import failure_of, outcome_of_failure, status_of
-from bursar.wire.openai_usage import UsageReading, usage_from
+from bursar.wire.openai_usage import MISSING, UsageReading, usage_from
 from bursar.wire.spend import Charge, Spend, Stated, Void
 from bursar.wire.usage_report import encoded_report
 
@@ -30,14 +32,21 @@ PriceOf = Callable[[str, str, float], Price | None]
 
 MAPPINGS = (dict, Mapping)
 """The quicker one first: an abstract class takes half a microsecond to say that it knows a class."""
-_METADATA_MAX_BYTES = 16_384
-_TAGS_MAX_BYTES = 16_384
 _HASH = re.compile(r"[0-9a-f]{64}")
-_OURS = frozenset({"tags", "hidden_params", "previous_models", "model_info", "caching_groups", "deployment", "headers"})
-"""Of the metadata: what stands elsewhere, and what LiteLLM's router keeps there for itself."""
-_SECRET = re.compile(
-    r"api_?key|authorization|secret|password|credential|bearer|auth_?token|access_?token", re.IGNORECASE
+_OURS = frozenset(
+    {
+        "tags",
+        "hidden_params",
+        "previous_models",
+        "model_info",
+        "caching_groups",
+        "deployment",
+        "headers",
+        "requester_headers",
+    }
 )
+"""Of the metadata: what stands elsewhere, and what LiteLLM's router keeps there for itself."""
+_OURS_BEGIN = ("user_api_key", "_", "model_group", "attempted_", "original_model", "max_retries")
 _REPORT_MAX_BYTES = 4096
 _OF_FAILURE = frozenset({"standard_logging_object", "response_cost", "exception", "traceback_exception", "end_time"})
 _STATED_MIN_USD, _STATED_MAX_USD = 1e-9, 1e6
@@ -66,15 +75,13 @@ def spend_of(
     request_id = _text(told.get("id")) or _text(getattr(response, "id", None)) or told_id
     user = _text(allowed.get("user_api_key_user_id")) or _text(metadata.get("user_api_key_user_id"))
     user = user or _text(details.get("user"))
-    kept, dropped = storable_members(_own_members(metadata), max_bytes=_METADATA_MAX_BYTES)
-    tags, more = storable_list(_tags(told, metadata), max_bytes=_TAGS_MAX_BYTES)
-    if more:
-        dropped.append(f"{more} tags")
+    kept, dropped = kept_members(metadata, is_ours=_is_ours)
+    tags, more = kept_tags(_list(told.get("request_tags")) or _list(metadata.get("tags")))
     failure = None
     outcome: Charge | Stated | Void
     if failed:
         error = details.get("exception")
-        failure = failure_of(told, error, provider)
+        failure = failure_of(told, error, provider, _credentials(details, params))
         if outcome_of_failure(failure, error, provider) is Outcome.VOID:
             outcome = Void(status=status_of(failure))
         else:
@@ -92,7 +99,7 @@ def spend_of(
         model=model,
         model_group=_text(told.get("model_group")) or _text(metadata.get("model_group")) or model,
         model_id=_text(told.get("model_id")),
-        api_base=_without_query(_text(told.get("api_base")) or _text(params.get("api_base"))),
+        api_base=_where(_text(told.get("api_base")) or _text(params.get("api_base"))),
         start_us=start_us,
         end_us=end_us,
         first_token_us=first_us if start_us <= first_us <= end_us else None,
@@ -107,7 +114,7 @@ def spend_of(
         request_tags=tags,
         cache_hit=str(hit) if isinstance(hit, bool) else "None",
         metadata=kept,
-        metadata_dropped=dropped,
+        metadata_dropped=dropped + more,
     )
 
 
@@ -223,7 +230,10 @@ def _usage(told: Mapping[str, object], response: object) -> UsageReading:
     report: object = _mapping(told.get("metadata")).get("usage_object") or getattr(response, "usage", None)
     if not report:
         report = {name: told.get(name) for name in ("prompt_tokens", "completion_tokens") if told.get(name)}
-    return usage_from(encoded_report(report))
+    try:
+        return usage_from(encoded_report(report))
+    except (TypeError, ValueError, OverflowError, RecursionError):  # some client's object
+        return MISSING
 
 
 def _answer_bytes(response: object) -> int:
@@ -247,39 +257,10 @@ def _bytes_of(value: object) -> int:
     return sum(map(_bytes_of, value)) if isinstance(value, list | tuple) else 0
 
 
-def _own_members(metadata: Mapping[str, object]) -> dict[str, object]:
-    """What the app put there, as far as it is JSON and no secret."""
-    return {name: value for name, value in metadata.items() if _is_own(name) and _is_json(value)}
-
-
 @lru_cache(maxsize=4096)
-def _is_own(name: str) -> bool:
-    return (
-        name not in _OURS
-        and not name.startswith(("user_api_key", "_", "model_group", "attempted_", "original_model", "max_retries"))
-        and not _SECRET.search(name)
-    )
-
-
-def _is_json(value: object, depth: int = 8) -> bool:
-    if isinstance(value, str):
-        return value.isascii() or storable_text(value, len(value)) == value.replace("\x00", "\ufffd")
-    if value is None or isinstance(value, bool | float):
-        return True
-    if isinstance(value, int):
-        return -(1 << 63) <= value < 1 << 64
-    if depth == 0:
-        return False
-    if isinstance(value, list | tuple):
-        return all(_is_json(item, depth - 1) for item in value)
-    return isinstance(value, dict) and all(
-        isinstance(name, str) and not _SECRET.search(name) and _is_json(item, depth - 1) for name, item in value.items()
-    )
-
-
-def _tags(told: Mapping[str, object], metadata: Mapping[str, object]) -> list[str]:
-    tags = _list(told.get("request_tags")) or _list(metadata.get("tags"))
-    return [tag for tag in tags if isinstance(tag, str) and tag]
+def _is_ours(name: object) -> bool:
+    """Not the app has put it there."""
+    return isinstance(name, str) and (name in _OURS or name.startswith(_OURS_BEGIN))
 
 
 def _key_hash(key: object) -> str:
@@ -297,12 +278,18 @@ def _time_us(epoch_s: object, moment: object) -> int:
     return round(moment.timestamp() * 1e6) if isinstance(moment, datetime) else 0
 
 
-def _without_query(url: str) -> str:
-    """Some put keys there, or a user before the host."""
-    url = url.partition("?")[0]
+def _where(url: str) -> str:
+    """Some put keys behind the path, or a user before the host."""
+    url = url.partition("?")[0].partition("#")[0]
     scheme, separator, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}" if separator else url
+
+
+def _credentials(details: Mapping[str, object], params: Mapping[str, object]) -> list[object]:
+    """By which the call was made."""
+    places = (details, params, _mapping(details.get("optional_params")))
+    return [value for place in places for name, value in place.items() if is_secret_name(name)]
 
 
 def _first(*values: object) -> str:
@@ -310,13 +297,6 @@ def _first(*values: object) -> str:
         if text := _text(value):
             return text
     return ""
-
-
-def _text(value: object) -> str:
-    if not value or not isinstance(value, str):
-        return ""
-    plain = len(value) <= TEXT_MAX_CHARS and value.isascii() and "\x00" not in value
-    return value if plain else storable_text(value)
 
 
 def _list(value: object) -> list[object]:

@@ -48,7 +48,7 @@ class Health:
     in_memory: int
     """Of the former: those that the disk did not take."""
     lost: int
-    """Calls that neither disk nor memory had room for."""
+    """Calls that neither disk nor memory had room for, or that could not be read."""
     last_error: str
     """Why something waits; "" if there is no reason."""
 
@@ -104,6 +104,12 @@ class Recorder:
         """Put entries on record that nobody tells twice."""
         with self._lock:
             self._append(payload)
+
+    def lose(self, reason: str) -> None:
+        """Count a call that cannot be put on record."""
+        with self._lock:
+            self._lost += 1
+            self._error = reason
 
     def swept_by(self, sweep: Callable[[Sweep], None]) -> None:
         """Have `sweep` called every few seconds, and at the end: it books what it has waited for in vain."""
