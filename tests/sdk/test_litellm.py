@@ -215,6 +215,15 @@ import litellm
 litellm.callbacks = ["bursar"]
 litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}], mock_response="Hi", user="alice")
 """
+LOOKED_FOR = """
+import importlib.util
+import bursar.sdk
+assert importlib.util.find_spec("litellm").loader.get_resource_reader("litellm") is not None
+assert importlib.util.find_spec("litellm") is not None
+import litellm
+litellm.callbacks = ["bursar"]
+litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}], mock_response="Hi", user="alice")
+"""
 UNGUARDED = """
 import litellm
 import bursar.sdk
@@ -224,7 +233,7 @@ litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"
 """
 
 
-@pytest.mark.parametrize(("code", "guard"), [(BEFORE_LITELLM, ""), (UNGUARDED, "off")])
+@pytest.mark.parametrize(("code", "guard"), [(BEFORE_LITELLM, ""), (LOOKED_FOR, ""), (UNGUARDED, "off")])
 async def test_it_may_be_imported_first_and_need_not_guard(app: App, connection: Any, code: str, guard: str) -> None:
     app.run_code(code, BURSAR_SDK_GUARD_LISTS=guard)
     assert await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs" WHERE "user" = $1', "alice") == 1

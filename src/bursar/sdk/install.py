@@ -7,7 +7,6 @@ is given a class that puts it back in.
 
 import importlib.abc
 import importlib.machinery
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -79,18 +78,20 @@ def _guarded(module_class: type[ModuleType], callback: "NamedCallback") -> type[
 
 
 class _WhenImported(importlib.abc.MetaPathFinder):
-    """Notices LiteLLM's import. Its own loader stays, which its resources are found by."""
+    """Notices LiteLLM's import. Its own loader stays, which its resources are found by. Apps may look for it without
+    importing it: what they find is as good."""
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
 
     def find_spec(
-        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname != _LITELLM:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        others = (finder for finder in list(sys.meta_path) if finder is not self)
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next(filter(None, specs), None)
         loader = None if spec is None else spec.loader
         if loader is None:
             return spec
@@ -98,6 +99,8 @@ class _WhenImported(importlib.abc.MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             self._installation.install()
 
         loader.exec_module = exec_module  # type: ignore[method-assign]
