@@ -130,6 +130,25 @@ async def test_no_call_is_lost_for_what_an_app_says_of_it(newest_app: App, conne
     assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
 
 
+ADDED_WHERE_IT_IS_NOT = """
+import litellm
+import bursar.sdk
+for _ in range(5):
+    if "bursar" not in litellm.success_callback:
+        litellm.success_callback.append("bursar")
+    litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}], mock_response="Hi")
+    assert bursar.sdk.flush(20)
+print(litellm.success_callback.count("bursar"), len(litellm.success_callback))
+litellm.success_callback.remove("bursar")
+litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}], mock_response="Hi")
+"""
+
+
+async def test_a_name_that_an_app_adds_where_it_is_not_is_there_once(app: App, connection: Any) -> None:
+    assert app.run_code(ADDED_WHERE_IT_IS_NOT) == "1 2\n", "and the object that answers to it"
+    assert await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs"') == 5
+
+
 LOST = """
 import litellm
 import bursar.sdk

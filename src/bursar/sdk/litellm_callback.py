@@ -257,11 +257,18 @@ class _Name(CustomLogger):  # type: ignore[misc]  # as above
 
     While there is a name in `success_callback` that LiteLLM has no logger of, it does for each asynchronous call, in a
     thread, all that it does for synchronous ones. Names that it knows it replaces by their loggers, in the app's list.
+    It equals its name: apps look whether that is in the list.
     """
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return self.name == (other.name if isinstance(other, _Name) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
 
 class NamedCallback(SpendCallback):
