@@ -142,6 +142,32 @@ def test_an_answer_without_usage_is_estimated() -> None:
     assert outcome.usage.prompt_tokens > 100
 
 
+def test_an_answer_that_is_a_plain_object_is_read_too() -> None:
+    facts = details(response_cost=None, custom_llm_provider="anthropic", model="claude-3-5-haiku-20241022")
+    del facts["standard_logging_object"]
+    usage = {"input_tokens": 10, "output_tokens": 20, "service_tier": "standard"}
+    spend = read(facts, response={"id": "msg-1", "content": [{"type": "text", "text": "y" * 30}], "usage": usage})
+    assert isinstance(spend.outcome, Charge)
+    assert (spend.request_id, spend.outcome.cost, spend.outcome.evidence) == ("msg-1", 88_000, Evidence.PROVIDER)
+    assert (spend.outcome.usage.prompt_tokens, spend.outcome.usage.completion_tokens) == (10, 20)
+    untold = read(facts, response={"id": "msg-1", "content": [{"type": "text", "text": "y" * 300}]}).outcome
+    assert isinstance(untold, Charge)
+    assert (untold.evidence, untold.usage.completion_tokens) == (Evidence.ESTIMATED, 100)
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize(("call_type", "tokens"), [("amoderation", 0), ("moderation", 0), ("aembedding", 100)])
+def test_what_generates_nothing_has_no_usual_answer(call_type: str, tokens: int, told: bool) -> None:
+    facts = details(response_cost=0.0, call_type=call_type, messages="x" * 300)
+    told_of(facts)["metadata"] = {}
+    told_of(facts)["call_type"] = call_type
+    if not told:
+        del facts["standard_logging_object"]
+    outcome = read(facts, response=SimpleNamespace(id="modr-1", results=[])).outcome
+    assert isinstance(outcome, Charge)
+    assert (outcome.usage.prompt_tokens, outcome.usage.completion_tokens) == (tokens, 0)
+
+
 @pytest.mark.parametrize(
     ("error_class", "code", "error", "void"),
     [

@@ -48,6 +48,10 @@ _OURS = frozenset(
 """Of the metadata: what stands elsewhere, and what LiteLLM's router keeps there for itself."""
 _OURS_BEGIN = ("user_api_key", "_", "model_group", "attempted_", "original_model", "max_retries")
 _REPORT_MAX_BYTES = 4096
+_FREE = frozenset({"moderation", "amoderation"})
+"""Types of calls that nobody counts tokens of."""
+_WITHOUT_TEXT = frozenset({"embedding", "aembedding", "rerank", "arerank", "image_generation", "aimage_generation"})
+"""Types of calls that generate none."""
 _OF_FAILURE = frozenset({"standard_logging_object", "response_cost", "exception", "traceback_exception", "end_time"})
 _STATED_MIN_USD, _STATED_MAX_USD = 1e-9, 1e6
 _NO_FACTS: Mapping[str, object] = {}
@@ -72,7 +76,7 @@ def spend_of(
     told_id = _text(told.get("litellm_call_id")) or _text(details.get("litellm_call_id"))
     hit = told.get("cache_hit", details.get("cache_hit"))
     cached = hit is True
-    request_id = _text(told.get("id")) or _text(getattr(response, "id", None)) or told_id
+    request_id = _text(told.get("id")) or _text(_field(response, "id")) or told_id
     user = _text(allowed.get("user_api_key_user_id")) or _text(metadata.get("user_api_key_user_id"))
     user = user or _text(details.get("user"))
     kept, dropped = kept_members(metadata, is_ours=_is_ours)
@@ -163,10 +167,13 @@ def _charge(
     flags: tuple[str, ...] = tuple(sorted(reading.flags))
     cost = _stated_cost(details, response)
     size = 0 if usage.completion_tokens else _answer_bytes(response)
-    estimated = not cost and (size > 0 or (reading.missing and bool(details.get("messages"))))
+    kind = _text(told.get("call_type")) or _text(details.get("call_type"))
+    asked = kind not in _FREE and bool(details.get("messages"))
+    estimated = not cost and (size > 0 or (reading.missing and asked))
     if estimated:  # LiteLLM says 0 tokens and $0 of streams whose usage it did not ask for
         prompt = usage.prompt_tokens or _RATIOS.tokens("", _bytes_of(details.get("messages")))
-        answer = _RATIOS.tokens("", size) if size else _RATIOS.usual_answer("")
+        usual = 0 if kind in _WITHOUT_TEXT else _RATIOS.usual_answer("")
+        answer = _RATIOS.tokens("", size) if size else usual
         usage = Usage(uncached_prompt_tokens=prompt, answer_tokens=answer)
         flags = (*flags, "usage_estimated")
     else:
@@ -217,7 +224,7 @@ def _stated_cost(details: Mapping[str, object], response: object) -> NanoUsd | N
     """LiteLLM's own, to the nearest nano-dollar. None: it knows no price."""
     cost = details.get("response_cost")
     if cost is None and "standard_logging_object" not in details:  # the event has not come: it stands in the response
-        cost = _mapping(getattr(response, "_hidden_params", None)).get("response_cost")
+        cost = _mapping(_field(response, "_hidden_params")).get("response_cost")
     if isinstance(cost, bool) or not isinstance(cost, int | float) or cost < 0:
         return None
     try:
@@ -227,7 +234,7 @@ def _stated_cost(details: Mapping[str, object], response: object) -> NanoUsd | N
 
 
 def _usage(told: Mapping[str, object], response: object) -> UsageReading:
-    report: object = _mapping(told.get("metadata")).get("usage_object") or getattr(response, "usage", None)
+    report: object = _mapping(told.get("metadata")).get("usage_object") or _field(response, "usage")
     if not report:
         report = {name: told.get(name) for name in ("prompt_tokens", "completion_tokens") if told.get(name)}
     try:
@@ -237,14 +244,16 @@ def _usage(told: Mapping[str, object], response: object) -> UsageReading:
 
 
 def _answer_bytes(response: object) -> int:
-    """Of generated text."""
+    """Of generated text, in the forms of OpenAI and Anthropic."""
     size = 0
-    for choice in _list(getattr(response, "choices", None)):
-        message = getattr(choice, "message", None)
-        size += _bytes_of(getattr(message, "content", None)) + _bytes_of(getattr(message, "reasoning_content", None))
-        for call in _list(getattr(message, "tool_calls", None)):
-            size += _bytes_of(getattr(getattr(call, "function", None), "arguments", None))
-        size += _bytes_of(getattr(choice, "text", None))
+    for choice in _list(_field(response, "choices")):
+        message = _field(choice, "message")
+        size += _bytes_of(_field(message, "content")) + _bytes_of(_field(message, "reasoning_content"))
+        for call in _list(_field(message, "tool_calls")):
+            size += _bytes_of(_field(_field(call, "function"), "arguments"))
+        size += _bytes_of(_field(choice, "text"))
+    for block in _list(_field(response, "content")):
+        size += sum(_bytes_of(_field(block, name)) for name in ("text", "thinking", "input"))
     return size
 
 
@@ -297,6 +306,11 @@ def _first(*values: object) -> str:
         if text := _text(value):
             return text
     return ""
+
+
+def _field(value: object, name: str) -> object:
+    """Of an object of LiteLLM's, or of a provider's as it came."""
+    return value.get(name) if isinstance(value, MAPPINGS) else getattr(value, name, None)
 
 
 def _list(value: object) -> list[object]:
