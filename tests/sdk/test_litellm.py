@@ -119,12 +119,14 @@ async def test_lists_and_names(app: App, connection: Any) -> None:
 async def test_no_call_is_lost_for_what_an_app_says_of_it(newest_app: App, connection: Any) -> None:
     told = newest_app.run("odd_words").splitlines()
     rows = await connection.fetch(
-        """SELECT request_tags ->> 0 AS tag, "user", team_id, metadata ->> 'a' AS a FROM "LiteLLM_SpendLogs" """
+        """SELECT request_tags ->> 0 AS tag, "user", team_id, metadata ->> 'a' AS a,
+            metadata #>> '{bursar,metadata_dropped}' AS dropped FROM "LiteLLM_SpendLogs" """
     )
     booked = {row["tag"]: row for row in rows}
     assert sorted(booked) == sorted(told)
     assert len(rows) == len(told)
     assert (booked["score"]["a"], booked["enum"]["a"], booked["object"]["a"]) == ("0.5", "a", None)
+    assert booked["object"]["dropped"] == '["a"]'
     assert booked["team"]["team_id"] == "blue"
     assert (booked["user"]["user"], booked["number as user"]["user"]) == ("alice", "42")
     assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0

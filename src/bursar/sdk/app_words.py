@@ -55,7 +55,7 @@ def kept_members(
             if is_ours is not None and is_ours(key):
                 continue
             try:
-                name, secret = _named(key)
+                name, secret = _remembered(key) if type(key) is str and len(key) <= _NAME_MAX else _named(key)
                 if type(value) is str and len(value) <= _HARMLESS_MAX and not secret and value.isascii():
                     plain[name] = value  # most are such
                 else:
@@ -77,8 +77,8 @@ def kept_tags(tags: object) -> tuple[list[str], list[str]]:
     if tags is None:
         return [], []
     try:
-        given = [tags] if isinstance(tags, str) else islice(_iterable(tags), _TAGS_MAX)
-        texts = [text for tag in given if (text := kept_text(tag))]
+        given = tags if type(tags) is list else [tags] if isinstance(tags, str) else _iterable(tags)
+        texts = [text for tag in islice(given, _TAGS_MAX) if (text := kept_text(tag))]
     except Exception:  # of any kind: it is the app's object
         log.warning("sdk.tags_not_kept", exc_info=True)
         return [], ["tags"]
@@ -88,11 +88,15 @@ def kept_tags(tags: object) -> tuple[list[str], list[str]]:
 
 def kept_text(value: object) -> str:
     """A name or an id; "" if it is none."""
+    if value is None or value is True or value is False:
+        return ""
     if type(value) is not str:
         if isinstance(value, str):
             value = str.__str__(value)
-        elif isinstance(value, int | UUID) and not isinstance(value, bool):
-            value = _digits(value) if isinstance(value, int) else str(value)
+        elif isinstance(value, int):
+            value = _digits(value)
+        elif isinstance(value, UUID):
+            value = str(value)
         else:
             return ""
     plain = len(value) <= TEXT_MAX_CHARS and value.isascii() and "\x00" not in value
@@ -167,7 +171,7 @@ def _items(members: object) -> Iterable[tuple[object, object]]:
 
 
 def _iterable(value: object) -> Iterable[object]:
-    if not isinstance(value, list | Iterable):  # the quicker one first
+    if not isinstance(value, Iterable):
         raise _NotPlain
     return value
 

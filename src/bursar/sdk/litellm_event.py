@@ -80,7 +80,7 @@ def spend_of(
     user = _text(allowed.get("user_api_key_user_id")) or _text(metadata.get("user_api_key_user_id"))
     user = user or _text(details.get("user"))
     kept, dropped = kept_members(metadata, is_ours=_is_ours)
-    tags, more = kept_tags(_list(told.get("request_tags")) or _list(metadata.get("tags")))
+    tags, more = kept_tags(told.get("request_tags") or metadata.get("tags"))
     failure = None
     outcome: Charge | Stated | Void
     if failed:
