@@ -171,6 +171,7 @@ def test_names(value: object, text: str) -> None:
 
 def test_messages() -> None:
     assert kept_message("No: r8_key and again r8_key", ["r8_key", None, "a"]) == f"No: {MASK} and again {MASK}"
+    assert kept_message("No: r8_key", ["r8_k", "r8_key"]) == f"No: {MASK}"
     assert kept_message(KeyError("sk-abcdefghijklmnop")) == f"'{MASK}'"
     assert kept_message(Hostile()) == "Hostile"
     assert len(kept_message("x" * 5_000)) == 2_000

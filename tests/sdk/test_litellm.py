@@ -29,6 +29,7 @@ EVERY_KIND = {
     "acompletion, failed": {FAILURE: 1},
     "aembedding": {SUCCESS: 1},
     "fallback": {FAILURE: 1, SUCCESS: 1},
+    "fallbacks, none": {SUCCESS: 1},
     "router": {FAILURE: 3},
     "abandoned, watched": {SUCCESS: 1},
     "acompletion, the last": {SUCCESS: 1},

@@ -110,9 +110,9 @@ def kept_message(message: object, secrets: Iterable[object] = ()) -> str:
     except Exception:  # of any kind: it is the app's object
         log.warning("sdk.message_not_kept", exc_info=True)
         return type(message).__name__
-    for secret in secrets:
-        if isinstance(secret, str) and len(secret) >= _OWN_KEY_MIN:
-            text = text.replace(secret, MASK)
+    known = {secret for secret in secrets if isinstance(secret, str) and len(secret) >= _OWN_KEY_MIN}
+    for secret in sorted(known, key=len, reverse=True):  # one may have another within it
+        text = text.replace(secret, MASK)
     return storable_text(_shown(text), _MESSAGE_MAX)
 
 

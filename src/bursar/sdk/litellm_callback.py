@@ -29,6 +29,8 @@ NAMES = frozenset({"bursar", "prisma_proxy", _QUEUE})
 _FAILED, _ANSWERED = "failure_callback", "success_callback"
 _TOLD_BY_CHUNK = frozenset({"completion", "text_completion"})
 """LiteLLM's types of calls of whose streams it tells each chunk."""
+_WITH_FALLBACKS = frozenset({"completion", "acompletion"})
+"""Types of calls that have another within them for each attempt, which is answered, and told, before they are."""
 
 
 class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not always there when types are checked
@@ -182,11 +184,12 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
             self._pending.asked(details)
 
     def _remember(self, request_data: object, response: object) -> None:
-        if not isinstance(request_data, MAPPINGS) or request_data.get("fallbacks") is not None:
-            return  # with fallbacks, it is the answer of an attempt that was remembered, and told, by itself
-        owner = request_data.get("litellm_logging_obj")
-        details = getattr(owner, "model_call_details", None)
-        if isinstance(details, MAPPINGS) and self._wanted(_ANSWERED):
+        if not isinstance(request_data, MAPPINGS):
+            return
+        details = getattr(request_data.get("litellm_logging_obj"), "model_call_details", None)
+        if not isinstance(details, MAPPINGS) or not self._wanted(_ANSWERED):
+            return
+        if not request_data.get("fallbacks") or details.get("call_type") not in _WITH_FALLBACKS:
             self._pending.answered(details, response)
 
     def _tell(self, details: object, response: object, *, failed: bool) -> None:

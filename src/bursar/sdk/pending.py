@@ -134,7 +134,9 @@ class Pending:
 
     def told(self, details: Mapping[str, object]) -> bool:
         """The event has come; whether it is news: the call has not been booked without it."""
-        return self._answered.pop(id(details), None) is not None or _name(details) not in self._booked
+        if self._answered.pop(id(details), None) is not None or not self._booked:
+            return True
+        return _name(details) not in self._booked
 
     def sweep(self, what: Sweep) -> None:
         """Book calls whose event has not come."""

@@ -57,6 +57,7 @@ async def asynchronous() -> None:
             fallbacks=[{"model": "gpt-4o-mini", "mock_response": ANSWER}],
         )
     )
+    await litellm.acompletion(**told("fallbacks, none", fallbacks=[]))
     litellm.cache = Cache()
     for kind in ("asked", "cached"):
         await litellm.acompletion(**told(kind, caching=True, messages=[{"role": "user", "content": "cache this"}]))
