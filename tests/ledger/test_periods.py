@@ -18,9 +18,9 @@ from bursar.domain.limits import (
     Budget,
     Scope,
     ScopeKind,
-    key_model_scope,
     key_period_scope,
     member_scope,
+    model_scope,
     team_period_scope,
 )
 from bursar.domain.money import NanoUsd
@@ -203,8 +203,10 @@ async def test_a_charge_that_nobody_held(ledger: Ledger, kind: ScopeKind) -> Non
     assert (await audit(ledger.database)).differences == []
 
 
-@pytest.mark.parametrize("scope", [GATEWAY, key_model_scope(KEY, "gpt-4o")])
-async def test_a_charge_that_nobody_held_of_the_gateway_and_of_a_model_of_a_key(ledger: Ledger, scope: Scope) -> None:
+@pytest.mark.parametrize(
+    "scope", [GATEWAY, *(model_scope(SCOPES[kind], "gpt-4o") for kind in (ScopeKind.KEY, ScopeKind.TEAM))]
+)
+async def test_a_charge_that_nobody_held_of_the_gateway_and_of_single_models(ledger: Ledger, scope: Scope) -> None:
     """They have no row of their own, and get what others get."""
     current = window_id(scope, FUTURE.timestamp())
     await ledger.rows(

@@ -49,8 +49,10 @@ def bounding(bound: Row) -> bool:
 def limited_alone(caller: Principal) -> bool:
     """Whether the key of `caller` has limits that none made with it would have: of single models, of several periods,
     parameters that calls have to name, tags."""
-    periods = any(limits.scope.kind is ScopeKind.KEY_PERIOD for limits in caller.limits)
-    return bool(caller.model_limits or caller.enforced_params or caller.tags or periods)
+    return bool(caller.enforced_params or caller.tags) or any(
+        limits.scope.kind is ScopeKind.KEY_PERIOD or (limits.scope.kind is ScopeKind.KEY and limits.models)
+        for limits in caller.limits
+    )
 
 
 def filled(wanted: Row, bound: Row) -> dict[str, object]:

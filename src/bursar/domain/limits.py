@@ -1,7 +1,7 @@
 """What may be spent, asked and used at a time: by whom (a scope), up to where (its limits).
 
-A call is in up to ten scopes at once: its key, the key's owner, team … the whole gateway. Each may have limits, and the
-call must fit into all of them.
+A call is in many scopes at once: its key, the key's owner, team … the whole gateway. Each may have limits, and the call
+must fit into all of them.
 """
 
 from collections.abc import Mapping
@@ -26,6 +26,8 @@ class ScopeKind(StrEnum):
     """A key within periods of one length, beside those of its own budget."""
     USER = "user"
     TEAM = "team"
+    TEAM_MODEL = "team_model"
+    """One model as one team uses it."""
     TEAM_PERIOD = "team_period"
     """The same of a team."""
     TEAM_MEMBER = "team_member"
@@ -46,7 +48,11 @@ class Scope(NamedTuple):
 
 
 GATEWAY = Scope(ScopeKind.GATEWAY, "")
-_OF_TWO = frozenset({ScopeKind.TEAM_MEMBER, ScopeKind.KEY_MODEL, ScopeKind.KEY_PERIOD, ScopeKind.TEAM_PERIOD})
+_MODELS_OF = {
+    ScopeKind.KEY: ScopeKind.KEY_MODEL,
+    ScopeKind.TEAM: ScopeKind.TEAM_MODEL,
+}
+_OF_TWO = frozenset({ScopeKind.TEAM_MEMBER, ScopeKind.KEY_PERIOD, ScopeKind.TEAM_PERIOD, *_MODELS_OF.values()})
 
 
 def member_scope(team_id: str, user_id: str) -> Scope:
@@ -54,9 +60,9 @@ def member_scope(team_id: str, user_id: str) -> Scope:
     return Scope(ScopeKind.TEAM_MEMBER, f"{_encoded(team_id)}/{user_id}")
 
 
-def key_model_scope(token: str, model: str) -> Scope:
-    """A model as a key uses it; `model` by the public name that the key's limits give."""
-    return Scope(ScopeKind.KEY_MODEL, f"{token}/{model}")
+def model_scope(whose: Scope, model: str) -> Scope:
+    """A model as a key, a team … uses it; `model` by the public name that their limits give."""
+    return Scope(_MODELS_OF[whose.kind], f"{_encoded(whose.id)}/{model}")
 
 
 def key_period_scope(token: str, duration: str) -> Scope:
@@ -136,6 +142,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     parallel_calls: int | None = None
+    models: "dict[str, Limits] | None" = None
+    """Of single models in this scope, by public name."""
 
     @property
     def rated(self) -> bool:
@@ -149,4 +157,4 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def limiting(self) -> bool:
         """Whether it says anything at all."""
-        return self.rated or self.budget is not None or self.soft_budget is not None
+        return self.rated or self.budget is not None or self.soft_budget is not None or bool(self.models)

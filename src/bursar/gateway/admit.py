@@ -71,13 +71,7 @@ class Admission:
                 return None
             named = recalled
         principal = call.principal
-        if (
-            not named
-            and not principal.limits
-            and not principal.model_limits
-            and deployment.limits is None
-            and self._gateway is None
-        ):
+        if not named and not principal.limits and deployment.limits is None and self._gateway is None:
             return UNLIMITED
         applied = self._applied(principal, call.group, deployment, named)
         plan = applied.plan
@@ -165,10 +159,10 @@ class Admission:
         return applied
 
     def _apply(self, principal: Principal, model: str, deployment: Deployment, named: tuple[Limits, ...]) -> Applied:
+        whose = (*principal.limits, *named)
         limits = (
-            *principal.limits,
-            *_of_model(principal, model, deployment.group),
-            *named,
+            *whose,
+            *_of_model(whose, model, deployment.group),
             *((deployment.limits,) if deployment.limits is not None else ()),
             *((self._gateway,) if self._gateway is not None else ()),
         )
@@ -181,14 +175,14 @@ class Admission:
         )
 
 
-def _of_model(principal: Principal, model: str, group: str) -> tuple[Limits, ...]:
-    """A key's limits of the model: by the name that is asked for, and by the one it is configured under, so that no
-    alias and no deployment's id leads past them. A name stands for itself, else for what is behind its last slash."""
-    by_model = principal.model_limits
-    if not by_model:
-        return ()
-    asked, configured = (by_model.get(name) or by_model.get(name.rpartition("/")[2]) for name in (model, group))
-    return tuple(one for one in (asked, None if configured is asked else configured) if one is not None)
+def _of_model(whose: Sequence[Limits], model: str, group: str) -> list[Limits]:
+    """Their limits of the model: by the name that is asked for, and by the one it is configured under, so that no alias
+    and no deployment's id leads past them. A name stands for itself, else for what is behind its last slash."""
+    found = []
+    for by_model in (limits.models for limits in whose if limits.models):
+        asked, configured = (by_model.get(name) or by_model.get(name.rpartition("/")[2]) for name in (model, group))
+        found += [one for one in (asked, None if configured is asked else configured) if one is not None]
+    return found
 
 
 def _unavailable(what: str) -> Unavailable:

@@ -16,6 +16,7 @@ _WORDS = {
     ScopeKind.KEY_MODEL: "model_per_key",
     ScopeKind.USER: "user",
     ScopeKind.TEAM: "team",
+    ScopeKind.TEAM_MODEL: "model_per_team",
     ScopeKind.TEAM_MEMBER: "team_member",
     ScopeKind.ORGANIZATION: "organization",
     ScopeKind.END_USER: "end_user",

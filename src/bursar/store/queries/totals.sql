@@ -373,13 +373,14 @@ FROM (
         UNION ALL
         SELECT 'tag', tag, windows, cost FROM tagged
         UNION ALL
-        SELECT 'key_model', (  -- by its whole name, else by what is behind the last slash, as limits of models are found
+        SELECT o.kind, (  -- by its whole name, else by what is behind the last slash, as limits of models are found
             SELECT c.scope_id FROM bursar.windows AS c
-            WHERE c.scope_kind = 'key_model' AND c.scope_id IN (
-                key_scope || '/' || model_group, key_scope || '/' || substring(model_group FROM '[^/]*$')
+            WHERE c.scope_kind = o.kind AND c.scope_id IN (
+                bursar.member_scope(o.id, model_group), bursar.member_scope(o.id, substring(model_group FROM '[^/]*$'))
             )
-            ORDER BY c.scope_id = key_scope || '/' || model_group DESC LIMIT 1
-        ), windows, cost FROM moves
+            ORDER BY c.scope_id = bursar.member_scope(o.id, model_group) DESC LIMIT 1
+        ), windows, cost
+        FROM moves CROSS JOIN LATERAL (VALUES ('key_model', key_scope), ('team_model', team_id)) AS o (kind, id)
         UNION ALL
         SELECT 'key_period', m.key_scope || '/' || (b ->> 'budget_duration'), m.windows, m.cost
         FROM moves AS m JOIN "LiteLLM_VerificationToken" AS k ON k.token = m.key

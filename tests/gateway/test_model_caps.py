@@ -1,0 +1,132 @@
+"""Limits of single models, whoever states them: from the row to the refusal and the books."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from bursar.store.audit import audit
+from bursar.store.database import Database, DatabaseOptions
+from tests.gateway.conftest import StartGateway
+from tests.gateway.running import Books, Gateway
+from tests.gateway.windows import within_one_minute
+from tests.management.admin import does, soon
+from tests.oracle.raw_client import Answer
+
+MODELS = """
+- model_name: cent
+  litellm_params:
+    model: openai/oracle?tokens=100
+    api_base: {base}
+    api_key: {key}
+    input_cost_per_token: 0
+    output_cost_per_token: 0.0001
+  model_info: {{id: number-one}}
+- model_name: acme/*
+  litellm_params:
+    model: openai/oracle?tokens=100
+    api_base: {base}
+    api_key: {key}
+    input_cost_per_token: 0
+    output_cost_per_token: 0.0001
+- model_name: other
+  litellm_params: {{model: openai/oracle, api_base: '{base}', api_key: '{key}', output_cost_per_token: 0}}
+"""
+SETTINGS = "router_settings: {model_group_alias: {alias: cent}}"
+NAMES = ("cent", "alias", "number-one", "mine", "acme/cent")
+"""What leads to the model that is limited, each in another way."""
+BUDGET = {"model_max_budget": {"cent": {"budget_limit": 0.02, "time_period": "1d"}}}
+RATE = {"model_rpm_limit": {"cent": 1}}
+TEAM = {"team_id": "a/b"}
+
+Settings = Mapping[str, object]
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> Gateway:
+    return await start_gateway(models=MODELS, settings=SETTINGS)
+
+
+@pytest.fixture
+async def look(database_url: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseOptions({"dsn": database_url}))
+    yield database
+    await database.close()
+
+
+async def new_key(gateway: Gateway, **settings: object) -> str:
+    return await gateway.new_key(aliases={"mine": "number-one"}, **settings)
+
+
+async def cent(gateway: Gateway, key: str, model: str = "cent", **call: Any) -> Answer:
+    return await gateway.chat(model, key=key, max_tokens=100, **call)
+
+
+@pytest.mark.parametrize(
+    ("path", "row", "of_key", "kind", "said"),
+    [("/team/new", TEAM, TEAM, "team_model", "LiteLLM Team: a/b, exceeded budget for model=cent")],
+    ids=lambda value: value.split("/")[1] if isinstance(value, str) and value.startswith("/") else "",
+)
+async def test_a_budget_of_one_model(
+    gateway: Gateway, books: Books, look: Database, path: str, row: Settings, of_key: Settings, kind: str, said: str
+) -> None:
+    """All keys together spend it, by any of the model's names; others' calls and other models are free of it."""
+    await does(gateway, "POST", path, {**row, **BUDGET})
+    first, second = [await new_key(gateway, **of_key) for _ in range(2)]
+    assert [(await cent(gateway, first)).status, (await cent(gateway, second, "acme/cent")).status] == [200, 200]
+    await books.posted()  # so that it is known at once that nothing comes back
+    for name in NAMES:
+        answer = await cent(gateway, second, name)
+        assert (answer.status, said in answer.body.decode()) == (422, True), (name, answer.body)
+    assert (await cent(gateway, second, "other")).status == 200
+    assert (await cent(gateway, await new_key(gateway))).status == 200
+    await books.posted()
+    [window] = await books.fetch("SELECT * FROM bursar.windows")
+    assert (window["scope_kind"], window["spent_nano_usd"]) == (kind, 20_000_000)
+    assert (await audit(look)).differences == []
+
+
+@pytest.mark.parametrize(
+    ("path", "row", "of_key", "word"), [("/team/new", TEAM, TEAM, "model_per_team: a/b:cent")], ids=["team"]
+)
+async def test_a_rate_of_one_model(gateway: Gateway, path: str, row: Settings, of_key: Settings, word: str) -> None:
+    await does(gateway, "POST", path, {**row, **RATE})
+    first, second = [await new_key(gateway, **of_key) for _ in range(2)]
+    await within_one_minute(20)
+    answer = await cent(gateway, first)
+    assert answer.status == 200
+    assert answer.headers[f"x-ratelimit-{word.partition(':')[0]}-remaining-requests"] == "0"
+    for name in NAMES:
+        answer = await cent(gateway, second, name)
+        assert (answer.status, f"Rate limit exceeded for {word}. " in answer.body.decode()) == (429, True), name
+    assert (await cent(gateway, second, "other")).status == 200
+    assert (await cent(gateway, await new_key(gateway))).status == 200
+
+
+async def test_tokens_of_one_model(gateway: Gateway) -> None:
+    await does(gateway, "POST", "/team/new", {**TEAM, "model_tpm_limit": {"cent": 100}})
+    key = await new_key(gateway, **TEAM)
+    await within_one_minute(20)
+    assert [(await cent(gateway, key, name)).status for name in ("cent", "alias", "other")] == [200, 429, 200]
+
+
+async def test_a_changed_limit_binds_at_once(gateway: Gateway) -> None:
+    await does(gateway, "POST", "/team/new", TEAM)
+    key = await new_key(gateway, **TEAM)
+    assert (await cent(gateway, key)).status == 200
+    await does(gateway, "POST", "/team/update", {**TEAM, "model_rpm_limit": {"cent": 0}})
+    await soon(lambda: cent(gateway, key), 429, "model_per_team")
+    await does(gateway, "POST", "/team/update", {**TEAM, "model_rpm_limit": None})
+    await soon(lambda: cent(gateway, key), 200)
+
+
+async def test_who_is_made_anew_begins_anew(gateway: Gateway, books: Books, look: Database) -> None:
+    """Also where the limit that was spent is not in the row any more."""
+    for _ in range(2):
+        await does(gateway, "POST", "/team/new", {**TEAM, **BUDGET})
+        key = await new_key(gateway, **TEAM)
+        assert [(await cent(gateway, key)).status for _ in range(3)] == [200, 200, 422]
+        await books.posted()
+        await does(gateway, "POST", "/team/update", {**TEAM, "model_max_budget": {}})
+        await does(gateway, "POST", "/team/delete", {"team_ids": [TEAM["team_id"]]})
+    assert (await audit(look)).differences == []
