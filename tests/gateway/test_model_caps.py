@@ -38,6 +38,8 @@ NAMES = ("cent", "alias", "number-one", "mine", "acme/cent")
 BUDGET = {"model_max_budget": {"cent": {"budget_limit": 0.02, "time_period": "1d"}}}
 RATE = {"model_rpm_limit": {"cent": 1}}
 TEAM = {"team_id": "a/b"}
+ORGANIZATION = {"organization_id": "o", "organization_alias": "O"}
+OF_ORGANIZATION = {"organization_id": "o"}
 
 Settings = Mapping[str, object]
 
@@ -64,8 +66,14 @@ async def cent(gateway: Gateway, key: str, model: str = "cent", **call: Any) -> 
 
 @pytest.mark.parametrize(
     ("path", "row", "of_key", "kind", "said"),
-    [("/team/new", TEAM, TEAM, "team_model", "LiteLLM Team: a/b, exceeded budget for model=cent")],
-    ids=lambda value: value.split("/")[1] if isinstance(value, str) and value.startswith("/") else "",
+    [
+        ("/team/new", TEAM, TEAM, "team_model", "LiteLLM Team: a/b, exceeded budget for model=cent"),
+        (
+            *("/organization/new", ORGANIZATION, OF_ORGANIZATION, "organization_model"),
+            "LiteLLM Organization: o, exceeded budget for model=cent",
+        ),
+    ],
+    ids=["team", "organization"],
 )
 async def test_a_budget_of_one_model(
     gateway: Gateway, books: Books, look: Database, path: str, row: Settings, of_key: Settings, kind: str, said: str
@@ -87,7 +95,12 @@ async def test_a_budget_of_one_model(
 
 
 @pytest.mark.parametrize(
-    ("path", "row", "of_key", "word"), [("/team/new", TEAM, TEAM, "model_per_team: a/b:cent")], ids=["team"]
+    ("path", "row", "of_key", "word"),
+    [
+        ("/team/new", TEAM, TEAM, "model_per_team: a/b:cent"),
+        ("/organization/new", ORGANIZATION, OF_ORGANIZATION, "model_per_organization: o:cent"),
+    ],
+    ids=["team", "organization"],
 )
 async def test_a_rate_of_one_model(gateway: Gateway, path: str, row: Settings, of_key: Settings, word: str) -> None:
     await does(gateway, "POST", path, {**row, **RATE})
@@ -120,13 +133,32 @@ async def test_a_changed_limit_binds_at_once(gateway: Gateway) -> None:
     await soon(lambda: cent(gateway, key), 200)
 
 
-async def test_who_is_made_anew_begins_anew(gateway: Gateway, books: Books, look: Database) -> None:
+@pytest.mark.parametrize(
+    ("owners", "verbs", "row", "of_key", "named"),
+    [
+        ("team", ("POST", "POST"), TEAM, TEAM, {"team_ids": ["a/b"]}),
+        ("organization", ("PATCH", "DELETE"), ORGANIZATION, OF_ORGANIZATION, {"organization_ids": ["o"]}),
+    ],
+    ids=["team", "organization"],
+)
+async def test_who_is_made_anew_begins_anew(
+    gateway: Gateway,
+    books: Books,
+    look: Database,
+    owners: str,
+    verbs: tuple[str, str],
+    row: Settings,
+    of_key: Settings,
+    named: Settings,
+) -> None:
     """Also where the limit that was spent is not in the row any more."""
+    to_update, to_delete = verbs
     for _ in range(2):
-        await does(gateway, "POST", "/team/new", {**TEAM, **BUDGET})
-        key = await new_key(gateway, **TEAM)
+        await does(gateway, "POST", f"/{owners}/new", {**row, **BUDGET})
+        key = await new_key(gateway, **of_key)
         assert [(await cent(gateway, key)).status for _ in range(3)] == [200, 200, 422]
         await books.posted()
-        await does(gateway, "POST", "/team/update", {**TEAM, "model_max_budget": {}})
-        await does(gateway, "POST", "/team/delete", {"team_ids": [TEAM["team_id"]]})
+        await does(gateway, to_update, f"/{owners}/update", {**row, "model_max_budget": {}})
+        await does(gateway, "POST", "/key/delete", {"keys": [key]})
+        await does(gateway, to_delete, f"/{owners}/delete", named)
     assert (await audit(look)).differences == []

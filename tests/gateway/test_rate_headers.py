@@ -29,6 +29,7 @@ WORDS = [
     (ScopeKind.TAG, "tag"),
     (ScopeKind.KEY_MODEL, "model_per_key"),
     (ScopeKind.TEAM_MODEL, "model_per_team"),
+    (ScopeKind.ORGANIZATION_MODEL, "model_per_organization"),
     (ScopeKind.GATEWAY, "global"),
 ]
 

@@ -47,6 +47,8 @@ SCOPES = {
     ScopeKind.TAG: Scope(ScopeKind.TAG, "a"),
 }
 """Everybody who has a part in the calls of `WHO`."""
+MODELS_OF = (ScopeKind.KEY, ScopeKind.TEAM, ScopeKind.ORGANIZATION)
+"""Whose use of single models may be limited."""
 TABLES = {
     ScopeKind.KEY: ("VerificationToken", "token"),
     ScopeKind.USER: ("UserTable", "user_id"),
@@ -203,9 +205,7 @@ async def test_a_charge_that_nobody_held(ledger: Ledger, kind: ScopeKind) -> Non
     assert (await audit(ledger.database)).differences == []
 
 
-@pytest.mark.parametrize(
-    "scope", [GATEWAY, *(model_scope(SCOPES[kind], "gpt-4o") for kind in (ScopeKind.KEY, ScopeKind.TEAM))]
-)
+@pytest.mark.parametrize("scope", [GATEWAY, *(model_scope(SCOPES[kind], "gpt-4o") for kind in MODELS_OF)])
 async def test_a_charge_that_nobody_held_of_the_gateway_and_of_single_models(ledger: Ledger, scope: Scope) -> None:
     """They have no row of their own, and get what others get."""
     current = window_id(scope, FUTURE.timestamp())

@@ -142,17 +142,20 @@ async def test_an_admin_of_an_organization_lifts_no_limits_of_its_users(gateway:
 
 async def test_limits_by_model_are_not_their_admins_to_lift(gateway: Gateway) -> None:
     limits: dict[str, Any] = {"model_rpm_limit": {"oracle": 5}}
-    await does(gateway, "POST", "/team/update", {"team_id": TEAM, **limits})
-    await limit(gateway, **limits)
-    for change in (
-        {"model_rpm_limit": {"oracle": 6}},
-        {"model_rpm_limit": None},
-        {"metadata": limits | {"model_rpm_limit": {}}},
-    ):
+    budget: dict[str, Any] = {"model_max_budget": {"oracle": {"budget_limit": 1}}}
+    await does(gateway, "POST", "/team/update", {"team_id": TEAM, **limits, **budget})
+    await limit(gateway, **limits, **budget)
+    changes: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("model_rpm_limit", {"model_rpm_limit": {"oracle": 6}}),
+        ("model_rpm_limit", {"model_rpm_limit": None}),
+        ("model_rpm_limit", {"metadata": limits | {"model_rpm_limit": {}}}),
+        ("model_max_budget", {"model_max_budget": {"oracle": {"budget_limit": 2}}}),
+        ("model_max_budget", {"model_max_budget": None}),
+    )
+    for word, change in changes:
         body = {"team_id": TEAM, **change}
-        await refused(gateway, "POST", "/team/update", body, status=403, word="model_rpm_limit", key=TEAM_ADMIN)
+        await refused(gateway, "POST", "/team/update", body, status=403, word=word, key=TEAM_ADMIN)
         body = {"organization_id": ORGANIZATION, **change}
-        word = "model_rpm_limit"
         await refused(gateway, "PATCH", "/organization/update", body, status=403, word=word, key=ORG_ADMIN)
 
 

@@ -33,6 +33,8 @@ class ScopeKind(StrEnum):
     TEAM_MEMBER = "team_member"
     """One user's calls within one team."""
     ORGANIZATION = "organization"
+    ORGANIZATION_MODEL = "organization_model"
+    """One model as one organization uses it."""
     END_USER = "end_user"
     TAG = "tag"
     DEPLOYMENT = "deployment"
@@ -51,6 +53,7 @@ GATEWAY = Scope(ScopeKind.GATEWAY, "")
 _MODELS_OF = {
     ScopeKind.KEY: ScopeKind.KEY_MODEL,
     ScopeKind.TEAM: ScopeKind.TEAM_MODEL,
+    ScopeKind.ORGANIZATION: ScopeKind.ORGANIZATION_MODEL,
 }
 _OF_TWO = frozenset({ScopeKind.TEAM_MEMBER, ScopeKind.KEY_PERIOD, ScopeKind.TEAM_PERIOD, *_MODELS_OF.values()})
 

@@ -19,6 +19,7 @@ _WORDS = {
     ScopeKind.TEAM_MODEL: "model_per_team",
     ScopeKind.TEAM_MEMBER: "team_member",
     ScopeKind.ORGANIZATION: "organization",
+    ScopeKind.ORGANIZATION_MODEL: "model_per_organization",
     ScopeKind.END_USER: "end_user",
     ScopeKind.TAG: "tag",
     ScopeKind.DEPLOYMENT: "deployment",

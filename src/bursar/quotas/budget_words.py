@@ -25,6 +25,7 @@ _SENTENCES: dict[ScopeKind, tuple[str, str]] = {
     ScopeKind.TEAM_PERIOD: (_PERIOD, "Team"),
     ScopeKind.TEAM_MEMBER: (_TOTAL, "User={name} "),
     ScopeKind.ORGANIZATION: (_TOTAL, "Organization={name} "),
+    ScopeKind.ORGANIZATION_MODEL: (_MODEL, "Organization"),
     ScopeKind.END_USER: (_OVER, "End User={name}"),
     ScopeKind.TAG: (_TOTAL, "Tag={name} "),
     ScopeKind.DEPLOYMENT: (_DEPLOYMENT, "{name}"),

@@ -503,6 +503,7 @@ def _limits(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> tuple[Limits
     metadata = {
         ScopeKind.KEY: _metadata(row["metadata"]),
         ScopeKind.TEAM: _metadata(row["team_metadata"]),
+        ScopeKind.ORGANIZATION: _metadata(row["org_metadata"]),
     }
     raises = {
         ScopeKind.KEY: raise_of(metadata[ScopeKind.KEY]),

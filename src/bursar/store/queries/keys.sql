@@ -39,8 +39,8 @@ SELECT named.revoke_at, k.token, bursar.scope_of_key(k.token) AS scope_token, k.
     ob.max_budget AS org_max_budget, ob.budget_duration AS org_budget_duration,
     ob.budget_reset_at AS org_budget_reset_at, ob.soft_budget AS org_soft_budget,
     ob.rpm_limit AS org_rpm_limit, ob.tpm_limit AS org_tpm_limit,
-    ob.max_parallel_requests AS org_max_parallel_requests, NULL::jsonb AS org_model_max_budget,
-    o.organization_id AS org_id
+    ob.max_parallel_requests AS org_max_parallel_requests, ob.model_max_budget AS org_model_max_budget,
+    o.metadata AS org_metadata, o.organization_id AS org_id
 FROM named JOIN "LiteLLM_VerificationToken" AS k ON k.token = named.token
 LEFT JOIN "LiteLLM_BudgetTable" AS kb ON kb.budget_id = k.budget_id
 LEFT JOIN "LiteLLM_TeamTable" AS t ON t.team_id = k.team_id
