@@ -40,6 +40,7 @@ RATE = {"model_rpm_limit": {"cent": 1}}
 TEAM = {"team_id": "a/b"}
 ORGANIZATION = {"organization_id": "o", "organization_alias": "O"}
 OF_ORGANIZATION = {"organization_id": "o"}
+USER = {"user_id": "u"}
 
 Settings = Mapping[str, object]
 
@@ -72,8 +73,9 @@ async def cent(gateway: Gateway, key: str, model: str = "cent", **call: Any) -> 
             *("/organization/new", ORGANIZATION, OF_ORGANIZATION, "organization_model"),
             "LiteLLM Organization: o, exceeded budget for model=cent",
         ),
+        ("/user/new", USER, USER, "user_model", "LiteLLM User: u, exceeded budget for model=cent"),
     ],
-    ids=["team", "organization"],
+    ids=["team", "organization", "user"],
 )
 async def test_a_budget_of_one_model(
     gateway: Gateway, books: Books, look: Database, path: str, row: Settings, of_key: Settings, kind: str, said: str
@@ -138,8 +140,9 @@ async def test_a_changed_limit_binds_at_once(gateway: Gateway) -> None:
     [
         ("team", ("POST", "POST"), TEAM, TEAM, {"team_ids": ["a/b"]}),
         ("organization", ("PATCH", "DELETE"), ORGANIZATION, OF_ORGANIZATION, {"organization_ids": ["o"]}),
+        ("user", ("POST", "POST"), USER, USER, {"user_ids": ["u"]}),
     ],
-    ids=["team", "organization"],
+    ids=["team", "organization", "user"],
 )
 async def test_who_is_made_anew_begins_anew(
     gateway: Gateway,
@@ -162,3 +165,27 @@ async def test_who_is_made_anew_begins_anew(
         await does(gateway, "POST", "/key/delete", {"keys": [key]})
         await does(gateway, to_delete, f"/{owners}/delete", named)
     assert (await audit(look)).differences == []
+
+
+@pytest.mark.parametrize("in_teams", [False, True])
+async def test_an_owners_budget_of_a_model_is_about_his_keys_outside_of_teams(
+    start_gateway: StartGateway, books: Books, in_teams: bool
+) -> None:
+    """Like his own budget, unless a setting says otherwise; rates are about all of them."""
+    setting = f"general_settings: {{apply_user_budget_to_team_keys: {str(in_teams).lower()}}}"
+    gateway = await start_gateway(models=MODELS, settings=setting)
+    terms = {"cent": {"budget_limit": 0.01}, "other": {"rpm_limit": 1}}
+    await does(gateway, "POST", "/user/new", {**USER, "model_max_budget": terms, "auto_create_key": False})
+    await does(gateway, "POST", "/team/new", {**TEAM, "members_with_roles": [{"role": "user", **USER}]})
+    own, of_team = await new_key(gateway, **USER), await new_key(gateway, **USER, **TEAM)
+    assert (await cent(gateway, own)).status == 200
+    await books.posted()
+    assert (await cent(gateway, own)).status == 422
+    assert (await cent(gateway, of_team)).status == (422 if in_teams else 200)
+    await books.posted()
+    [window] = await books.fetch("SELECT spent_nano_usd FROM bursar.windows WHERE scope_kind = 'user_model'")
+    assert window["spent_nano_usd"] == (10_000_000 if in_teams else 20_000_000), (
+        "what it spends counts in it all the same"
+    )
+    await within_one_minute(20)
+    assert [(await cent(gateway, key, "other")).status for key in (of_team, own, of_team)] == [200, 429, 429]

@@ -30,6 +30,7 @@ WORDS = [
     (ScopeKind.KEY_MODEL, "model_per_key"),
     (ScopeKind.TEAM_MODEL, "model_per_team"),
     (ScopeKind.ORGANIZATION_MODEL, "model_per_organization"),
+    (ScopeKind.USER_MODEL, "model_per_user"),
     (ScopeKind.GATEWAY, "global"),
 ]
 

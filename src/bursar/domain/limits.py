@@ -25,6 +25,8 @@ class ScopeKind(StrEnum):
     KEY_PERIOD = "key_period"
     """A key within periods of one length, beside those of its own budget."""
     USER = "user"
+    USER_MODEL = "user_model"
+    """One model as one user's keys use it."""
     TEAM = "team"
     TEAM_MODEL = "team_model"
     """One model as one team uses it."""
@@ -52,6 +54,7 @@ class Scope(NamedTuple):
 GATEWAY = Scope(ScopeKind.GATEWAY, "")
 _MODELS_OF = {
     ScopeKind.KEY: ScopeKind.KEY_MODEL,
+    ScopeKind.USER: ScopeKind.USER_MODEL,
     ScopeKind.TEAM: ScopeKind.TEAM_MODEL,
     ScopeKind.ORGANIZATION: ScopeKind.ORGANIZATION_MODEL,
 }
@@ -161,3 +164,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     def limiting(self) -> bool:
         """Whether it says anything at all."""
         return self.rated or self.budget is not None or self.soft_budget is not None or bool(self.models)
+
+    def without_budgets(self) -> "Limits":
+        """The others of them, of single models as well."""
+        models = {model: limits.without_budgets() for model, limits in (self.models or {}).items()}
+        limiting = {model: limits for model, limits in models.items() if limits.limiting}
+        return msgspec.structs.replace(self, budget=None, models=limiting or None)

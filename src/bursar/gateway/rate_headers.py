@@ -15,6 +15,7 @@ _WORDS = {
     ScopeKind.KEY: "api_key",
     ScopeKind.KEY_MODEL: "model_per_key",
     ScopeKind.USER: "user",
+    ScopeKind.USER_MODEL: "model_per_user",
     ScopeKind.TEAM: "team",
     ScopeKind.TEAM_MODEL: "model_per_team",
     ScopeKind.TEAM_MEMBER: "team_member",

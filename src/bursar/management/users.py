@@ -56,7 +56,9 @@ class UserFields(msgspec.Struct, kw_only=True):
     tpm_limit: Given[Count] = UNSET
     rpm_limit: Given[Count] = UNSET
     max_parallel_requests: Given[SmallCount] = UNSET
-    model_max_budget: Given[Annotated[JsonObject, Meta(description="Kept, and not enforced.")]] = UNSET
+    model_max_budget: Given[
+        Annotated[JsonObject, Meta(examples=[{"gpt-4o": {"budget_limit": 5.0, "time_period": "1d"}}])]
+    ] = UNSET
     metadata: Given[JsonObject] = UNSET
     allowed_cache_controls: Given[list[str]] = UNSET
     spend: Given[float] = UNSET

@@ -20,6 +20,7 @@ _SENTENCES: dict[ScopeKind, tuple[str, str]] = {
     ScopeKind.KEY_MODEL: (_MODEL, "Virtual Key"),
     ScopeKind.KEY_PERIOD: (_PERIOD, "Key"),
     ScopeKind.USER: (_OVER, "User={name}"),
+    ScopeKind.USER_MODEL: (_MODEL, "User"),
     ScopeKind.TEAM: (_TOTAL, "Team={name} "),
     ScopeKind.TEAM_MODEL: (_MODEL, "Team"),
     ScopeKind.TEAM_PERIOD: (_PERIOD, "Team"),

@@ -513,7 +513,7 @@ def _limits(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> tuple[Limits
     for prefix, scope, name in scopes:
         limits = limits_of(row, scope, prefix=prefix, name=name, metadata=metadata.get(scope.kind))
         if limits is not None and scope.kind is ScopeKind.USER and row["in_team"] and not user_budgets_in_teams:
-            limits = msgspec.structs.replace(limits, budget=None)
+            limits = limits.without_budgets()
         if limits is not None and limits.limiting:
             found.append(_raised(limits, raises.get(scope.kind)))
     found += period_limits(partial(key_period_scope, row["scope_token"]), _decoded(row["budget_limits"]))

@@ -24,7 +24,7 @@ SELECT named.revoke_at, k.token, bursar.scope_of_key(k.token) AS scope_token, k.
     u.max_budget AS user_max_budget, u.budget_duration AS user_budget_duration,
     u.budget_reset_at AS user_budget_reset_at, NULL::double precision AS user_soft_budget,
     u.rpm_limit AS user_rpm_limit, u.tpm_limit AS user_tpm_limit,
-    u.max_parallel_requests AS user_max_parallel_requests, NULL::jsonb AS user_model_max_budget,
+    u.max_parallel_requests AS user_max_parallel_requests, u.model_max_budget AS user_model_max_budget,
     t.max_budget AS team_max_budget, t.budget_duration AS team_budget_duration,
     t.budget_reset_at AS team_budget_reset_at, t.soft_budget AS team_soft_budget,
     t.rpm_limit AS team_rpm_limit, t.tpm_limit AS team_tpm_limit,

@@ -381,7 +381,8 @@ FROM (
             ORDER BY c.scope_id = bursar.member_scope(o.id, model_group) DESC LIMIT 1
         ), windows, cost
         FROM moves CROSS JOIN LATERAL (VALUES
-            ('key_model', key_scope), ('team_model', team_id), ('organization_model', organization_id)
+            ('key_model', key_scope), ('user_model', CASE WHEN "user" = owner THEN owner END), ('team_model', team_id),
+            ('organization_model', organization_id)
         ) AS o (kind, id)
         UNION ALL
         SELECT 'key_period', m.key_scope || '/' || (b ->> 'budget_duration'), m.windows, m.cost
