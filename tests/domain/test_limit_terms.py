@@ -78,6 +78,7 @@ def test_an_empty_duration_is_none() -> None:
         ({}, {"metadata": {"model_rpm_limit": {"gpt-4o": "0"}}}, "model_rpm_limit"),
         ({}, {"metadata": {"model_rpm_limit": 5}}, "model_rpm_limit"),
         ({}, {"metadata": {"model_tpm_limit": {"gpt-4o": True}}}, "model_tpm_limit"),
+        ({}, {"metadata": {"tag_rpm_limit": {"nightly": "9"}}}, "tag_rpm_limit"),
         ({}, {"temp_budget_expiry": NOW}, "temp_budget_increase"),
         ({}, {"model_max_budget": {"m": 5}}, "model_max_budget"),
         ({}, {"model_max_budget": {"m": {"budget_limit": -5}}}, "model_max_budget"),

@@ -28,6 +28,7 @@ WORDS = [
     (ScopeKind.END_USER, "end_user"),
     (ScopeKind.TAG, "tag"),
     (ScopeKind.KEY_MODEL, "model_per_key"),
+    (ScopeKind.KEY_TAG, "tag_per_key"),
     (ScopeKind.TEAM_MODEL, "model_per_team"),
     (ScopeKind.ORGANIZATION_MODEL, "model_per_organization"),
     (ScopeKind.USER_MODEL, "model_per_user"),

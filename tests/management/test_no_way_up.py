@@ -192,7 +192,12 @@ async def test_limits_of_a_named_budget_stay(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [{"model_max_budget": {"oracle": {"budget_limit": 1.0}}}, {"enforced_params": ["user"]}, {"tags": ["capped"]}],
+    [
+        {"model_max_budget": {"oracle": {"budget_limit": 1.0}}},
+        {"tag_rpm_limit": {"t": 1}},
+        {"enforced_params": ["user"]},
+        {"tags": ["capped"]},
+    ],
 )
 async def test_keys_whose_limits_no_other_key_would_have(gateway: Gateway, limits: Mapping[str, object]) -> None:
     made = await does(gateway, "POST", "/key/generate", {"user_id": "member", **limits})

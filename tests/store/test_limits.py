@@ -10,7 +10,7 @@ from bursar.domain.ids import KeyHash
 from bursar.domain.limits import Budget, Limits, Scope, ScopeKind, member_scope, model_scope
 from bursar.store.database import Database
 from bursar.store.keys import PostgresKeys
-from bursar.store.limits import model_limits, nano_of
+from bursar.store.limits import model_limits, nano_of, tag_limits
 
 RESET = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -138,3 +138,12 @@ def test_limits_of_models_that_say_nothing() -> None:
     key = Scope(ScopeKind.KEY, "k")
     assert model_limits(key, json.dumps(stated), {"model_rpm_limit": {"e": None}, "model_tpm_limit": 7}) == {}
     assert model_limits(key, None, {}) == model_limits(key, "[5]", {}) == {}
+
+
+def test_limits_of_tags() -> None:
+    stated: dict[str, object] = {"tag_rpm_limit": {"a": 1, "b/c": 0}, "tag_tpm_limit": {"a": 5, "d": None, "e": "7"}}
+    assert tag_limits("k", stated) == {
+        "a": Limits(scope=Scope(ScopeKind.KEY_TAG, "k/a"), requests_per_minute=1, tokens_per_minute=5),
+        "b/c": Limits(scope=Scope(ScopeKind.KEY_TAG, "k/b/c"), requests_per_minute=0),
+    }
+    assert tag_limits("k", {"tag_rpm_limit": 5}) == {}

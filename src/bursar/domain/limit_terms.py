@@ -34,8 +34,8 @@ _MODEL_AMOUNTS = ("budget_limit", "max_budget")
 _MODEL_PERIODS = ("time_period", "budget_duration")
 _MODEL_COUNTS = ("rpm_limit", "tpm_limit")
 _OF_A_MODEL = (*_MODEL_AMOUNTS, *_MODEL_PERIODS, *_MODEL_COUNTS)
-_COUNTS_BY_MODEL = ("model_rpm_limit", "model_tpm_limit")
-"""In the metadata of keys and teams."""
+_COUNTS_BY_NAME = ("model_rpm_limit", "model_tpm_limit", "tag_rpm_limit", "tag_tpm_limit")
+"""In the metadata, by the name of a model or a tag."""
 _MOST_USD = 9.2e9
 """More is no limit to the books, whose amounts are nano-dollars in 64 bits."""
 
@@ -98,14 +98,14 @@ def _check_models(models: object) -> None:
 
 
 def _check_counts(metadata: object) -> None:
-    """What it says of single models. Raises InvalidRequest: that is not a number for each."""
+    """What it says of single models and tags. Raises InvalidRequest: that is not a number for each."""
     if not isinstance(metadata, Mapping):
         return
-    for name in _COUNTS_BY_MODEL:
-        by_model = metadata.get(name)
-        if by_model is None:
+    for name in _COUNTS_BY_NAME:
+        by_name = metadata.get(name)
+        if by_name is None:
             continue
-        if not isinstance(by_model, Mapping) or not all(map(_is_limit, by_model.values())):
+        if not isinstance(by_name, Mapping) or not all(map(_is_limit, by_name.values())):
             raise InvalidRequest(f'{name} must be an object of numbers such as {{"gpt-4o": 10}}.', param=name)
 
 

@@ -22,6 +22,8 @@ class ScopeKind(StrEnum):
     KEY = "key"
     KEY_MODEL = "key_model"
     """One model as one key uses it."""
+    KEY_TAG = "key_tag"
+    """One key's calls with one tag."""
     KEY_PERIOD = "key_period"
     """A key within periods of one length, beside those of its own budget."""
     USER = "user"
@@ -58,7 +60,9 @@ _MODELS_OF = {
     ScopeKind.TEAM: ScopeKind.TEAM_MODEL,
     ScopeKind.ORGANIZATION: ScopeKind.ORGANIZATION_MODEL,
 }
-_OF_TWO = frozenset({ScopeKind.TEAM_MEMBER, ScopeKind.KEY_PERIOD, ScopeKind.TEAM_PERIOD, *_MODELS_OF.values()})
+_OF_TWO = frozenset(
+    {ScopeKind.TEAM_MEMBER, ScopeKind.KEY_TAG, ScopeKind.KEY_PERIOD, ScopeKind.TEAM_PERIOD, *_MODELS_OF.values()}
+)
 
 
 def member_scope(team_id: str, user_id: str) -> Scope:
@@ -69,6 +73,11 @@ def member_scope(team_id: str, user_id: str) -> Scope:
 def model_scope(whose: Scope, model: str) -> Scope:
     """A model as a key, a team … uses it; `model` by the public name that their limits give."""
     return Scope(_MODELS_OF[whose.kind], f"{_encoded(whose.id)}/{model}")
+
+
+def key_tag_scope(token: str, tag: str) -> Scope:
+    """A key's calls that carry a tag."""
+    return Scope(ScopeKind.KEY_TAG, f"{token}/{tag}")
 
 
 def key_period_scope(token: str, duration: str) -> Scope:

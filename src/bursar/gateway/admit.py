@@ -69,7 +69,7 @@ class Admission:
             recalled = self._named.recall(attribution.end_user, attribution.tags)
             if recalled is None:
                 return None
-            named = recalled
+            named = _with_tags(call, recalled)
         principal = call.principal
         if not named and not principal.limits and deployment.limits is None and self._gateway is None:
             return UNLIMITED
@@ -91,6 +91,7 @@ class Admission:
             named = await self._named.find(attribution.end_user, attribution.tags)
         except StoreUnavailable:
             raise _unavailable("The limits of the end user and of tags cannot be looked up") from None
+        named = _with_tags(call, named)
         applied = self._applied(call.principal, call.group, deployment, named)
         if applied.plan is not None and applied.plan.outdated:
             del self._callers[call.principal.api_key]
@@ -173,6 +174,14 @@ class Admission:
             None if plan is None else RateLines(plan.buckets, model=model, until_reset_s=self._rates.until_reset_s),
             self._budgets.account(limits),
         )
+
+
+def _with_tags(call: Call, named: tuple[Limits, ...]) -> tuple[Limits, ...]:
+    """`named`, and the key's own limits of the tags that the call carries."""
+    by_tag = call.principal.tag_limits
+    if not by_tag:
+        return named
+    return (*named, *(by_tag[tag] for tag in call.attribution.tags if tag in by_tag))
 
 
 def _of_model(whose: Sequence[Limits], model: str, group: str) -> list[Limits]:

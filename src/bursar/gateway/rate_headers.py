@@ -14,6 +14,7 @@ _WORDS = {
     ScopeKind.GATEWAY: "global",
     ScopeKind.KEY: "api_key",
     ScopeKind.KEY_MODEL: "model_per_key",
+    ScopeKind.KEY_TAG: "tag_per_key",
     ScopeKind.USER: "user",
     ScopeKind.USER_MODEL: "model_per_user",
     ScopeKind.TEAM: "team",

@@ -40,6 +40,7 @@ _LIMITING = (
         "model_rpm_limit",
         "model_tpm_limit",
         "tag_rpm_limit",
+        "tag_tpm_limit",
         "rpm_limit_type",
         "tpm_limit_type",
         "enforced_params",
@@ -340,7 +341,7 @@ def _check_passes_on(caller: Principal) -> None:
     """Limits that no other key would have: with a key that has them, nobody gets another one. Raises Forbidden."""
     if limited_alone(caller):
         raise Forbidden(
-            "A key with limits of models, budget_limits, enforced_params or tags makes no keys: "
+            "A key with limits of models or tags, budget_limits, enforced_params or tags makes no keys: "
             "log in, or ask an admin."
         )
 

@@ -30,7 +30,7 @@ from bursar.domain.principals import Memberships, Principal, role_of
 from bursar.ports.keys import KeyEdit, KeyFilter, KeyPage, KeyPlace, KeyRow, NewKey
 from bursar.store.audit_log import record
 from bursar.store.database import Database
-from bursar.store.limits import limits_of, nano_of, period_limits
+from bursar.store.limits import limits_of, nano_of, period_limits, tag_limits
 from bursar.store.memberships import memberships_of
 from bursar.store.named_sql import load_named_sql
 from bursar.store.rows import change
@@ -462,6 +462,7 @@ def _principal(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> Principal
         max_budget=row["key_max_budget"],
         tpm_limit=row["key_tpm_limit"],
         rpm_limit=row["key_rpm_limit"],
+        tag_limits=tag_limits(row["scope_token"], metadata) or _NOTHING,
         limits=_limits(row, user_budgets_in_teams=user_budgets_in_teams),
     )
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeGuard
 
 import msgspec
 
-from bursar.domain.limits import Budget, Limits, Scope, ScopeKind, model_scope
+from bursar.domain.limits import Budget, Limits, Scope, ScopeKind, key_tag_scope, model_scope
 from bursar.domain.money import MAX_NANO_USD, NANO_PER_USD, NanoUsd
 from bursar.ports.limits import AnyLimits, NamedLimits
 from bursar.store.database import Database
@@ -83,19 +84,28 @@ def model_limits(whose: Scope, model_max_budget: str | None, metadata: Mapping[s
     JSON, or LiteLLM's other words for the first two, `max_budget` and `budget_duration`. `metadata` may hold
     `model_rpm_limit` and `model_tpm_limit`: `{"gpt-4o": 10}`. Entries that are none of this say nothing.
     """
-    stated: dict[str, dict[str, object]] = {}
     by_name = msgspec.json.decode(model_max_budget or "{}")
-    if isinstance(by_name, dict):
-        for model, entry in by_name.items():
-            if isinstance(entry, dict):
-                stated.setdefault(str(model), {}).update(entry)
-    for name in ("rpm_limit", "tpm_limit"):
-        by_model = metadata.get(f"model_{name}")
-        if isinstance(by_model, dict):
-            for model, count in by_model.items():
-                stated.setdefault(str(model), {})[name] = count
-    found = {model: _model_limits(model_scope(whose, model), entry) for model, entry in stated.items()}
-    return {model: limits for model, limits in found.items() if limits.limiting}
+    entries = by_name.items() if isinstance(by_name, dict) else ()
+    stated = {str(model): dict(entry) for model, entry in entries if isinstance(entry, dict)}
+    return _limits_by_name(partial(model_scope, whose), stated, metadata, "model")
+
+
+def tag_limits(token: str, metadata: Mapping[str, object]) -> dict[str, Limits]:
+    """What a key may do with single tags, by its `tag_rpm_limit` and `tag_tpm_limit`: `{"nightly": 10}`."""
+    return _limits_by_name(partial(key_tag_scope, token), {}, metadata, "tag")
+
+
+def _limits_by_name(
+    scope_of: Callable[[str], Scope], stated: dict[str, dict[str, object]], metadata: Mapping[str, object], what: str
+) -> dict[str, Limits]:
+    """Those that are `stated` for each name, and in the metadata as `<what>_rpm_limit`, `<what>_tpm_limit`."""
+    for kind in ("rpm_limit", "tpm_limit"):
+        counts = metadata.get(f"{what}_{kind}")
+        if isinstance(counts, dict):
+            for name, count in counts.items():
+                stated.setdefault(str(name), {})[kind] = count
+    found = {name: _stated_limits(scope_of(name), entry) for name, entry in stated.items()}
+    return {name: limits for name, limits in found.items() if limits.limiting}
 
 
 def period_limits(scope_of: Callable[[str], Scope], stated: object) -> list[Limits]:
@@ -112,7 +122,7 @@ def period_limits(scope_of: Callable[[str], Scope], stated: object) -> list[Limi
     return [Limits(scope=scope_of(duration), budget=Budget(limit, duration)) for duration, limit in found.items()]
 
 
-def _model_limits(scope: Scope, entry: Mapping[str, object]) -> Limits:
+def _stated_limits(scope: Scope, entry: Mapping[str, object]) -> Limits:
     amount, period = (
         entry.get("budget_limit", entry.get("max_budget")),
         entry.get("time_period", entry.get("budget_duration")),
