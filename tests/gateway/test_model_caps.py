@@ -1,5 +1,6 @@
 """Limits of single models, whoever states them: from the row to the refusal and the books."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -189,3 +190,48 @@ async def test_an_owners_budget_of_a_model_is_about_his_keys_outside_of_teams(
     )
     await within_one_minute(20)
     assert [(await cent(gateway, key, "other")).status for key in (of_team, own, of_team)] == [200, 429, 429]
+
+
+CUSTOMER = {"user_id": "c/1"}
+
+
+async def test_an_end_users_budget_of_a_model(gateway: Gateway, books: Books, look: Database) -> None:
+    """Whoever's keys the calls are made with; deleted and made again, an end user begins anew."""
+    first, second = [await new_key(gateway) for _ in range(2)]
+    for _ in range(2):
+        await does(gateway, "POST", "/customer/new", {**CUSTOMER, **BUDGET, "rpm_limit": 99})
+        while "x-ratelimit-end_user-limit-requests" not in (await cent(gateway, first, "other", user="c/1")).headers:
+            await asyncio.sleep(0.02)  # it was somebody without limits when it was last looked up
+        assert [(await cent(gateway, key, user="c/1")).status for key in (first, second)] == [200, 200]
+        await books.posted()
+        for name in NAMES:
+            answer = await cent(gateway, first, name, user="c/1")
+            said = "LiteLLM End User: c/1, exceeded budget for model=cent"
+            assert (answer.status, said in answer.body.decode()) == (422, True), (name, answer.body)
+        assert (await cent(gateway, first, "other", user="c/1")).status == 200
+        assert (await cent(gateway, first, user="another")).status == 200
+        await books.posted()
+        await does(gateway, "POST", "/customer/update", {**CUSTOMER, "model_max_budget": {}})
+        await does(gateway, "POST", "/customer/delete", {"user_ids": ["c/1"]})
+    [window] = await books.fetch("SELECT scope_kind, scope_id, spent_nano_usd FROM bursar.windows")
+    assert tuple(window.values()) == ("end_user_model", "c%2F1/cent", 0)
+    assert (await audit(look)).differences == []
+
+
+async def test_end_users_without_a_budget_have_the_models_of_the_default_one(
+    start_gateway: StartGateway, books: Books
+) -> None:
+    """Each for itself."""
+    await books.fetch(
+        """INSERT INTO "LiteLLM_BudgetTable" (budget_id, model_max_budget, created_by, updated_by)
+        VALUES ('d', '{"cent": {"budget_limit": 0.01, "rpm_limit": 9}}', 'x', 'x')"""
+    )
+    gateway = await start_gateway(models=MODELS, settings="litellm_settings: {max_end_user_budget_id: d}")
+    await within_one_minute(20)
+    for user in ("one", "two"):
+        answer = await cent(gateway, await new_key(gateway), user=user)
+        assert answer.status == 200
+        assert answer.headers["x-ratelimit-model_per_end_user-remaining-requests"] == "8"
+        await books.posted()
+        answer = await cent(gateway, await new_key(gateway), "acme/cent", user=user)
+        assert (answer.status, f"End User: {user}, exceeded" in answer.body.decode()) == (422, True)

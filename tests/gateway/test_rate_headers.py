@@ -32,6 +32,7 @@ WORDS = [
     (ScopeKind.TEAM_MODEL, "model_per_team"),
     (ScopeKind.ORGANIZATION_MODEL, "model_per_organization"),
     (ScopeKind.USER_MODEL, "model_per_user"),
+    (ScopeKind.END_USER_MODEL, "model_per_end_user"),
     (ScopeKind.GATEWAY, "global"),
 ]
 

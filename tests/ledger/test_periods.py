@@ -47,7 +47,7 @@ SCOPES = {
     ScopeKind.TAG: Scope(ScopeKind.TAG, "a"),
 }
 """Everybody who has a part in the calls of `WHO`."""
-MODELS_OF = (ScopeKind.KEY, ScopeKind.USER, ScopeKind.TEAM, ScopeKind.ORGANIZATION)
+MODELS_OF = (ScopeKind.KEY, ScopeKind.USER, ScopeKind.TEAM, ScopeKind.ORGANIZATION, ScopeKind.END_USER)
 """Whose use of single models may be limited."""
 TABLES = {
     ScopeKind.KEY: ("VerificationToken", "token"),

@@ -40,6 +40,8 @@ class ScopeKind(StrEnum):
     ORGANIZATION_MODEL = "organization_model"
     """One model as one organization uses it."""
     END_USER = "end_user"
+    END_USER_MODEL = "end_user_model"
+    """One model as one end user's calls use it."""
     TAG = "tag"
     DEPLOYMENT = "deployment"
 
@@ -59,6 +61,7 @@ _MODELS_OF = {
     ScopeKind.USER: ScopeKind.USER_MODEL,
     ScopeKind.TEAM: ScopeKind.TEAM_MODEL,
     ScopeKind.ORGANIZATION: ScopeKind.ORGANIZATION_MODEL,
+    ScopeKind.END_USER: ScopeKind.END_USER_MODEL,
 }
 _OF_TWO = frozenset(
     {ScopeKind.TEAM_MEMBER, ScopeKind.KEY_TAG, ScopeKind.KEY_PERIOD, ScopeKind.TEAM_PERIOD, *_MODELS_OF.values()}
@@ -173,6 +176,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     def limiting(self) -> bool:
         """Whether it says anything at all."""
         return self.rated or self.budget is not None or self.soft_budget is not None or bool(self.models)
+
+    def of(self, scope: Scope) -> "Limits":
+        """The same for another of that kind."""
+        models = {
+            model: msgspec.structs.replace(limits, scope=model_scope(scope, model))
+            for model, limits in (self.models or {}).items()
+        }
+        return msgspec.structs.replace(self, scope=scope, models=models or None)
 
     def without_budgets(self) -> "Limits":
         """The others of them, of single models as well."""

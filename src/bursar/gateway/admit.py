@@ -63,14 +63,15 @@ class Admission:
 
         Raises Unauthenticated: the end user is blocked.
         """
-        attribution = call.attribution
+        principal, attribution = call.principal, call.attribution
         named: tuple[Limits, ...] = ()
         if attribution.end_user or attribution.tags:
             recalled = self._named.recall(attribution.end_user, attribution.tags)
             if recalled is None:
                 return None
-            named = _with_tags(call, recalled)
-        principal = call.principal
+            named = recalled
+            if principal.tag_limits:
+                named += _of_tags(principal, attribution.tags)
         if not named and not principal.limits and deployment.limits is None and self._gateway is None:
             return UNLIMITED
         applied = self._applied(principal, call.group, deployment, named)
@@ -86,16 +87,17 @@ class Admission:
 
         Raises RateLimited; Unauthenticated: the end user is blocked; Unavailable: it cannot be known.
         """
-        attribution = call.attribution
+        principal, attribution = call.principal, call.attribution
         try:
             named = await self._named.find(attribution.end_user, attribution.tags)
         except StoreUnavailable:
             raise _unavailable("The limits of the end user and of tags cannot be looked up") from None
-        named = _with_tags(call, named)
-        applied = self._applied(call.principal, call.group, deployment, named)
+        if principal.tag_limits:
+            named += _of_tags(principal, attribution.tags)
+        applied = self._applied(principal, call.group, deployment, named)
         if applied.plan is not None and applied.plan.outdated:
-            del self._callers[call.principal.api_key]
-            applied = self._applied(call.principal, call.group, deployment, named)
+            del self._callers[principal.api_key]
+            applied = self._applied(principal, call.group, deployment, named)
         if applied.plan is None:
             return Admitted(applied)
         need, tokens = self._need(call, deployment, applied.plan)
@@ -176,12 +178,10 @@ class Admission:
         )
 
 
-def _with_tags(call: Call, named: tuple[Limits, ...]) -> tuple[Limits, ...]:
-    """`named`, and the key's own limits of the tags that the call carries."""
-    by_tag = call.principal.tag_limits
-    if not by_tag:
-        return named
-    return (*named, *(by_tag[tag] for tag in call.attribution.tags if tag in by_tag))
+def _of_tags(principal: Principal, tags: Sequence[str]) -> tuple[Limits, ...]:
+    """The key's own limits of `tags`."""
+    by_tag = principal.tag_limits
+    return tuple([by_tag[tag] for tag in tags if tag in by_tag])
 
 
 def _of_model(whose: Sequence[Limits], model: str, group: str) -> list[Limits]:

@@ -23,6 +23,7 @@ _WORDS = {
     ScopeKind.ORGANIZATION: "organization",
     ScopeKind.ORGANIZATION_MODEL: "model_per_organization",
     ScopeKind.END_USER: "end_user",
+    ScopeKind.END_USER_MODEL: "model_per_end_user",
     ScopeKind.TAG: "tag",
     ScopeKind.DEPLOYMENT: "deployment",
 }

@@ -28,6 +28,7 @@ _SENTENCES: dict[ScopeKind, tuple[str, str]] = {
     ScopeKind.ORGANIZATION: (_TOTAL, "Organization={name} "),
     ScopeKind.ORGANIZATION_MODEL: (_MODEL, "Organization"),
     ScopeKind.END_USER: (_OVER, "End User={name}"),
+    ScopeKind.END_USER_MODEL: (_MODEL, "End User"),
     ScopeKind.TAG: (_TOTAL, "Tag={name} "),
     ScopeKind.DEPLOYMENT: (_DEPLOYMENT, "{name}"),
 }

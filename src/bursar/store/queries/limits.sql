@@ -2,7 +2,7 @@
 
 -- name: end_users
 SELECT e.user_id AS id, e.blocked, b.max_budget, b.budget_duration, b.budget_reset_at, b.soft_budget, b.rpm_limit,
-    b.tpm_limit, b.max_parallel_requests, NULL::jsonb AS model_max_budget
+    b.tpm_limit, b.max_parallel_requests, b.model_max_budget
 FROM "LiteLLM_EndUserTable" AS e
 LEFT JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = coalesce(e.budget_id, $2)
 WHERE e.user_id = ANY ($1::text[])
@@ -16,7 +16,7 @@ WHERE t.tag_name = ANY ($1::text[])
 
 -- name: default_budget
 SELECT max_budget, budget_duration, budget_reset_at, soft_budget, rpm_limit, tpm_limit, max_parallel_requests,
-    NULL::jsonb AS model_max_budget
+    model_max_budget
 FROM "LiteLLM_BudgetTable" WHERE budget_id = $1
 
 -- name: any

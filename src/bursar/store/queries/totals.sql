@@ -382,7 +382,7 @@ FROM (
         ), windows, cost
         FROM moves CROSS JOIN LATERAL (VALUES
             ('key_model', key_scope), ('user_model', CASE WHEN "user" = owner THEN owner END), ('team_model', team_id),
-            ('organization_model', organization_id)
+            ('organization_model', organization_id), ('end_user_model', end_user)
         ) AS o (kind, id)
         UNION ALL
         SELECT 'key_period', m.key_scope || '/' || (b ->> 'budget_duration'), m.windows, m.cost
