@@ -107,6 +107,24 @@ async def test_users_whom_an_admin_of_an_organization_makes_have_its_limits(gate
     assert (await row_of(gateway, less["user_id"]))["models"] == ["oracle"]
 
 
+async def test_users_whom_an_admin_of_an_organization_makes_have_its_limits_of_models(gateway: Gateway) -> None:
+    terms = {"budget_limit": 1.0, "time_period": "1d"}
+    await limit(gateway, model_max_budget={"oracle": terms}, model_rpm_limit={"other": 5})
+    bounded = {"oracle": terms, "other": {"rpm_limit": 5}}
+    other = {"m": {"budget_limit": 7}}
+    made = await does(
+        gateway, "POST", "/user/new", {"auto_create_key": False, "model_max_budget": other}, key=ORG_ADMIN
+    )
+    added = {"organization_id": ORGANIZATION, "member": {"user_id": "added"}}
+    await does(gateway, "POST", "/organization/member_add", added, key=ORG_ADMIN)
+    assert (await row_of(gateway, made["user_id"]))["model_max_budget"] == other | bounded
+    assert (await row_of(gateway, "added"))["model_max_budget"] == bounded
+    for more in ({"budget_limit": 2.0, "time_period": "1d"}, {"budget_limit": 0.5, "time_period": "1h"}, {}):
+        body = {"auto_create_key": False, "model_max_budget": {"oracle": more}}
+        word = "model_max_budget goes beyond it"
+        await refused(gateway, "POST", "/user/new", body, status=403, word=word, key=ORG_ADMIN)
+
+
 async def test_users_whom_a_limited_admin_makes_have_his_limits(gateway: Gateway) -> None:
     await does(gateway, "POST", "/user/update", {"user_id": "org-admin", **LIMITS})
     made = await does(gateway, "POST", "/user/new", {"auto_create_key": False}, key=ORG_ADMIN)

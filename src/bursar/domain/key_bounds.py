@@ -82,6 +82,9 @@ def check_within(wanted: Row, bound: Row, *, whose: str, what: str = "A key") ->
             raise _beyond("budget_duration", what, whose)
     if "models" in wanted and not _covers_models(_strings(bound.get("models")), _strings(wanted["models"])):
         raise _beyond("models", what, whose)
+    by_model, bounded = _object(wanted.get("model_max_budget")), _object(bound.get("model_max_budget"))
+    if any(by_model.get(model, terms) != terms for model, terms in bounded.items()):
+        raise _beyond("model_max_budget", what, whose)
     routes = _strings(bound.get("allowed_routes"))
     if "allowed_routes" in wanted and not _covers_routes(routes, _strings(wanted["allowed_routes"])):
         raise _beyond("allowed_routes", what, whose)
@@ -119,6 +122,10 @@ def _covers_routes(held: Sequence[str], wanted: Sequence[str]) -> bool:
         return True
     groups = frozenset({"info_routes"}) if "management_routes" in held else frozenset()
     return bool(wanted) and all(may_use_route(held, route, frozenset()) or route in groups for route in wanted)
+
+
+def _object(value: object) -> Row:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _strings(value: object) -> list[str]:

@@ -70,6 +70,19 @@ def terms_after(before: Row, changes: Row, *, now: datetime, calendar: Calendar)
     return found
 
 
+def terms_by_name(stated: object, metadata: Row, what: str) -> dict[str, dict[str, object]]:
+    """What a row says of single models or tags, by name: the entries of its `model_max_budget`, and the rates that its
+    metadata has as `<what>_rpm_limit` and `<what>_tpm_limit`, which go before. What is no object says nothing."""
+    entries = stated.items() if isinstance(stated, Mapping) else ()
+    found = {str(name): dict(terms) for name, terms in entries if isinstance(terms, Mapping)}
+    for kind in _MODEL_COUNTS:
+        counts = metadata.get(f"{what}_{kind}")
+        if isinstance(counts, Mapping):
+            for name, count in counts.items():
+                found.setdefault(str(name), {})[kind] = count
+    return found
+
+
 def _check_models(models: object) -> None:
     if not isinstance(models, Mapping):
         return

@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 
 import msgspec
 
+from bursar.domain.limit_terms import terms_by_name
 from bursar.domain.limits import Budget, Limits, Scope, ScopeKind, key_tag_scope, model_scope
 from bursar.domain.money import MAX_NANO_USD, NANO_PER_USD, NanoUsd
 from bursar.ports.limits import AnyLimits, NamedLimits
@@ -84,27 +85,17 @@ def model_limits(whose: Scope, model_max_budget: str | None, metadata: Mapping[s
     JSON, or LiteLLM's other words for the first two, `max_budget` and `budget_duration`. `metadata` may hold
     `model_rpm_limit` and `model_tpm_limit`: `{"gpt-4o": 10}`. Entries that are none of this say nothing.
     """
-    by_name = msgspec.json.decode(model_max_budget or "{}")
-    entries = by_name.items() if isinstance(by_name, dict) else ()
-    stated = {str(model): dict(entry) for model, entry in entries if isinstance(entry, dict)}
-    return _limits_by_name(partial(model_scope, whose), stated, metadata, "model")
+    terms = terms_by_name(msgspec.json.decode(model_max_budget or "{}"), metadata, "model")
+    return _limits_by_name(partial(model_scope, whose), terms)
 
 
 def tag_limits(token: str, metadata: Mapping[str, object]) -> dict[str, Limits]:
     """What a key may do with single tags, by its `tag_rpm_limit` and `tag_tpm_limit`: `{"nightly": 10}`."""
-    return _limits_by_name(partial(key_tag_scope, token), {}, metadata, "tag")
+    return _limits_by_name(partial(key_tag_scope, token), terms_by_name(None, metadata, "tag"))
 
 
-def _limits_by_name(
-    scope_of: Callable[[str], Scope], stated: dict[str, dict[str, object]], metadata: Mapping[str, object], what: str
-) -> dict[str, Limits]:
-    """Those that are `stated` for each name, and in the metadata as `<what>_rpm_limit`, `<what>_tpm_limit`."""
-    for kind in ("rpm_limit", "tpm_limit"):
-        counts = metadata.get(f"{what}_{kind}")
-        if isinstance(counts, dict):
-            for name, count in counts.items():
-                stated.setdefault(str(name), {})[kind] = count
-    found = {name: _stated_limits(scope_of(name), entry) for name, entry in stated.items()}
+def _limits_by_name(scope_of: Callable[[str], Scope], terms: Mapping[str, Mapping[str, object]]) -> dict[str, Limits]:
+    found = {name: _stated_limits(scope_of(name), entry) for name, entry in terms.items()}
     return {name: limits for name, limits in found.items() if limits.limiting}
 
 
