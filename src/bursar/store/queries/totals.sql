@@ -72,6 +72,10 @@ tagged AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT DISTINCT tag FROM json_array_elements_text(moves.tags::json) AS tag) AS tags
     WHERE moves.tags IS NOT NULL
 ),
+limited_models AS MATERIALIZED (  -- most databases have few of these kinds or none: then nothing is looked up for them
+    SELECT kind FROM unnest(ARRAY['key_model', 'user_model', 'team_model', 'organization_model', 'end_user_model']) AS kind
+    WHERE (SELECT true FROM bursar.windows AS w WHERE w.scope_kind = kind ORDER BY w.scope_kind, w.scope_id LIMIT 1)
+),
 ended AS MATERIALIZED (
     SELECT w.scope_kind, w.scope_id, min(m.key) AS key, sum(m.cost) AS cost
     FROM moves AS m
@@ -373,7 +377,7 @@ FROM (
         UNION ALL
         SELECT 'tag', tag, windows, cost FROM tagged
         UNION ALL
-        SELECT o.kind, (  -- by its whole name, else by what is behind the last slash, as limits of models are found
+        SELECT o.kind, (  -- by its whole name, else by what is behind the last slash, as limits of models are found; ids of two are alike
             SELECT c.scope_id FROM bursar.windows AS c
             WHERE c.scope_kind = o.kind AND c.scope_id IN (
                 bursar.member_scope(o.id, model_group), bursar.member_scope(o.id, substring(model_group FROM '[^/]*$'))
@@ -384,6 +388,7 @@ FROM (
             ('key_model', key_scope), ('user_model', CASE WHEN "user" = owner THEN owner END), ('team_model', team_id),
             ('organization_model', organization_id), ('end_user_model', end_user)
         ) AS o (kind, id)
+        WHERE o.kind IN (SELECT kind FROM limited_models)
         UNION ALL
         SELECT 'key_period', m.key_scope || '/' || (b ->> 'budget_duration'), m.windows, m.cost
         FROM moves AS m JOIN "LiteLLM_VerificationToken" AS k ON k.token = m.key
