@@ -235,3 +235,11 @@ async def test_end_users_without_a_budget_have_the_models_of_the_default_one(
         await books.posted()
         answer = await cent(gateway, await new_key(gateway), "acme/cent", user=user)
         assert (answer.status, f"End User: {user}, exceeded" in answer.body.decode()) == (422, True)
+
+
+async def test_a_key_has_the_models_of_its_budget_where_it_has_none_of_its_own(gateway: Gateway) -> None:
+    limits = {"model_max_budget": {"cent": {"budget_limit": 0}}}
+    await does(gateway, "POST", "/budget/new", {"budget_id": "b", **limits})
+    key = await new_key(gateway, budget_id="b")
+    own = await new_key(gateway, budget_id="b", model_max_budget={"other": {"rpm_limit": 9}})
+    assert [(await cent(gateway, each)).status for each in (key, own)] == [422, 200]

@@ -201,9 +201,17 @@ async def test_a_list_of_the_key_does_not_widen_its_owners(gateway: Gateway, boo
 
 
 async def test_limits_of_a_named_budget_stay(gateway: Gateway) -> None:
-    await does(gateway, "POST", "/budget/new", {"budget_id": "tiny", "max_budget": 0.0000001})
+    models = {"oracle": {"budget_limit": 1}}
+    await does(
+        gateway, "POST", "/budget/new", {"budget_id": "tiny", "max_budget": 0.0000001, "model_max_budget": models}
+    )
     made = await does(gateway, "POST", "/key/generate", {"user_id": "member", "budget_id": "tiny"})
-    for change in ({"max_budget": 100}, {"rpm_limit": 1000}, {"budget_duration": "1h"}):
+    for change in (
+        {"max_budget": 100},
+        {"rpm_limit": 1000},
+        {"budget_duration": "1h"},
+        {"model_max_budget": {"m": {"rpm_limit": 1}}},
+    ):
         body = {"key": made["key"], **change}
         await refused(gateway, "POST", "/key/update", body, status=403, word="limits of a budget", key=MEMBER)
 

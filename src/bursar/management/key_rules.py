@@ -315,7 +315,7 @@ def _check_own(row: Row, changes: Row) -> None:
         if name in changes and changes[name] != row.get(name):
             raise Forbidden(f"The user of a key cannot change its {name}.", param=name)
     if row["budget_id"] is not None:  # whose limits those of the row would go before
-        for name in (*_COUNTS, "budget_duration"):
+        for name in (*_COUNTS, "budget_duration", "model_max_budget"):
             if changes.get(name, row[name]) != row[name]:
                 raise Forbidden(f"The key has the limits of a budget: its user cannot change its {name}.", param=name)
     check_within(changes, {**row, "team_id": None, "organization_id": None}, whose="it")

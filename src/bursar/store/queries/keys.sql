@@ -20,7 +20,7 @@ SELECT named.revoke_at, k.token, bursar.scope_of_key(k.token) AS scope_token, k.
     coalesce(k.rpm_limit, kb.rpm_limit) AS key_rpm_limit,
     coalesce(k.tpm_limit, kb.tpm_limit) AS key_tpm_limit,
     coalesce(k.max_parallel_requests, kb.max_parallel_requests) AS key_max_parallel_requests,
-    k.model_max_budget AS key_model_max_budget,
+    coalesce(nullif(k.model_max_budget, '{}'), kb.model_max_budget) AS key_model_max_budget,
     u.max_budget AS user_max_budget, u.budget_duration AS user_budget_duration,
     u.budget_reset_at AS user_budget_reset_at, NULL::double precision AS user_soft_budget,
     u.rpm_limit AS user_rpm_limit, u.tpm_limit AS user_tpm_limit,
