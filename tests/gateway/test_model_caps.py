@@ -119,6 +119,16 @@ async def test_a_rate_of_one_model(gateway: Gateway, path: str, row: Settings, o
     assert (await cent(gateway, await new_key(gateway))).status == 200
 
 
+async def test_a_limit_of_a_longer_name_leads_past_no_other(gateway: Gateway, books: Books) -> None:
+    """Whoever may limit further names does not lift what is limited already."""
+    rates = {"model_rpm_limit": {"acme/cent": 100}}
+    await does(gateway, "POST", "/team/new", {**TEAM, **BUDGET, **rates})
+    key = await new_key(gateway, **TEAM)
+    assert [(await cent(gateway, key, "acme/cent")).status for _ in range(2)] == [200, 200]
+    await books.posted()
+    assert (await cent(gateway, key, "acme/cent")).status == 422
+
+
 async def test_tokens_of_one_model(gateway: Gateway) -> None:
     await does(gateway, "POST", "/team/new", {**TEAM, "model_tpm_limit": {"cent": 100}})
     key = await new_key(gateway, **TEAM)
@@ -134,6 +144,18 @@ async def test_a_changed_limit_binds_at_once(gateway: Gateway) -> None:
     await soon(lambda: cent(gateway, key), 429, "model_per_team")
     await does(gateway, "POST", "/team/update", {**TEAM, "model_rpm_limit": None})
     await soon(lambda: cent(gateway, key), 200)
+
+
+async def test_setting_all_spend_back_sets_back_that_of_a_teams_model(
+    gateway: Gateway, books: Books, look: Database
+) -> None:
+    await does(gateway, "POST", "/team/new", {**TEAM, **BUDGET})
+    key = await new_key(gateway, **TEAM)
+    assert [(await cent(gateway, key)).status for _ in range(3)] == [200, 200, 422]
+    await books.posted()
+    await does(gateway, "POST", "/global/spend/reset")
+    await soon(lambda: cent(gateway, key), 200)
+    assert (await audit(look)).differences == []
 
 
 @pytest.mark.parametrize(

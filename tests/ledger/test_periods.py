@@ -213,6 +213,10 @@ async def test_a_charge_that_nobody_held_of_the_gateway_and_of_single_models(led
     await ledger.post(answered(2, 5, **ONE_TAG, model_group="another"))
     await ledger.post(answered(3, 3, **ONE_TAG, model_group="openai/gpt-4o"))
     assert (await figures(ledger, current)).spent == (78 if scope is GATEWAY else 73)
+    longer = await window(ledger, model_scope(SCOPES[ScopeKind.TEAM], "openai/gpt-4o"), FUTURE)
+    await ledger.post(answered(4, 2, **ONE_TAG, model_group="openai/gpt-4o"))
+    assert (await figures(ledger, longer)).spent == 2
+    assert (await figures(ledger, current)).spent == (80 if scope is GATEWAY else 75)
     assert (await audit(ledger.database)).differences == []
 
 

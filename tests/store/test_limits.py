@@ -113,7 +113,7 @@ async def test_a_team_limits_single_models(database: Database) -> None:
         await connection.execute(
             """INSERT INTO "LiteLLM_TeamTable" (team_id, updated_at, model_max_budget, metadata) VALUES ('a/b', now(),
             '{"gpt-4o": {"max_budget": 2, "rpm_limit": 3}}',
-            '{"model_rpm_limit": {"o1": 4}, "model_tpm_limit": {"o1": 5}}')"""
+            '{"model_rpm_limit": {"o1": 4, "gpt-4o": 9}, "model_tpm_limit": {"o1": 5}}')"""
         )
         await connection.execute("""INSERT INTO "LiteLLM_VerificationToken" (token, team_id) VALUES ('k', 'a/b')""")
     found = await PostgresKeys(database).find(KeyHash("k"))

@@ -47,8 +47,8 @@ def bounding(bound: Row) -> bool:
 
 
 def limited_alone(caller: Principal) -> bool:
-    """Whether the key of `caller` has limits that none made with it would have: of single models, of several periods,
-    of tags, parameters that calls have to name, tags."""
+    """Whether the key of `caller` has limits that none made with it would have: of single models and tags, of several
+    periods, parameters that calls have to name, tags that all its calls carry."""
     return bool(caller.enforced_params or caller.tags or caller.tag_limits) or any(
         limits.scope.kind is ScopeKind.KEY_PERIOD or (limits.scope.kind is ScopeKind.KEY and limits.models)
         for limits in caller.limits

@@ -72,14 +72,18 @@ def terms_after(before: Row, changes: Row, *, now: datetime, calendar: Calendar)
 
 def terms_by_name(stated: object, metadata: Row, what: str) -> dict[str, dict[str, object]]:
     """What a row says of single models or tags, by name: the entries of its `model_max_budget`, and the rates that its
-    metadata has as `<what>_rpm_limit` and `<what>_tpm_limit`, which go before. What is no object says nothing."""
+    metadata has as `<what>_rpm_limit` and `<what>_tpm_limit`. Of two rates the lower counts: not everybody who may
+    state the one may raise the other. What is no object says nothing."""
     entries = stated.items() if isinstance(stated, Mapping) else ()
     found = {str(name): dict(terms) for name, terms in entries if isinstance(terms, Mapping)}
     for kind in _MODEL_COUNTS:
         counts = metadata.get(f"{what}_{kind}")
         if isinstance(counts, Mapping):
             for name, count in counts.items():
-                found.setdefault(str(name), {})[kind] = count
+                terms = found.setdefault(str(name), {})
+                stated_too = terms.get(kind)
+                if _is_number(count) and not (_is_number(stated_too) and stated_too <= count):
+                    terms[kind] = count
     return found
 
 

@@ -186,12 +186,10 @@ def _of_tags(principal: Principal, tags: Sequence[str]) -> tuple[Limits, ...]:
 
 def _of_model(whose: Sequence[Limits], model: str, group: str) -> list[Limits]:
     """Their limits of the model: by the name that is asked for, and by the one it is configured under, so that no alias
-    and no deployment's id leads past them. A name stands for itself, else for what is behind its last slash."""
-    found = []
-    for by_model in (limits.models for limits in whose if limits.models):
-        asked, configured = (by_model.get(name) or by_model.get(name.rpartition("/")[2]) for name in (model, group))
-        found += [one for one in (asked, None if configured is asked else configured) if one is not None]
-    return found
+    and no deployment's id leads past them. A name stands for itself and for what is behind its last slash, so that no
+    limit of the longer one does either."""
+    names = dict.fromkeys(name for full in (model, group) for name in (full, full.rpartition("/")[2]))
+    return [limits.models[name] for limits in whose if limits.models for name in names if name in limits.models]
 
 
 def _unavailable(what: str) -> Unavailable:

@@ -377,17 +377,15 @@ FROM (
         UNION ALL
         SELECT 'tag', tag, windows, cost FROM tagged
         UNION ALL
-        SELECT o.kind, (  -- by its whole name, else by what is behind the last slash, as limits of models are found; ids of two are alike
-            SELECT c.scope_id FROM bursar.windows AS c
-            WHERE c.scope_kind = o.kind AND c.scope_id IN (
-                bursar.member_scope(o.id, model_group), bursar.member_scope(o.id, substring(model_group FROM '[^/]*$'))
-            )
-            ORDER BY c.scope_id = bursar.member_scope(o.id, model_group) DESC LIMIT 1
-        ), windows, cost
+        SELECT o.kind, bursar.member_scope(o.id, name), windows, cost
         FROM moves CROSS JOIN LATERAL (VALUES
             ('key_model', key_scope), ('user_model', CASE WHEN "user" = owner THEN owner END), ('team_model', team_id),
             ('organization_model', organization_id), ('end_user_model', end_user)
         ) AS o (kind, id)
+        CROSS JOIN LATERAL unnest(  -- by its whole name and by what is behind the last slash, as limits of models are found
+            CASE WHEN model_group LIKE '%/%' THEN ARRAY[model_group, substring(model_group FROM '[^/]*$')]
+                ELSE ARRAY[model_group] END
+        ) AS name
         WHERE o.kind IN (SELECT kind FROM limited_models)
         UNION ALL
         SELECT 'key_period', m.key_scope || '/' || (b ->> 'budget_duration'), m.windows, m.cost
