@@ -143,7 +143,12 @@ def _tags(said: Said, chat: ChatRequest, principal: Principal, rules: Attributio
     for name in rules.tag_headers:
         if value := said.get(name):
             tags[f"{name.decode()}: {value}"] = None
-    return storable_list(tags, max_bytes=rules.metadata_max_bytes) if tags else ([], 0)
+    if not tags:
+        return [], 0
+    kept, dropped = storable_list(tags, max_bytes=rules.metadata_max_bytes)
+    if dropped and principal.tags:  # the caller's may not take the place of the key's, which limits hang on
+        return storable_list(dict.fromkeys((*principal.tags, *tags)), max_bytes=rules.metadata_max_bytes)
+    return kept, dropped
 
 
 @lru_cache(maxsize=1000)

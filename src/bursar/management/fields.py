@@ -56,10 +56,10 @@ class MetadataFields(msgspec.Struct, kw_only=True):
     tags: list[str] | UnsetType | None = UNSET
     guardrails: list[str] | UnsetType | None = UNSET
     model_rpm_limit: dict[str, Count] | UnsetType | None = UNSET
-    """Kept, and not enforced; so are `model_tpm_limit` and `tag_rpm_limit`."""
     model_tpm_limit: dict[str, Count] | UnsetType | None = UNSET
     enforced_params: list[str] | UnsetType | None = UNSET
     tag_rpm_limit: dict[str, Count] | UnsetType | None = UNSET
+    """Kept, and not enforced."""
     prompts: list[str] | UnsetType | None = UNSET
     rpm_limit_type: str | UnsetType | None = UNSET
     tpm_limit_type: str | UnsetType | None = UNSET

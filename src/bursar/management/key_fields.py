@@ -82,7 +82,10 @@ class KeyFields(msgspec.Struct, kw_only=True):
     ] = UNSET
     model_rpm_limit: Given[dict[str, Count]] = UNSET
     model_tpm_limit: Given[dict[str, Count]] = UNSET
-    tag_rpm_limit: Given[dict[str, Count]] = UNSET
+    tag_rpm_limit: Given[
+        Annotated[dict[str, Count], Meta(description="Of its calls with single tags.", examples=[{"nightly": 10}])]
+    ] = UNSET
+    tag_tpm_limit: Given[dict[str, Count]] = UNSET
     rpm_limit_type: Given[Literal["guaranteed_throughput", "best_effort_throughput", "dynamic"]] = UNSET
     tpm_limit_type: Given[Literal["guaranteed_throughput", "best_effort_throughput", "dynamic"]] = UNSET
     budget_fallbacks: Given[JsonObject] = UNSET
@@ -95,7 +98,7 @@ class KeyFields(msgspec.Struct, kw_only=True):
 
 IN_METADATA = (
     *("tags", "guardrails", "policies", "prompts", "enforced_params", "model_rpm_limit", "model_tpm_limit"),
-    *("tag_rpm_limit", "rpm_limit_type", "tpm_limit_type", "budget_fallbacks", "end_user_budget_id"),
+    *("tag_rpm_limit", "tag_tpm_limit", "rpm_limit_type", "tpm_limit_type", "budget_fallbacks", "end_user_budget_id"),
     *("temp_budget_increase", "temp_budget_expiry"),
 )
 _CLEARED: dict[str, object] = {

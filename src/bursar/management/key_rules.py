@@ -40,6 +40,7 @@ _LIMITING = (
         "model_rpm_limit",
         "model_tpm_limit",
         "tag_rpm_limit",
+        "tag_tpm_limit",
         "rpm_limit_type",
         "tpm_limit_type",
         "enforced_params",
@@ -314,7 +315,7 @@ def _check_own(row: Row, changes: Row) -> None:
         if name in changes and changes[name] != row.get(name):
             raise Forbidden(f"The user of a key cannot change its {name}.", param=name)
     if row["budget_id"] is not None:  # whose limits those of the row would go before
-        for name in (*_COUNTS, "budget_duration"):
+        for name in (*_COUNTS, "budget_duration", "model_max_budget"):
             if changes.get(name, row[name]) != row[name]:
                 raise Forbidden(f"The key has the limits of a budget: its user cannot change its {name}.", param=name)
     check_within(changes, {**row, "team_id": None, "organization_id": None}, whose="it")
@@ -340,7 +341,7 @@ def _check_passes_on(caller: Principal) -> None:
     """Limits that no other key would have: with a key that has them, nobody gets another one. Raises Forbidden."""
     if limited_alone(caller):
         raise Forbidden(
-            "A key with limits of models, budget_limits, enforced_params or tags makes no keys: "
+            "A key with limits of models or tags, budget_limits, enforced_params or tags makes no keys: "
             "log in, or ask an admin."
         )
 

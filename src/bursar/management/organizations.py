@@ -68,7 +68,7 @@ class OrganizationFields(BudgetFields, kw_only=True):
     """What its teams may call; empty: everything."""
     metadata: JsonObject | UnsetType | None = UNSET
     tags: list[str] | UnsetType | None = UNSET
-    """Kept inside the metadata, as the two that follow, which are not enforced."""
+    """Kept inside the metadata, as the two that follow."""
     model_rpm_limit: dict[str, Count] | UnsetType | None = UNSET
     model_tpm_limit: dict[str, Count] | UnsetType | None = UNSET
     budget_id: Name | UnsetType | None = UNSET

@@ -56,7 +56,9 @@ class UserFields(msgspec.Struct, kw_only=True):
     tpm_limit: Given[Count] = UNSET
     rpm_limit: Given[Count] = UNSET
     max_parallel_requests: Given[SmallCount] = UNSET
-    model_max_budget: Given[Annotated[JsonObject, Meta(description="Kept, and not enforced.")]] = UNSET
+    model_max_budget: Given[
+        Annotated[JsonObject, Meta(examples=[{"gpt-4o": {"budget_limit": 5.0, "time_period": "1d"}}])]
+    ] = UNSET
     metadata: Given[JsonObject] = UNSET
     allowed_cache_controls: Given[list[str]] = UNSET
     spend: Given[float] = UNSET
@@ -432,11 +434,15 @@ class UserEndpoints:
         found = await self._users.bounds_of_new(organizations, standing.caller.user_id)
         bound = narrowest([*found, bounds_of(standing.caller)])
         stated = {name: value for name in LIMITS if (value := getattr(said, name)) not in (UNSET, None, [])}
-        check_within(stated, bound, whose="his organization, or who makes him,", what="A user")
+        by_model = body.model_max_budget or {}
+        checked = {**stated, "model_max_budget": by_model}
+        check_within(checked, bound, whose="his organization, or who makes him,", what="A user")
         default = {name: value for name in LIMITS if (value := getattr(body, name)) is not UNSET}
         least = narrowest([bound, {name: value for name, value in default.items() if name not in stated}])
         if bound.get("max_budget") is not None:
             least["budget_duration"] = bound["budget_duration"]
+        if isinstance(bounded := least.get("model_max_budget"), Mapping):
+            least["model_max_budget"] = {**by_model, **bounded}
         return msgspec.structs.replace(body, **{name: value for name, value in least.items() if name not in stated})
 
     def _with_defaults(self, body: NewUser) -> NewUser:

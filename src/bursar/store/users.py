@@ -23,7 +23,7 @@ from bursar.store.named_sql import load_named_sql
 from bursar.store.named_users import check_nobodys
 from bursar.store.organizations import membership_change
 from bursar.store.rows import Row, change, records_of
-from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
+from bursar.store.scope_windows import begin_anew, hold_totals, lock_totals, set_spent
 from bursar.store.team_members import team_row
 from bursar.store.user_bounds import bounds_of_new
 
@@ -180,7 +180,7 @@ class PostgresUsers:
                 gone = [membership_change(Action.DELETED, one, actor, before=one) for one in belonged]
                 await record(connection, *gone)
                 members = [member_scope(row["team_id"], row["user_id"]) for row in left]
-                await set_spent(connection, [*(Scope(ScopeKind.USER, user_id) for user_id in user_ids), *members])
+                await begin_anew(connection, [*(Scope(ScopeKind.USER, user_id) for user_id in user_ids), *members])
                 await drop_own(connection, [row["budget_id"] for row in (*left, *belonged)], actor=actor)
                 rows = [user_of(row) for row in await connection.fetch(_SQL["delete"], list(user_ids))]
                 await record(connection, *(user_change(Action.DELETED, row, actor) for row in rows))
