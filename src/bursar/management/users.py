@@ -16,6 +16,7 @@ from bursar.domain.errors import InvalidRequest, NotFound, Refusal, StoreConflic
 from bursar.domain.key_bounds import bounds_of, check_within
 from bursar.domain.limit_terms import check_amount, terms_after
 from bursar.domain.periods import Calendar
+from bursar.domain.team_roster import TeamPlace
 from bursar.domain.user_bounds import LIMITS, narrowest
 from bursar.management.key_fields import Count, Given, JsonObject, KeyFields, SmallCount
 from bursar.management.key_making import KeyMaker, made
@@ -68,6 +69,16 @@ class TeamOfUser(msgspec.Struct, kw_only=True):
     """A team to join."""
 
     team_id: Id
+    max_budget_in_team: Annotated[float, Meta(description="US dollars.", examples=[5.0])] | None = None
+    """None: the team's `team_member_budget`."""
+    user_role: Literal["admin", "user"] = "user"
+    """In the team."""
+
+    @property
+    def place(self) -> TeamPlace:
+        """As a record."""
+        terms = {} if self.max_budget_in_team is None else {"max_budget": self.max_budget_in_team}
+        return TeamPlace(team_id=self.team_id, role=self.user_role, terms=terms)
 
 
 class NewUser(UserFields, kw_only=True):
@@ -234,7 +245,8 @@ class UserEndpoints:
         makes users in it."""
         body, standing = await self._bounded(asked.body, asked.standing), asked.standing
         given = _columns(body, {}, self._settings.calendar)
-        teams = [team if isinstance(team, str) else team.team_id for team in body.teams or ()]
+        places = _places(body.teams or ())
+        teams = [place.team_id for place in places]
         organizations = self._rules.check_new(
             standing, given, named_id=body.user_id, teams=teams, organizations=body.organizations
         )
@@ -261,7 +273,7 @@ class UserEndpoints:
 
         row, made_key = await self._users.insert(
             user,
-            teams=teams,
+            teams=places,
             organizations=organizations,
             key=key,
             actor=asked.actor,
@@ -467,6 +479,16 @@ class UserEndpoints:
         """Put a password's hash in its place."""
         if isinstance(password := columns.get("password"), str):
             columns["password"] = await asyncio.to_thread(self._hash_password, password)
+
+
+def _places(teams: Sequence[str | TeamOfUser]) -> list[TeamPlace]:
+    """Raises InvalidRequest: a team is named twice, and not with the same place in it."""
+    places: dict[str, TeamPlace] = {}
+    for team in teams:
+        place = TeamPlace(team_id=team) if isinstance(team, str) else team.place
+        if places.setdefault(place.team_id, place) != place:
+            raise InvalidRequest("A team is named twice, with different places in it.", param="teams")
+    return list(places.values())
 
 
 _CLEARED: dict[str, object] = {

@@ -9,6 +9,7 @@ import msgspec
 from bursar.domain.audit import Actor
 from bursar.domain.ids import KeyHash
 from bursar.domain.principals import Memberships, Principal
+from bursar.domain.team_roster import TeamPlace
 from bursar.ports.keys import KeyPlace, KeyRow, NewKey
 from bursar.wire.http import Request
 
@@ -53,7 +54,7 @@ class UserAdministration(Protocol):
         self,
         user: UserRow,
         *,
-        teams: Sequence[str],
+        teams: Sequence[TeamPlace],
         organizations: Sequence[str],
         key: NewKey | None,
         actor: Actor,
@@ -61,7 +62,7 @@ class UserAdministration(Protocol):
         check: Callable[[KeyPlace], None] | None = None,
     ) -> tuple[UserRow, KeyRow | None]:
         """Store a new user (`password`: already hashed) and, if there is one, his key. Raises NotFound: an unknown team
-        or organization.
+        or organization; InvalidRequest: limits in a team that cannot be.
 
         `check` sees the place of the key, of a user `asker` who asks for it, and raises to prevent all of it; without a
         key, of the user.

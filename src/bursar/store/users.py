@@ -11,7 +11,9 @@ from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.errors import Conflict, NotFound, StoreRefused
 from bursar.domain.ids import KeyHash
 from bursar.domain.limits import Scope, ScopeKind, member_scope
+from bursar.domain.periods import Calendar
 from bursar.domain.preconditions import check_unchanged
+from bursar.domain.team_roster import TeamPlace
 from bursar.ports.keys import KeyPlace, KeyRow, NewKey
 from bursar.ports.users import UserFilter, UserPage, UserRow
 from bursar.store.audit_log import record
@@ -24,7 +26,7 @@ from bursar.store.named_users import check_nobodys
 from bursar.store.organizations import membership_change
 from bursar.store.rows import Row, change, records_of
 from bursar.store.scope_windows import begin_anew, hold_totals, lock_totals, set_spent
-from bursar.store.team_members import team_row
+from bursar.store.team_members import join_teams, team_row
 from bursar.store.user_bounds import bounds_of_new
 
 _SQL = {**load_named_sql("totals"), **load_named_sql("users")}
@@ -35,14 +37,15 @@ _KEYS_MAX = 1_000
 class PostgresUsers:
     """The table `LiteLLM_UserTable`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, calendar: Calendar) -> None:
         self._database = database
+        self._calendar = calendar
 
     async def insert(
         self,
         user: UserRow,
         *,
-        teams: Sequence[str],
+        teams: Sequence[TeamPlace],
         organizations: Sequence[str],
         key: NewKey | None,
         actor: Actor,
@@ -56,16 +59,15 @@ class PostgresUsers:
                 await (lock_totals if teams else hold_totals)(connection)
                 of_key = None if key is None else key.organization_id
                 await hold_organizations(connection, *organizations, of_key, asker=asker)
-                await _check_known(connection, teams, organizations)
+                await _check_known(connection, organizations)
                 await _check_email(connection, email, user_id)
                 found = await connection.fetchrow(_SQL["insert"], _json(user))
                 if found is None:
                     raise Conflict(f"User with id {user_id} already exists", param="user_id")
                 if asker is not None:
                     await check_nobodys(connection, [user_id])
-                before = await _teams(connection, teams)
-                await connection.fetch(_SQL["join_teams"], user_id, email, list(teams))
-                await _record_rosters(connection, before, actor)
+                address = None if email is None else str(email)
+                await join_teams(connection, user_id, address, teams, calendar=self._calendar, actor=actor)
                 belongs = records_of(await connection.fetch(_SQL["join_organizations"], user_id, list(organizations)))
                 await record(connection, *(membership_change(Action.CREATED, one, actor, after=one) for one in belongs))
                 if check is not None:
@@ -210,11 +212,8 @@ async def end_sessions(connection: Any, user_id: str, *, actor: Actor) -> None: 
     await delete_keys(connection, tokens=[KeyHash(row["token"]) for row in found], actor=actor)
 
 
-async def _check_known(connection: Any, teams: Sequence[str], organizations: Sequence[str]) -> None:  # noqa: ANN401
-    """Raises NotFound: there is no such team or organization."""
-    known = {row["team_id"] for row in await connection.fetch(_SQL["known_teams"], list(teams))}
-    if missing := [team for team in teams if team not in known]:
-        raise NotFound(f"Team not found, passed team_id={missing[0]}", param="teams")
+async def _check_known(connection: Any, organizations: Sequence[str]) -> None:  # noqa: ANN401  # asyncpg
+    """Raises NotFound: there is no such organization."""
     found = await connection.fetch(_SQL["known_organizations"], list(organizations))
     known = {row["organization_id"] for row in found}
     if missing := [organization for organization in organizations if organization not in known]:

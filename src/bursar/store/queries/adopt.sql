@@ -276,13 +276,14 @@ FROM bursar.windows
 WHERE ends_at > now() AND scope_kind IN ('key', 'user', 'team', 'team_member', 'organization', 'end_user', 'tag')
 ORDER BY window_id FOR UPDATE
 
--- name: raise_windows
--- $1: windows, $2: what LiteLLM has spent of each since it was opened. Spent is spent, limit or not.
+-- name: move_windows
+-- $1: windows, $2: what LiteLLM has spent of each since it was opened, or less than nothing: what it has set back, which is
+-- taken off as something that was booked without a grant. Spent is spent, limit or not.
 UPDATE bursar.windows AS w
-SET opening_nano_usd = opening_nano_usd + r.amount, leased_nano_usd = leased_nano_usd + r.amount,
-    spent_nano_usd = spent_nano_usd + r.amount
+SET opening_nano_usd = opening_nano_usd + greatest(r.amount, 0), forced_nano_usd = forced_nano_usd + least(r.amount, 0),
+    leased_nano_usd = leased_nano_usd + r.amount, spent_nano_usd = spent_nano_usd + r.amount
 FROM unnest($1::uuid[], $2::bigint[]) AS r (window_id, amount)
-WHERE w.window_id = r.window_id
+WHERE w.window_id = r.window_id AND r.amount <> 0
 
 -- name: open_keys
 -- What LiteLLM counted: what its tables say, less what we booked there ourselves (audit_calls; none at a first adoption).
