@@ -103,6 +103,8 @@ class UpdateUser(UserFields, kw_only=True):
 
     user_id: Id | None = None
     """None: the user who has `user_email`."""
+    teams: list[str | TeamOfUser] | None = None
+    """To join. Those that he is in already he stays in, as he is."""
     updated_at: datetime | None = None
     """That of the user this is based on: refused if it is another by now."""
 
@@ -371,6 +373,7 @@ class UserEndpoints:
 
     async def _update(self, standing: Standing, body: UpdateUser, actor: Actor) -> UserRow:
         user_id = body.user_id
+        named = user_id or str(body.user_email)
         if user_id is None:
             if not isinstance(body.user_email, str):
                 raise InvalidRequest("Name the user in `user_id`, or by his `user_email`.", param="user_id")
@@ -379,9 +382,12 @@ class UserEndpoints:
             body = msgspec.structs.replace(body, user_email=UNSET)
         password: dict[str, object] = {"password": body.password} if isinstance(body.password, str) else {}
         target = await self._users.find(user_id)
-        await self._rules.check_change(standing, user_id, target, _columns(body, target or {}, self._settings.calendar))
+        given = _columns(body, target or {}, self._settings.calendar)
+        places = _places(body.teams or ())
+        teams = [place.team_id for place in places]
+        await self._rules.check_change(standing, user_id, target, given, named=named, teams=teams)
         if target is None:
-            raise NotFound(f"User {body.user_id or body.user_email} not found")
+            raise NotFound(f"User {named} not found")
         await self._hash(password)
 
         def edit(row: UserRow) -> Mapping[str, object]:
@@ -390,10 +396,10 @@ class UserEndpoints:
             return changes | password
 
         row = await self._users.change(
-            user_id, edit, actor=actor, expected=body.updated_at, spend=isinstance(body.spend, float)
+            user_id, edit, teams=places, actor=actor, expected=body.updated_at, spend=isinstance(body.spend, float)
         )
         if row is None:
-            raise NotFound(f"User {user_id} not found")
+            raise NotFound(f"User {named} not found")
         return row
 
     async def list(self, asked: Asked[None, ListUsers]) -> object:

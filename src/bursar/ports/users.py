@@ -95,12 +95,14 @@ class UserAdministration(Protocol):
         user_id: str,
         edit: Callable[[UserRow], Mapping[str, object]],
         *,
+        teams: Sequence[TeamPlace] = (),
         actor: Actor,
         expected: datetime | None = None,
         spend: bool = False,
     ) -> UserRow | None:
         """Change a user; his row afterwards, None when there is none. `edit` gives the columns that change, and may
-        raise Refusal. `spend`: it is one of them.
+        raise Refusal. `spend`: it is one of them. `teams`: that he joins, where he is not in them.
+        Raises NotFound: there is no such team; InvalidRequest: limits in it that cannot be.
 
         `expected`: the `updated_at` that the change is based on. Raises StoreConflict: it is another by now.
         """

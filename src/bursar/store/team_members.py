@@ -226,6 +226,13 @@ async def join_teams(
         await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
 
 
+async def not_in(connection: Any, user_id: str, places: Sequence[TeamPlace]) -> list[TeamPlace]:  # noqa: ANN401
+    """Those of `places` that are in teams which do not have the user, or are not there. Only after `lock_totals`."""
+    found = await connection.fetch(_SQL["teams_of"], user_id, [place.team_id for place in places])
+    teams = {row["team_id"] for row in found}
+    return [place for place in places if place.team_id not in teams]
+
+
 def _check_there(team_id: str, team: Row | None) -> None:
     if team is None:
         raise NotFound(f"Team not found, passed team_id={team_id}", param="teams")

@@ -26,7 +26,7 @@ from bursar.store.named_users import check_nobodys
 from bursar.store.organizations import membership_change
 from bursar.store.rows import Row, change, records_of
 from bursar.store.scope_windows import begin_anew, hold_totals, lock_totals, set_spent
-from bursar.store.team_members import join_teams, team_row
+from bursar.store.team_members import join_teams, not_in, team_row
 from bursar.store.user_bounds import bounds_of_new
 
 _SQL = {**load_named_sql("totals"), **load_named_sql("users")}
@@ -66,8 +66,7 @@ class PostgresUsers:
                     raise Conflict(f"User with id {user_id} already exists", param="user_id")
                 if asker is not None:
                     await check_nobodys(connection, [user_id])
-                address = None if email is None else str(email)
-                await join_teams(connection, user_id, address, teams, calendar=self._calendar, actor=actor)
+                await join_teams(connection, user_id, _text(email), teams, calendar=self._calendar, actor=actor)
                 belongs = records_of(await connection.fetch(_SQL["join_organizations"], user_id, list(organizations)))
                 await record(connection, *(membership_change(Action.CREATED, one, actor, after=one) for one in belongs))
                 if check is not None:
@@ -136,6 +135,7 @@ class PostgresUsers:
         user_id: str,
         edit: Callable[[UserRow], Mapping[str, object]],
         *,
+        teams: Sequence[TeamPlace] = (),
         actor: Actor,
         expected: datetime | None = None,
         spend: bool = False,
@@ -143,7 +143,7 @@ class PostgresUsers:
         """See `ports.users.UserAdministration.change`."""
         with refusals():
             async with self._database.transaction() as connection:
-                if spend:
+                if spend or teams:
                     await lock_totals(connection)
                 found = await connection.fetchrow(_SQL["lock"], user_id)
                 if found is None:
@@ -153,6 +153,9 @@ class PostgresUsers:
                 changes = edit(before)
                 if "user_email" in changes:
                     await _check_email(connection, changes["user_email"], user_id)
+                new = await not_in(connection, user_id, teams)
+                address = changes.get("user_email", before["user_email"])
+                await join_teams(connection, user_id, _text(address), new, calendar=self._calendar, actor=actor)
                 after = user_of(await connection.fetchrow(_SQL["update"], user_id, _json(changes)))
                 if spend:
                     spent = after["spend"]
@@ -245,6 +248,10 @@ def user_change(action: Action, row: UserRow, actor: Actor, *, before: UserRow |
 def user_of(row: asyncpg.Record) -> UserRow:
     """Without the password, whose hash is nobody's business either."""
     return {name: value for name, value in row_of(row).items() if name != "password"}
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _json(value: Mapping[str, object]) -> str:

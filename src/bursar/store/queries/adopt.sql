@@ -253,7 +253,7 @@ SELECT what FROM (
         format('the model %s is for the team %s alone, which Bursar cannot see to: nobody can call it', model_id, team)
     FROM (
         SELECT model_id, model_info ->> 'team_id' AS team FROM "LiteLLM_ProxyModelTable"
-        WHERE jsonb_typeof(model_info) = 'object' AND model_info ->> 'team_id' IS NOT NULL
+        WHERE jsonb_typeof(model_info) = 'object' AND model_info ->> 'team_id' <> ''
     ) AS m
 ) AS o
 WHERE place <= $1 ORDER BY kind, place

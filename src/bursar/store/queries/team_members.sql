@@ -10,6 +10,11 @@ WHERE user_id = ANY ($2::text[]) AND NOT $1 = ANY (coalesce(teams, '{}'))
 SELECT user_id, user_email FROM "LiteLLM_UserTable"
 WHERE NOT $1 = ANY (coalesce(teams, '{}')) ORDER BY user_id LIMIT $2
 
+-- name: teams_of
+-- $1: a user, $2: teams. Those of them that he is in.
+SELECT team_id FROM "LiteLLM_TeamTable"
+WHERE team_id = ANY ($2::text[]) AND members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text))
+
 -- name: put_memberships
 -- $1: the team, $2: users, $3: their budgets.
 INSERT INTO "LiteLLM_TeamMembership" AS m (team_id, user_id, budget_id)
