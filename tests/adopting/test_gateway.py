@@ -230,3 +230,25 @@ async def test_what_litellm_sets_back_is_free_again(oracle: RunningOracle, adopt
             assert [answer.status for answer in calls] == [200] * left + [422], (key, members)
     await connection.close()
     await check_closes(adopted_url)
+
+
+async def test_the_budget_of_everything_has_what_both_spent(
+    oracle: RunningOracle, adopted_url: str, tmp_path: Path
+) -> None:
+    """LiteLLM's row has only its own part."""
+    settings = "litellm_settings: {max_budget: 10, budget_duration: 30d}"
+    config = config_text(oracle.base_url, models=DOLLAR, settings=settings)
+    connection = await asyncpg.connect(adopted_url)
+    async with running_gateway(config, database_url=adopted_url, directory=tmp_path) as gateway:
+        assert (await gateway.chat("dollar", key=KEYS["free"], max_tokens=100)).status == 200
+    litellms = "UPDATE \"LiteLLM_UserTable\" SET spend = $1 WHERE user_id = 'litellm-proxy-budget'"
+    window = "SELECT spent_nano_usd FROM bursar.windows WHERE scope_kind = 'gateway' AND ends_at > now()"
+    for theirs, both in ((8.0, 9), (0.0, 1), (7.5, 8.5)):
+        await connection.execute(litellms, theirs)
+        [told] = [kind for kind in (await inspect(connection)).budgets if kind.kind == "gateway"]
+        assert await adopt(connection, lambda _done, _steps, _name: None, again=True)
+        assert await connection.fetchval(window) == both * 1e9 == told.spend_nano_usd
+        await check_closes(adopted_url)
+    async with running_gateway(config, database_url=adopted_url, directory=tmp_path) as gateway:
+        assert await spend(gateway, "free") == [200, 422, 422, 422]
+    await connection.close()

@@ -121,7 +121,7 @@ async def _inspect(connection: Any) -> Inspection:  # noqa: ANN401  # asyncpg
             unknown_columns=unknown,
             has_helpers=place["has_helpers"],
             keys=KeyCounts(**dict(await connection.fetchrow(_SQL["keys"]))),
-            budgets=_budgets(await connection.fetch(_SQL["budgets"], _SHOWN)),
+            budgets=_budgets(await connection.fetch(_SQL["budgets"], _SHOWN, await _ours_of_gateway(connection))),
             attention=await _attention(connection),
             in_use=await _in_use(connection),
         )
@@ -205,7 +205,7 @@ async def _count_again(connection: Any) -> None:  # noqa: ANN401  # asyncpg
     scopes = [Scope(ScopeKind(row["scope_kind"]), row["scope_id"]) for row in windows]
     found = await in_force(connection, scopes)
     moves = {
-        row["window_id"]: spent - row["spent_nano_usd"]
+        row["window_id"]: spent + row["ours_nano_usd"] - row["spent_nano_usd"]
         for row, scope in zip(windows, scopes, strict=True)
         if (spent := spent_in_period(found.get(scope), row["ends_at_s"])) is not None
     }
@@ -302,6 +302,13 @@ async def _in_use(connection: Any) -> list[str]:  # noqa: ANN401  # asyncpg
     if silent_s is not None and silent_s < _RECENT_S:
         found.append(f"LiteLLM booked a call {max(0.0, silent_s):.0f} s ago")
     return found
+
+
+async def _ours_of_gateway(connection: Any) -> int:  # noqa: ANN401  # asyncpg
+    """What we have booked in the running period of the whole gateway's budget: LiteLLM's row has none of it."""
+    if not await connection.fetchval(_SQL["has_our_table"]):
+        return 0
+    return int(await connection.fetchval(_SQL["ours_of_gateway"]))
 
 
 def _budgets(rows: Sequence[Any]) -> list[BudgetsOfKind]:
