@@ -205,9 +205,10 @@ async def _count_again(connection: Any) -> None:  # noqa: ANN401  # asyncpg
     scopes = [Scope(ScopeKind(row["scope_kind"]), row["scope_id"]) for row in windows]
     found = await in_force(connection, scopes)
     moves = {
-        row["window_id"]: spent + row["ours_nano_usd"] - row["spent_nano_usd"]
+        row["window_id"]: amount
         for row, scope in zip(windows, scopes, strict=True)
         if (spent := spent_in_period(found.get(scope), row["ends_at_s"])) is not None
+        and (amount := spent + row["ours_nano_usd"] - row["spent_nano_usd"])
     }
     await connection.execute(_SQL["move_windows"], list(moves), list(moves.values()))
     await connection.execute(_SQL["tell_spent"], list(moves))

@@ -210,7 +210,7 @@ async def join_teams(
     calendar: Calendar,
     actor: Actor,
 ) -> None:
-    """Put a user who is new into teams. Only after `lock_totals`. A roster that names him already keeps his entry.
+    """Put a user into teams that are new to him. Only after `lock_totals`. A roster that has his id keeps its entry.
 
     Raises NotFound: there is no such team; InvalidRequest: limits that cannot be.
     """

@@ -296,7 +296,7 @@ SET opening_nano_usd = greatest(opening_nano_usd + r.amount, 0),
     forced_nano_usd = forced_nano_usd + least(opening_nano_usd + r.amount, 0),
     leased_nano_usd = leased_nano_usd + r.amount, spent_nano_usd = spent_nano_usd + r.amount
 FROM unnest($1::uuid[], $2::bigint[]) AS r (window_id, amount)
-WHERE w.window_id = r.window_id AND r.amount <> 0
+WHERE w.window_id = r.window_id
 
 -- name: open_keys
 -- What LiteLLM counted: what its tables say, less what we booked there ourselves (audit_calls; none at a first adoption).

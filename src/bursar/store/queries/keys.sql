@@ -50,8 +50,9 @@ LEFT JOIN "LiteLLM_UserTable" AS u ON u.user_id = k.user_id
 LEFT JOIN "LiteLLM_TeamMembership" AS m ON m.team_id = k.team_id AND m.user_id = k.user_id
 LEFT JOIN "LiteLLM_BudgetTable" AS mb ON mb.budget_id = coalesce(
     m.budget_id,
-    CASE WHEN k.user_id IS NOT NULL AND t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', k.user_id))
-        THEN t.metadata ->> 'team_member_budget_id' END
+    CASE WHEN k.user_id IS NULL OR t.metadata ->> 'team_member_budget_id' IS NULL THEN NULL
+        WHEN t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', k.user_id))
+            THEN t.metadata ->> 'team_member_budget_id' END
 )
 LEFT JOIN "LiteLLM_OrganizationTable" AS o ON o.organization_id = coalesce(k.organization_id, t.organization_id)
 LEFT JOIN "LiteLLM_BudgetTable" AS ob ON ob.budget_id = o.budget_id
