@@ -215,7 +215,7 @@ class ModelKeeper:
         parameters, info = row["litellm_params"], row["model_info"]
         assert isinstance(parameters, dict)
         assert isinstance(info, dict | None)
-        if (info or {}).get("team_id") is not None:  # other teams must not have it
+        if (info or {}).get("team_id") not in (None, ""):  # other teams must not have it
             return _reported(row, "it is for one team alone, which this release cannot see to (model_info.team_id)")
         try:
             opened = open_parameters(parameters, model_id, self._vault.open)

@@ -142,7 +142,7 @@ def management_rooms(
     users = _user_settings(config.litellm, calendar)
     rooms: list[Room] = [
         KeyEndpoints(keys, forms, maker, rules, settings),
-        UserEndpoints(PostgresUsers(database), memberships, maker, users, hash_password=hash_password),
+        UserEndpoints(PostgresUsers(database, calendar), memberships, maker, users, hash_password=hash_password),
         AuditEndpoints(PostgresAuditLog(database)),
         *others,
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from bursar.data_directory import DataDirectory
+from bursar.domain.audit import Actor
 from bursar.domain.errors import SecretUnreadable
 from bursar.domain.stored_secrets import (
     CREDENTIALS,
@@ -27,6 +28,9 @@ from bursar.main import SALT_KEY, SALT_KEY_OLD, Books
 from bursar.ports.models import SecretVault
 from bursar.store.database import Database
 from bursar.store.sealed_rows import SealedRow, SealedRows, Values
+
+_ACTOR = Actor(api_key="bursar secrets rotate")
+"""As the log of changes names the command; who may run it has the database and the keys."""
 
 Progress = Callable[[int, int], None]
 """Rows done, rows in all."""
@@ -81,7 +85,7 @@ async def _seal_anew(rows: SealedRows, row: SealedRow, vault: SecretVault) -> bo
         if _opened(row, stored, vault) != opened:
             raise SecretUnreadable("what was written does not read as what was there before; nothing was changed")
 
-    return await rows.change(row, change, verify)
+    return await rows.change(row, change, verify, actor=_ACTOR)
 
 
 def _opened(row: SealedRow, stored: Values, vault: SecretVault) -> Values:

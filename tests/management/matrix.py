@@ -112,6 +112,9 @@ EXAMPLES: dict[str, Example] = {
     "GET /organization/info": Example(
         query="organization_id=$organization", strangers=("team-admin", "reader-admin", "looker")
     ),
+    "POST /organization/info": Example(
+        {"organizations": ["$organization"]}, strangers=("team-admin", "reader-admin", "looker")
+    ),
     "POST /organization/member_add": Example({"organization_id": "$organization", "member": {"user_id": "$new"}}),
     "PATCH /organization/member_update": Example(
         {"organization_id": "$organization", "user_id": "$mate", "role": "internal_user_viewer"}

@@ -171,6 +171,12 @@ async def test_blocked_and_not(gateway: Gateway, books: Books) -> None:
     assert actions == ["created", "blocked", "unblocked"]
     check_error(await post(gateway, "/key/block", {"key": "sk-nobody-0000000000"}), 404, "Key not found")
     assert (await post(gateway, "/key/block", {})).status == 422
+    for path in ("/key/block", "/key/unblock"):
+        for key in ("notakey", "", "a" * 63, "Bearer " + "sk-nobody-0000000000"):
+            answer = await post(gateway, path, {"key": key})
+            check_error(answer, 400, "Invalid key format")
+            assert not key or key not in answer.body.decode()
+    check_error(await post(gateway, "/key/block", {"key": "a" * 64}), 404, "Key not found")
 
 
 # --- regenerate ---

@@ -87,10 +87,28 @@ async def test_everything_is_sealed_anew_once(furnished: Database) -> None:
     assert (first.rows, first.sealed, first.unreadable) == (MODELS + 4, MODELS + 4, ())
     assert steps == [(n, first.rows) for n in range(first.rows + 1)]
     await check_all_new(furnished)
+    rotated = await changes(furnished)
+    assert {action for action, *_ in rotated} == {"rotated"}
+    assert [(table, name) for _, table, name, _ in rotated] == [
+        ("LiteLLM_Config", "litellm_settings"),
+        ("LiteLLM_CredentialsTable", "c"),
+        *(("LiteLLM_ProxyModelTable", name) for name in ("box", "gcm", *(f"m{n}" for n in range(MODELS)))),
+    ]
     before = await PostgresModels(furnished).fingerprint()
     again = await rotate(SealedRows(furnished), vault, nothing)
     assert (again.rows, again.sealed) == (first.rows, 0)
     assert await PostgresModels(furnished).fingerprint() == before
+    assert await changes(furnished) == rotated, "nothing was changed"
+
+
+async def changes(database: Database) -> list[tuple[str, ...]]:
+    """What the command has put on record: action, table, row, and by whom."""
+    async with database.connection() as connection:
+        rows = await connection.fetch(
+            'SELECT action, table_name, object_id, changed_by FROM "LiteLLM_AuditLog" '
+            "WHERE changed_by = 'bursar secrets rotate' ORDER BY 2, 3"
+        )
+    return [tuple(row) for row in rows]
 
 
 @pytest.mark.parametrize("at", range(MODELS + 4))
@@ -120,6 +138,7 @@ async def test_what_does_not_open_again_is_not_kept(furnished: Database) -> None
     found = await rotate(SealedRows(furnished), Damaging(NEW, others=[OLD]), nothing)
     assert len(found.unreadable) == found.rows
     assert await PostgresModels(furnished).fingerprint() == before
+    assert await changes(furnished) == []
 
 
 async def test_what_nobody_can_open_stays_and_is_told(furnished: Database) -> None:
@@ -138,7 +157,7 @@ async def test_a_row_that_is_gone(furnished: Database) -> None:
         raise AssertionError
 
     for table in ("LiteLLM_ProxyModelTable", "LiteLLM_CredentialsTable", "LiteLLM_Config"):
-        assert not await SealedRows(furnished).change(SealedRow(table, "gone"), never, lambda _: None)
+        assert not await SealedRows(furnished).change(SealedRow(table, "gone"), never, lambda _: None, actor=ACTOR)
 
 
 def test_a_new_key_never_loses_the_old_one(tmp_path: Path) -> None:

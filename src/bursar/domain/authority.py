@@ -109,6 +109,7 @@ PATCH  /organization/update                 all   -      org    -      -      - 
 DELETE /organization/delete                 all   -      -      -      -      -      -
 GET    /organization/list                   all   all    org    own    own    own    -
 GET    /organization/info                   all   all    org    own    own    own    -
+POST   /organization/info                   all   all    org    own    own    own    -
 POST   /organization/member_add             all   -      org    -      -      -      -
 PATCH  /organization/member_update          all   -      org    -      -      -      -
 DELETE /organization/member_delete          all   -      org    -      -      -      -

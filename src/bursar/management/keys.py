@@ -419,14 +419,16 @@ class KeyEndpoints:
         return await self._set_blocked(asked, blocked=False)
 
     async def _set_blocked(self, asked: Asked[OneKey, None], *, blocked: bool) -> object:
-        standing = asked.standing
+        standing, key = asked.standing, asked.body.key
+        if not self._forms.is_key(key) and not self._forms.is_hash(key):
+            raise InvalidRequest("Invalid key format: give the key, which begins with sk-, or its hash.", param="key")
         edit = KeyEdit(
             changes=lambda row, place: self._rules.changed(
                 moved(standing, place), row, {"blocked": blocked}, by_route=True
             ),
             asker=asker_of(standing),
         )
-        token = await self._token_now(asked.body.key)
+        token = await self._token_now(key)
         await self._must_be_there(standing, token)
         action = Action.BLOCKED if blocked else Action.UNBLOCKED
         row = await self._keys.change(token, edit, action=action, actor=asked.actor, expected=asked.body.updated_at)

@@ -149,12 +149,11 @@ class TagEndpoints:
         return ChangedTag(message=f"Tag {body.name} updated successfully", tag=_shown(changed))
 
     async def info(self, asked: Asked[TagNames, None]) -> object:
-        """By name."""
+        """By name, those of the names that are tags. Raises NotFound: none of them is."""
         names = list(dict.fromkeys(asked.body.names))
         found = {str(row["tag_name"]): _shown(row) for row in await self._tags.find(names)}
-        for name in names:
-            if name not in found:
-                raise _not_found(name)
+        if names and not found:
+            raise _not_found(names[0])
         return found
 
     async def list_all(self, _: Asked[None, None]) -> object:

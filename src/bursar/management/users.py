@@ -16,6 +16,7 @@ from bursar.domain.errors import InvalidRequest, NotFound, Refusal, StoreConflic
 from bursar.domain.key_bounds import bounds_of, check_within
 from bursar.domain.limit_terms import check_amount, terms_after
 from bursar.domain.periods import Calendar
+from bursar.domain.team_roster import TeamPlace
 from bursar.domain.user_bounds import LIMITS, narrowest
 from bursar.management.key_fields import Count, Given, JsonObject, KeyFields, SmallCount
 from bursar.management.key_making import KeyMaker, made
@@ -68,6 +69,16 @@ class TeamOfUser(msgspec.Struct, kw_only=True):
     """A team to join."""
 
     team_id: Id
+    max_budget_in_team: Annotated[float, Meta(description="US dollars.", examples=[5.0])] | None = None
+    """None: the team's `team_member_budget`."""
+    user_role: Literal["admin", "user"] = "user"
+    """In the team."""
+
+    @property
+    def place(self) -> TeamPlace:
+        """As a record."""
+        terms = {} if self.max_budget_in_team is None else {"max_budget": self.max_budget_in_team}
+        return TeamPlace(team_id=self.team_id, role=self.user_role, terms=terms)
 
 
 class NewUser(UserFields, kw_only=True):
@@ -92,6 +103,8 @@ class UpdateUser(UserFields, kw_only=True):
 
     user_id: Id | None = None
     """None: the user who has `user_email`."""
+    teams: list[str | TeamOfUser] | None = None
+    """To join. Those that he is in already he stays in, as he is."""
     updated_at: datetime | None = None
     """That of the user this is based on: refused if it is another by now."""
 
@@ -234,7 +247,8 @@ class UserEndpoints:
         makes users in it."""
         body, standing = await self._bounded(asked.body, asked.standing), asked.standing
         given = _columns(body, {}, self._settings.calendar)
-        teams = [team if isinstance(team, str) else team.team_id for team in body.teams or ()]
+        places = _places(body.teams or ())
+        teams = [place.team_id for place in places]
         organizations = self._rules.check_new(
             standing, given, named_id=body.user_id, teams=teams, organizations=body.organizations
         )
@@ -261,7 +275,7 @@ class UserEndpoints:
 
         row, made_key = await self._users.insert(
             user,
-            teams=teams,
+            teams=places,
             organizations=organizations,
             key=key,
             actor=asked.actor,
@@ -359,6 +373,7 @@ class UserEndpoints:
 
     async def _update(self, standing: Standing, body: UpdateUser, actor: Actor) -> UserRow:
         user_id = body.user_id
+        named = user_id or str(body.user_email)
         if user_id is None:
             if not isinstance(body.user_email, str):
                 raise InvalidRequest("Name the user in `user_id`, or by his `user_email`.", param="user_id")
@@ -367,9 +382,12 @@ class UserEndpoints:
             body = msgspec.structs.replace(body, user_email=UNSET)
         password: dict[str, object] = {"password": body.password} if isinstance(body.password, str) else {}
         target = await self._users.find(user_id)
-        await self._rules.check_change(standing, user_id, target, _columns(body, target or {}, self._settings.calendar))
+        given = _columns(body, target or {}, self._settings.calendar)
+        places = _places(body.teams or ())
+        teams = [place.team_id for place in places]
+        await self._rules.check_change(standing, user_id, target, given, named=named, teams=teams)
         if target is None:
-            raise NotFound(f"User {body.user_id or body.user_email} not found")
+            raise NotFound(f"User {named} not found")
         await self._hash(password)
 
         def edit(row: UserRow) -> Mapping[str, object]:
@@ -378,10 +396,10 @@ class UserEndpoints:
             return changes | password
 
         row = await self._users.change(
-            user_id, edit, actor=actor, expected=body.updated_at, spend=isinstance(body.spend, float)
+            user_id, edit, teams=places, actor=actor, expected=body.updated_at, spend=isinstance(body.spend, float)
         )
         if row is None:
-            raise NotFound(f"User {user_id} not found")
+            raise NotFound(f"User {named} not found")
         return row
 
     async def list(self, asked: Asked[None, ListUsers]) -> object:
@@ -467,6 +485,16 @@ class UserEndpoints:
         """Put a password's hash in its place."""
         if isinstance(password := columns.get("password"), str):
             columns["password"] = await asyncio.to_thread(self._hash_password, password)
+
+
+def _places(teams: Sequence[str | TeamOfUser]) -> list[TeamPlace]:
+    """Raises InvalidRequest: a team is named twice, and not with the same place in it."""
+    places: dict[str, TeamPlace] = {}
+    for team in teams:
+        place = TeamPlace(team_id=team) if isinstance(team, str) else team.place
+        if places.setdefault(place.team_id, place) != place:
+            raise InvalidRequest("A team is named twice, with different places in it.", param="teams")
+    return list(places.values())
 
 
 _CLEARED: dict[str, object] = {

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from bursar.domain.audit import Action, Actor, Change
+from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.json_rows import json_mapping, json_text
 from bursar.store.named_sql import load_named_sql
@@ -33,9 +35,15 @@ class SealedRows:
             return [SealedRow(row["table_name"], row["id"]) for row in await connection.fetch(_SQL["ids"])]
 
     async def change(
-        self, row: SealedRow, change: Callable[[Values], Values | None], verify: Callable[[Values], None]
+        self,
+        row: SealedRow,
+        change: Callable[[Values], Values | None],
+        verify: Callable[[Values], None],
+        *,
+        actor: Actor,
     ) -> bool:
-        """Change the values of a row that nobody else changes meanwhile; None from `change`: leave them.
+        """Change the values of a row that nobody else changes meanwhile; None from `change`: leave them. It is put on
+        record without the values, which say the same as before.
 
         `verify` looks at what the database has then; what it raises undoes the change. False: left, or gone.
         Raises StoreUnavailable.
@@ -46,6 +54,8 @@ class SealedRows:
             if after is None:
                 return False
             verify(json_mapping(await _save(connection, row, json_text(after))))
+            rotated = Change(action=Action.ROTATED, table_name=row.table, object_id=row.id, actor=actor)
+            await record(connection, rotated)
         return True
 
 

@@ -142,7 +142,7 @@ class PostgresTeams:
             )
             assert budget is not None, "there are terms"
             metadata[_DEFAULT_BUDGET] = budget["budget_id"]
-            await connection.execute(_SQL["member_give_default_budget"], team_id, budget["budget_id"])
+            await connection.execute(_SQL["member_give_default_budget"], team_id, budget["budget_id"], default)
         return found if metadata == old and "metadata" not in terms else {**found, "metadata": metadata}
 
     async def delete(

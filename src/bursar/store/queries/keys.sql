@@ -1,7 +1,8 @@
 -- Virtual keys, in LiteLLM's tables.
 
 -- name: find
--- Inline limits win over those of the budget that the row names. A former hash of a key finds it until it is revoked.
+-- Inline limits win over those of the budget that the row names. A former hash of a key finds it until it is revoked. Of a
+-- member without a budget the team's for its members counts, also where LiteLLM has made no membership of him yet.
 WITH named AS (
     SELECT token, NULL::timestamp AS revoke_at FROM "LiteLLM_VerificationToken" WHERE token = $1
     UNION ALL
@@ -47,7 +48,12 @@ LEFT JOIN "LiteLLM_TeamTable" AS t ON t.team_id = k.team_id
 LEFT JOIN "LiteLLM_ModelTable" AS ta ON ta.id = t.model_id
 LEFT JOIN "LiteLLM_UserTable" AS u ON u.user_id = k.user_id
 LEFT JOIN "LiteLLM_TeamMembership" AS m ON m.team_id = k.team_id AND m.user_id = k.user_id
-LEFT JOIN "LiteLLM_BudgetTable" AS mb ON mb.budget_id = m.budget_id
+LEFT JOIN "LiteLLM_BudgetTable" AS mb ON mb.budget_id = coalesce(
+    m.budget_id,
+    CASE WHEN k.user_id IS NULL OR t.metadata ->> 'team_member_budget_id' IS NULL THEN NULL
+        WHEN t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', k.user_id))
+            THEN t.metadata ->> 'team_member_budget_id' END
+)
 LEFT JOIN "LiteLLM_OrganizationTable" AS o ON o.organization_id = coalesce(k.organization_id, t.organization_id)
 LEFT JOIN "LiteLLM_BudgetTable" AS ob ON ob.budget_id = o.budget_id
 
