@@ -422,6 +422,7 @@ async def test_what_belongs_to_other_books_is_left_to_them(
     assert len(told) == 1
     assert str(dead.directory) in told[0]
     assert "another database's books" in told[0]
+    assert any("journal.of_other_books count=1" in line for line in caplog.messages)
     costs = "SELECT count(*) AS calls FROM bursar.entries WHERE kind = 'settle'"
     assert await rows(database, costs) == [{"calls": 1}]
     survivor = Survivor(tmp_path, 6, theirs)

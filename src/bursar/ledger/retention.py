@@ -79,7 +79,7 @@ async def take_up_forgotten(root: Path, store: LedgerStore, *, host: str) -> lis
     taken_up: list[JournalId] = []
     if not (put_by := done_journals(root)):
         return taken_up
-    books = await store.books()
+    books, others = await store.books(), 0
     for directory in put_by:
         journal = journal_of(directory)
         try:
@@ -88,7 +88,10 @@ async def take_up_forgotten(root: Path, store: LedgerStore, *, host: str) -> lis
                 continue  # somebody else looks at it
             try:
                 last = await asyncio.to_thread(last_sequence, directory)  # it reads a whole segment
-                if not last or books_of(directory) not in ("", books):
+                if not last:
+                    continue
+                if books_of(directory) not in ("", books):
+                    others += 1
                     continue
                 position = await store.register(journal, host)
                 if position.sequence < last or position.unsettled:
@@ -101,4 +104,6 @@ async def take_up_forgotten(root: Path, store: LedgerStore, *, host: str) -> lis
             pass  # another process was here first
         except (JournalError, OSError) as error:
             log.error("journal.not_looked_at directory=%s reason=%s", directory, error)
+    if others:
+        log.warning("journal.of_other_books count=%d: they were posted to another database, and are left to it", others)
     return taken_up
