@@ -196,7 +196,9 @@ async def test_a_new_secret_for_the_same_key(gateway: Gateway, books: Books) -> 
     assert (await gateway.chat(key=made["key"])).status == 200
     await books.posted()
     row = await info(gateway, made["key"])
-    assert row["total_spend"] == pytest.approx(2 * spent)
+    calls = await books.rows()  # the old secret may have made one more, before the worker was told
+    assert row["total_spend"] == pytest.approx(sum(call["spend"] for call in calls))
+    assert len(calls) >= 2
     [_, rotated] = sorted(
         [*await changes_of(books, hash_of(key)), *await changes_of(books, made["token"])], key=lambda c: c["updated_at"]
     )
