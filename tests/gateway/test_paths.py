@@ -251,3 +251,20 @@ async def test_health_of_some(start_gateway: StartGateway, oracle: RunningOracle
     health = (await gateway.request("GET", "/health", key=key)).json
     assert (health["healthy_count"], health["unhealthy_count"]) == (0, 1)
     assert (await gateway.request("GET", "/health?model=nobody", key=MASTER_KEY)).json["healthy_count"] == 0
+
+
+async def test_where_deployments_are_is_for_administrators(gateway: Gateway) -> None:
+    """Everybody else learns which of the models he may call answer."""
+    for role in ("proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer"):
+        made = await gateway.request("POST", "/user/new", {"user_id": f"a-{role}", "user_role": role})
+        assert made.status == 200, made.body
+        key = await gateway.new_key(user_id=f"a-{role}")
+        [entry] = (await gateway.request("GET", "/health", key=key)).json["healthy_endpoints"]
+        assert ("api_base" in entry) is role.startswith("proxy_admin"), role
+    for fields in ({}, {"key_type": "llm_api"}, {"key_type": "read_only"}):
+        key = await gateway.new_key(**fields)
+        answer = await gateway.request("GET", "/health", key=key)
+        assert "api_base" not in str(answer.json), fields
+        assert answer.json["healthy_count"] + answer.json["unhealthy_count"] == 1
+    [entry] = (await gateway.request("GET", "/health", key=MASTER_KEY)).json["healthy_endpoints"]
+    assert entry["api_base"].startswith("http://127.0.0.1:")
