@@ -1,12 +1,9 @@
 """A change that somebody made to what the gateway keeps: what the log of changes holds."""
 
-import re
 from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
-
-from bursar.domain.secrets import MASK
 
 
 class Action(StrEnum):
@@ -44,34 +41,3 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     actor: Actor
     before: Mapping[str, object] | None = None
     after: Mapping[str, object] | None = None
-
-
-_SECRET_NAME = re.compile(
-    r"password|passwd|passphrase|secret|api_?key$|access_?key|private_?key|master_?key|salt_?key|credential"
-    r"|authorization|bearer|cookie|connection_string|database_url|webhook|service_account"
-    r"|(^|_)(access|auth|refresh|id|session|security|bot)_token$",
-    re.IGNORECASE,
-)
-_SECRET_TEXT = re.compile(
-    r"sk-[A-Za-z0-9_-]{8,}"
-    r"|\b(?:Bearer|Basic)\s+\S{8,}"
-    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user and password of an address
-    r"|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_.-]+"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----",
-    re.IGNORECASE,
-)
-
-
-def masked(value: object, name: str = "") -> object:
-    """`value` without its secrets: what is called like one, and what looks like one."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if _SECRET_NAME.search(name):
-        return MASK if value else value
-    if isinstance(value, str):
-        return _SECRET_TEXT.sub(MASK, value)
-    if isinstance(value, Mapping):
-        return {masked(str(key)): masked(item, str(key)) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [masked(item, name) for item in value]
-    return value

@@ -8,7 +8,8 @@ its secrets, can have them sent elsewhere.
 import re
 from collections.abc import Callable, Mapping
 
-from bursar.domain.audit import masked
+from bursar.domain.errors import InvalidRequest
+from bursar.domain.masking import masked
 from bursar.domain.secrets import MASK
 
 MODELS = "LiteLLM_ProxyModelTable"
@@ -133,6 +134,16 @@ def hidden_parameters(parameters: Mapping[str, object]) -> dict[str, object]:
 def hidden_values(values: Mapping[str, object]) -> dict[str, object]:
     """A credential's values as they may be shown: their names."""
     return dict.fromkeys(values, MASK)
+
+
+def check_no_secrets(members: Mapping[str, object], param: str, *, instead: str) -> None:
+    """Raises InvalidRequest: there is a secret in what is kept in clear, and belongs into `instead`."""
+    for name, value in members.items():
+        if masked(value, name) != value:
+            raise InvalidRequest(
+                f"{param} is kept and shown as it is, and this looks like a secret. Put it into {instead}.",
+                param=f"{param}.{masked(name)}",
+            )
 
 
 def _place(table: str, row_id: str, name: str, where: str) -> str:

@@ -7,11 +7,12 @@ from typing import Annotated, Literal, Never
 import msgspec
 from msgspec import UNSET, Meta
 
-from bursar.domain.audit import Action, Actor, masked
+from bursar.domain.audit import Action, Actor
 from bursar.domain.authority import Reach, Standing
 from bursar.domain.durations import after
 from bursar.domain.errors import Forbidden, InvalidRequest, NotFound, Refusal, StoreConflict, StoreRefused
 from bursar.domain.ids import KeyHash
+from bursar.domain.masking import masked
 from bursar.management.key_fields import Given, JsonObject, KeyFields, columns_of
 from bursar.management.key_making import KeyMaker, made, taken
 from bursar.management.key_rules import KeyRules, KeySettings, asker_of, moved

@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Never, Protocol, TypeVar
 
-from bursar.domain.audit import Actor, masked
+from bursar.domain.audit import Actor
 from bursar.domain.authority import Permission, Reach, Standing, permission
+from bursar.domain.masking import masked
 from bursar.domain.principals import Principal, Role
 from bursar.wire.http import RawHeaders, Request
 

@@ -1,13 +1,15 @@
 """The log of changes: written within the transaction that makes the change, read by administrators."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import msgspec
 
-from bursar.domain.audit import Change, masked
+from bursar.domain.audit import Change
 from bursar.domain.errors import StoreRefused
+from bursar.domain.masking import masked, masked_row
 from bursar.ports.audits import AuditFilter, AuditPage, AuditRow
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
@@ -64,8 +66,8 @@ class PostgresAuditLog:
         return AuditPage(total=total, rows=[_row(row) for row in rows])
 
 
-def _json(value: object) -> str | None:
-    return None if value is None else msgspec.json.encode(masked(value)).decode()
+def _json(row: Mapping[str, object] | None) -> str | None:
+    return None if row is None else msgspec.json.encode(masked_row(row)).decode()
 
 
 def _naive(moment: datetime | None) -> datetime | None:
