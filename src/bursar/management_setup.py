@@ -130,15 +130,18 @@ def management_rooms(
     config: Config,
     calendar: Calendar,
     others: Sequence[Room],
+    *,
+    master_key: Secret | None,
 ) -> list[Room]:
-    """All rooms, and the page that documents them. `others`: those made by the functions below.
+    """All rooms, and the page that documents them. `others`: those made by the functions below; `master_key`: what no
+    virtual key may be.
 
     Raises ConfigError: a setting does not fit.
     """
     settings = _key_settings(config.litellm, calendar)
     memberships = PostgresMemberships(database)
     rules = KeyRules(settings)
-    maker = KeyMaker(forms, rules, settings)
+    maker = KeyMaker(forms, rules, settings, master_key=master_key)
     users = _user_settings(config.litellm, calendar)
     rooms: list[Room] = [
         KeyEndpoints(keys, forms, maker, rules, settings),
