@@ -18,7 +18,7 @@ from bursar.domain.errors import ConfigError
 from bursar.domain.money import usd_float
 from bursar.domain.periods import Calendar
 from bursar.domain.secrets import Secret
-from bursar.gateway.paths import CALL_PATHS
+from bursar.gateway.own_routes import OWN_ROUTES
 from bursar.management.activity import ActivityEndpoints
 from bursar.management.api import ManagementApi
 from bursar.management.audit import AuditEndpoints
@@ -149,7 +149,7 @@ def management_rooms(
         AuditEndpoints(PostgresAuditLog(database)),
         *others,
     ]
-    return [*rooms, Documentation(rooms, CALL_PATHS)]
+    return [*rooms, Documentation(rooms, OWN_ROUTES)]
 
 
 def owner_rooms(database: Database, calendar: Calendar, *, available_teams: Sequence[str] = ()) -> list[Room]:

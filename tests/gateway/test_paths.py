@@ -96,7 +96,10 @@ async def test_ways_to_one_model(gateway: Gateway, path: str) -> None:
             "/global/activity/cache_hits",
             "/provider/budgets",
         ),
-        *("/model/metrics", "/fallback", "/ui", "/ui/x", "/redoc", "/health/history"),
+        *("/model/metrics", "/fallback", "/ui", "/ui/x", "/redoc", "/health/history", "/settings", "/tag/user-agent/x"),
+        *("/v1/access_group", "/access_group/list", "/vector_store/new", "/search_tools/list", "/v1/mcp/server"),
+        *("/v1/agents", "/v1/agents/a", "/claude-code/plugins", "/email/event_settings", "/cloudzero/settings"),
+        *("/vantage/export", "/jwt/key/mapping/new", "/scim/v2/Users", "/prompts/list", "/project/new"),
     ],
 )
 async def test_what_is_not_built_yet_says_so(gateway: Gateway, books: Books, path: str) -> None:
@@ -116,7 +119,13 @@ def test_every_path_of_the_api_page_is_known() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/nowhere", "/v1", "/v1/nowhere", "/v2/chat/completions", "/v1/chat", "/v1/chat/completions/x", "/.env", "/keys"],
+    [
+        *("/nowhere", "/v1", "/v1/nowhere", "/v2/chat/completions", "/v1/chat", "/v1/chat/completions/x", "/.env"),
+        *("/keys", "/key", "/key/x", "/key/x/y/regenerate", "/user/x", "/user/info/x", "/team/x/y", "/organization/x"),
+        *("/customer/x", "/end_user/x", "/budget/x", "/tag/x", "/model/x", "/model_group/x", "/credentials/a/b/c"),
+        *("/spend/x", "/global/x", "/global/spend/x", "/config/x", "/cache/x", "/audit/x/y", "/health/x", "/v2/x"),
+        *("/health/readiness/x", "/config/list/x", "/router/x", "/docs/x", "/login/x", "/jwt/x", "/email/x"),
+    ],
 )
 async def test_what_does_not_exist(gateway: Gateway, books: Books, path: str) -> None:
     for method in ("GET", "POST"):

@@ -242,8 +242,8 @@ async def test_tags_that_budgets_hang_on(gateway: Gateway) -> None:
     other = await does(gateway, "POST", "/key/generate", {"user_id": "member", "tags": ["other"]})
     answer = await gateway.request("POST", "/key/regenerate", {"key": other["key"]}, key=made["key"])
     assert (answer.status, answer.json["metadata"]["tags"]) == (200, ["other", "capped"])
-    body = {"user_id": "member", "password": "a way out of them"}
-    await refused(gateway, "POST", "/user/update", body, status=403, word="set no password", key=made["key"])
+    password = {"user_id": "member", "password": "a way out of them"}
+    await refused(gateway, "POST", "/user/update", password, status=403, word="set no password", key=made["key"])
     body = {"key": made["key"], "tags": []}
     await refused(gateway, "POST", "/key/update", body, status=403, word="change its tags", key=MEMBER)
     await does(gateway, "POST", "/team/update", {"team_id": TEAM, "tags": ["capped"], "enforced_params": ["user"]})

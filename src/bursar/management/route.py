@@ -75,6 +75,8 @@ class Route:
     """A type, or a JSON schema."""
     media_type: str = "application/json"
     """Of the answer."""
+    written_freely: bool = True
+    """The answer may hold objects that people fill as they like, secrets in them; not so of long reports of our own."""
     errors: tuple[int, ...] = ()
     """Statuses it answers beside those that every route does."""
     aliases: tuple[str, ...] = ()

@@ -79,7 +79,7 @@ class NewUser(UserFields, kw_only=True):
     teams: list[str | TeamOfUser] | None = None
     organizations: list[str] | None = None
     auto_create_key: bool = True
-    key_alias: str | None = None
+    key_alias: Annotated[str, Meta(examples=["ada"])] | None = None
     duration: str | None = None
     """Of the key."""
     aliases: JsonObject | None = None
