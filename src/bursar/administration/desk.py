@@ -114,7 +114,7 @@ def administers(*, models: bool = False) -> Option:
             from bursar.config.options import data_directory
 
             place = Place(data_directory(data_dir, os.environ), config_path)
-            with told(), administration(place, name=who or _user(), with_models=models) as api:
+            with told(), administration(place, name=who or operator(), with_models=models) as api:
                 command(Desk(api, as_json), **rest)
 
         return run
@@ -122,7 +122,8 @@ def administers(*, models: bool = False) -> Option:
     return decorate
 
 
-def _user() -> str:
+def operator() -> str:
+    """Who types commands here, for the log of changes."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a number without a name, as containers have it
