@@ -37,6 +37,12 @@ _PUBLIC = frozenset(
 _ADDRESSES = ("api_base", "base_url")
 _PUBLIC_ADDRESS = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
 """One without a user, a password, or a query that may hold a key."""
+_NUMBERED = re.compile(
+    r"rpm|tpm|weight|order|max_parallel_requests|max_budget|max_retries|num_retries|cooldown_time|timeout|stream_timeout"
+    r"|max_tokens|max_completion_tokens|temperature|top_p|\w*cost_per_\w+|\w+_token_cost\w*"
+)
+"""Parameters that are numbers, which may stand in text."""
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
 _DESTINATION = ("custom_llm_provider", *_ADDRESSES, "aws_sts_endpoint", "aws_bedrock_runtime_endpoint")
 
 Change = Callable[[str, str], str]
@@ -47,6 +53,8 @@ def is_public(name: str, value: object) -> bool:
     """Whether a parameter may be kept, and shown, as it is."""
     if name in _ADDRESSES:
         return isinstance(value, str) and _PUBLIC_ADDRESS.fullmatch(value) is not None
+    if _NUMBERED.fullmatch(name):
+        return isinstance(value, str) and _NUMBER.fullmatch(value) is not None
     return name in _PUBLIC
 
 

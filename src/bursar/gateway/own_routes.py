@@ -80,8 +80,12 @@ OWN_ROUTES = (
         tag=_CALLS,
         summary="What the key may call",
         description="`return_wildcard_routes=true` shows wildcards too, and `include_model_access_groups=true` the "
-        "groups that lists of models may name.",
-        query={"return_wildcard_routes": {"type": "string"}, "include_model_access_groups": {"type": "string"}},
+        "access groups that its lists of models name; `only_model_access_groups=true` shows nothing else.",
+        query={
+            "return_wildcard_routes": {"type": "string"},
+            "include_model_access_groups": {"type": "string"},
+            "only_model_access_groups": {"type": "string"},
+        },
         answers={
             _JSON: {
                 "type": "object",

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from bursar.domain.errors import Forbidden
+from bursar.domain.money import without_dust
 from bursar.domain.reports import Days
 from bursar.management.report_schemas import (
     BY_DAY,
@@ -270,7 +271,7 @@ class SpendTotalEndpoints:
         return {
             "daily_spend": list(daily.values()),
             "teams": [name for name, _ in ranked],
-            "total_spend_per_team": [{"team_id": name, "total_spend": total} for name, total in ranked],
+            "total_spend_per_team": [{"team_id": name, "total_spend": without_dust(total)} for name, total in ranked],
         }
 
     async def by_end_user(self, asked: Asked[EndUsersBody, None]) -> object:
