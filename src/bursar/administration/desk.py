@@ -29,6 +29,8 @@ class Desk:
 
     api: Administration
     as_json: bool
+    with_config: bool
+    """A configuration file was named."""
 
     def tell(self, answer: bytes, kind: type[T], shown: Callable[[T], str]) -> None:
         """Print an answer: as it is, or as people read it."""
@@ -115,7 +117,7 @@ def administers(*, models: bool = False) -> Option:
 
             place = Place(data_directory(data_dir, os.environ), config_path)
             with told(), administration(place, name=who or operator(), with_models=models) as api:
-                command(Desk(api, as_json), **rest)
+                command(Desk(api, as_json, config_path is not None), **rest)
 
         return run
 

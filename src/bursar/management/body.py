@@ -98,8 +98,8 @@ def _decode_pairs(text: str, kind: type[T], source: str) -> Decoded[T]:
         decoded = msgspec.convert(sent, kind, strict=False)
     except msgspec.ValidationError as error:
         raise _field_error(error, source, sent, kind) from error
-    for name, value in (given | several).items():
-        if any("\x00" in str(text) for text in (value if isinstance(value, list) else [value])):
+    for name, texts in (given | several).items():
+        if any("\x00" in str(one) for one in (texts if isinstance(texts, list) else [texts])):
             raise InvalidRequest(f"{masked(name)}: no text in the database holds a NUL.", param=str(masked(name)))
     _check_size(decoded, source)
     return Decoded(decoded, _passed_over(sent, decoded, source))
