@@ -60,14 +60,14 @@ def attribute(
 ) -> Attribution:
     """Read the attribution of a call.
 
-    Raises InvalidRequest: a header that should hold JSON does not.
+    Raises InvalidRequest: a header that should hold JSON does not; metadata is nested beyond reason.
     """
     fields = request.fields
     said: Said = {}
     if not rules.headers.isdisjoint(fields):
         said = {name: fields[name].decode("utf-8", "replace") for name in rules.headers & fields.keys()}
     options = chat.options
-    metadata = masked_members(options.metadata) if options.metadata else {}  # both are put on record
+    metadata = _recordable(options.metadata) if options.metadata else {}
     user = storable_text(chat.user) if chat.user else ""
     user_agent, agent_tags = _user_agent(fields.get(b"user-agent", b""))
     tags, tags_dropped = _tags(said, chat, principal, rules)
@@ -89,6 +89,14 @@ def attribute(
         user_agent=user_agent,
         redact_text=options.no_log or said.get(b"x-litellm-enable-message-redaction", "").lower() in _TRUE,
     )
+
+
+def _recordable(metadata: Mapping[str, object]) -> dict[str, object]:
+    """Without secrets, which have no place on record."""
+    try:
+        return masked_members(metadata)
+    except RecursionError:
+        raise InvalidRequest("metadata is nested too deeply.", param="metadata") from None
 
 
 def client_of(request: Request, trusted: Sequence[Network]) -> str:
