@@ -313,12 +313,14 @@ async def test_a_call_that_ends_after_its_key_was_replaced(gateway: Gateway, boo
 
 
 @pytest.mark.parametrize("fields", [{}, {"grace_period": "1h"}])
-async def test_one_of_many_at_once_replaces_it(gateway: Gateway, fields: dict[str, str]) -> None:
+@pytest.mark.parametrize("by_user", [False, True], ids=["admin", "user"])
+async def test_one_of_many_at_once_replaces_it(gateway: Gateway, fields: dict[str, str], *, by_user: bool) -> None:
     """The others are told, and the secret that somebody got works."""
+    caller = await gateway.new_key(user_id="u") if by_user else MASTER_KEY
     for _ in range(8):
-        key = await gateway.new_key()
+        key = await gateway.new_key(user_id="u")
         body = {"key": key, **fields}
-        answers = await asyncio.gather(*(post(gateway, "/key/regenerate", body) for _ in range(12)))
+        answers = await asyncio.gather(*(post(gateway, "/key/regenerate", body, key=caller) for _ in range(12)))
         [made] = [answer.json["key"] for answer in answers if answer.status == 200]
         assert {answer.status for answer in answers} <= {200, 404, 409}
         assert (await gateway.chat(key=made)).status == 200

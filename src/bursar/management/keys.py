@@ -449,7 +449,12 @@ class KeyEndpoints:
             "key_name": self._forms.abbreviate(plain),
             "last_rotation_at": now,
         }
-        edit = await self._edit(standing, token, body, new_secret=new)
+        try:
+            edit = await self._edit(standing, token, body, new_secret=new)
+        except (Forbidden, NotFound):
+            if [token] != await self._keys.current([asked_for]):  # since we looked
+                raise Conflict(_REPLACED, param="key") from None
+            raise
         if token != asked_for:  # by who has just got an answer: his secret must not die of a second request
             raise Conflict(_REPLACED, param="key")
         row = await self._keys.rotate(token, edit, actor=asked.actor, revoke_at=grace, expected=body.updated_at)
