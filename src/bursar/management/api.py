@@ -85,7 +85,7 @@ class ManagementApi:
         told = _told((*body.passed_over, *query.passed_over))
         if isinstance(answer, Plain):
             return answer.status, field_lines(answer.headers) + told, answer.body
-        return 200, JSON + told, encoded(answer) if route.written_freely else msgspec.json.encode(answer)
+        return 200, JSON + told, await encoded(answer) if route.written_freely else msgspec.json.encode(answer)
 
     async def _standing(self, request: Request, row: Permission) -> Standing:
         """How the caller stands on this route. Raises Refusal: unknown, or not allowed."""
