@@ -20,8 +20,8 @@ from bursar.config.stored import (
     stored_deployment,
     with_settings,
 )
-from bursar.domain.audit import masked
 from bursar.domain.errors import ConfigError, InvalidRequest, SecretUnreadable, StoreError
+from bursar.domain.masking import masked_members
 from bursar.domain.price_book import PriceBook
 from bursar.domain.prices import Price
 from bursar.domain.stored_secrets import change_credential, open_parameters, open_setting
@@ -337,7 +337,8 @@ _OURS_TO_SAY = ("id", "db_model")
 
 
 def _said(info: Mapping[str, object]) -> dict[str, object]:
-    return {name: masked(value, name) for name, value in info.items() if value is not None and name not in _OURS_TO_SAY}
+    said = {name: value for name, value in info.items() if value is not None and name not in _OURS_TO_SAY}
+    return masked_members(said)
 
 
 def _dates(row: ModelRow) -> dict[str, object]:

@@ -14,6 +14,7 @@ import msgspec
 from bursar.data_directory import DataDirectory
 from bursar.domain.audit import Actor
 from bursar.domain.errors import SecretUnreadable
+from bursar.domain.principals import MASTER_KEY_NAME
 from bursar.domain.stored_secrets import (
     CREDENTIALS,
     MODELS,
@@ -29,9 +30,6 @@ from bursar.ports.models import SecretVault
 from bursar.store.database import Database
 from bursar.store.sealed_rows import SealedRow, SealedRows, Values
 
-_ACTOR = Actor(api_key="bursar secrets rotate")
-"""As the log of changes names the command; who may run it has the database and the keys."""
-
 Progress = Callable[[int, int], None]
 """Rows done, rows in all."""
 
@@ -46,13 +44,14 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     """Those that no key at hand opens, with the reason; they stay as they are."""
 
 
-def rotate_secrets(books: Books, vault: SecretVault, progress: Progress) -> Rotation:
-    """Seal everything with the vault's present key. Raises StoreError."""
+def rotate_secrets(books: Books, vault: SecretVault, progress: Progress, *, name: str) -> Rotation:
+    """Seal everything with the vault's present key. `name`: who does it, for the log of changes. Raises StoreError."""
 
     async def run() -> Rotation:
         database = Database(books.options)
+        actor = Actor(api_key=MASTER_KEY_NAME, on_behalf_of=name)
         try:
-            return await rotate(SealedRows(database), vault, progress)
+            return await rotate(SealedRows(database, actor), vault, progress)
         finally:
             await database.close()
 
@@ -85,7 +84,7 @@ async def _seal_anew(rows: SealedRows, row: SealedRow, vault: SecretVault) -> bo
         if _opened(row, stored, vault) != opened:
             raise SecretUnreadable("what was written does not read as what was there before; nothing was changed")
 
-    return await rows.change(row, change, verify, actor=_ACTOR)
+    return await rows.change(row, change, verify)
 
 
 def _opened(row: SealedRow, stored: Values, vault: SecretVault) -> Values:

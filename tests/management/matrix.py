@@ -219,7 +219,7 @@ def registered_routes() -> list[Route]:
         *model_rooms(database, models, vault),
         login_room(database, forms, login),
     ]
-    rooms = management_rooms(database, PostgresKeys(database), forms, Config(), Calendar(), others)
+    rooms = management_rooms(database, PostgresKeys(database), forms, Config(), Calendar(), others, master_key=None)
     return [route for room in rooms for route in room.routes]
 
 

@@ -417,6 +417,23 @@ async def test_info_knows_prices_and_abilities(gateway: Gateway, oracle: Running
     assert groups[0]["input_cost_per_token"] == info["input_cost_per_token"]
 
 
+async def test_parameters_that_a_model_takes(gateway: Gateway, oracle: RunningOracle) -> None:
+    """All that nothing is known against; of a group, what any of its deployments takes."""
+    await made(gateway, "m", parameters(oracle, model="openai/o3"))
+    await made(gateway, "m", parameters(oracle), model_info={"supports_function_calling": False})
+    shown = (await gateway.request("GET", "/model/info")).json["data"]
+    reasoning, plain = (set(one["model_info"]["supported_openai_params"]) for one in shown if one["model_name"] == "m")
+    if "temperature" not in plain:
+        reasoning, plain = plain, reasoning
+    assert {"stream", "max_tokens", "tools", "tool_choice"} <= reasoning
+    assert "temperature" not in reasoning
+    assert {"stream", "max_tokens", "temperature"} <= plain
+    assert not {"tools", "tool_choice", "functions"} & plain
+    [group] = (await gateway.request("GET", "/model_group/info?model_group=m")).json["data"]
+    assert group["supported_openai_params"] == sorted(reasoning | plain)
+    assert group["configurable_clientside_auth_params"] is None
+
+
 async def test_whoever_may_not_call_a_model_does_not_see_it(gateway: Gateway, oracle: RunningOracle) -> None:
     await made(gateway, "for-few", parameters(oracle), model_info={"access_groups": ["few"]})
     await made(gateway, "for-all", parameters(oracle))

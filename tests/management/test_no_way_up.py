@@ -222,7 +222,6 @@ async def test_limits_of_a_named_budget_stay(gateway: Gateway) -> None:
         {"model_max_budget": {"oracle": {"budget_limit": 1.0}}},
         {"tag_rpm_limit": {"t": 1}},
         {"enforced_params": ["user"]},
-        {"tags": ["capped"]},
     ],
 )
 async def test_keys_whose_limits_no_other_key_would_have(gateway: Gateway, limits: Mapping[str, object]) -> None:
@@ -233,7 +232,26 @@ async def test_keys_whose_limits_no_other_key_would_have(gateway: Gateway, limit
 
 
 async def test_tags_that_budgets_hang_on(gateway: Gateway) -> None:
+    """A key that is made, or got to know, with one that has them has them too, beside its own."""
     made = await does(gateway, "POST", "/key/generate", {"user_id": "member", "tags": ["capped"]})
+    cases: list[tuple[dict[str, object], list[str]]] = [
+        ({}, ["capped"]),
+        ({"tags": []}, ["capped"]),
+        ({"tags": ["capped"]}, ["capped"]),
+        ({"tags": ["own"], "metadata": {"a": 1}}, ["own", "capped"]),
+    ]
+    for said, tags in cases:
+        answer = await gateway.request("POST", "/key/generate", said, key=made["key"])
+        assert answer.status == 200, answer.body
+        assert answer.json["metadata"]["tags"] == tags
+        await refused(
+            gateway, "POST", "/key/update", {"key": answer.json["key"], "tags": []}, status=403, word="tags", key=MEMBER
+        )
+    other = await does(gateway, "POST", "/key/generate", {"user_id": "member", "tags": ["other"]})
+    answer = await gateway.request("POST", "/key/regenerate", {"key": other["key"]}, key=made["key"])
+    assert (answer.status, answer.json["metadata"]["tags"]) == (200, ["other", "capped"])
+    password = {"user_id": "member", "password": "a way out of them"}
+    await refused(gateway, "POST", "/user/update", password, status=403, word="set no password", key=made["key"])
     body = {"key": made["key"], "tags": []}
     await refused(gateway, "POST", "/key/update", body, status=403, word="change its tags", key=MEMBER)
     await does(gateway, "POST", "/team/update", {"team_id": TEAM, "tags": ["capped"], "enforced_params": ["user"]})

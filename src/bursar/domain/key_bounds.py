@@ -48,8 +48,8 @@ def bounding(bound: Row) -> bool:
 
 def limited_alone(caller: Principal) -> bool:
     """Whether the key of `caller` has limits that none made with it would have: of single models and tags, of several
-    periods, parameters that calls have to name, tags that all its calls carry."""
-    return bool(caller.enforced_params or caller.tags or caller.tag_limits) or any(
+    periods, parameters that calls have to name."""
+    return bool(caller.enforced_params or caller.tag_limits) or any(
         limits.scope.kind is ScopeKind.KEY_PERIOD or (limits.scope.kind is ScopeKind.KEY and limits.models)
         for limits in caller.limits
     )
@@ -62,6 +62,13 @@ def filled(wanted: Row, bound: Row) -> dict[str, object]:
         **wanted,
         **{name: bound[name] for name in (*BOUNDED, *PLACES) if _binds(bound, name) and name not in given},
     }
+
+
+def tagged(metadata: object, caller: Principal) -> dict[str, object]:
+    """Metadata of a key that `caller` gets to know: its calls have the tags that those of his key have, and count
+    against their budgets."""
+    found = dict(_object(metadata))
+    return found | {"tags": list(dict.fromkeys((*_strings(found.get("tags")), *caller.tags)))}
 
 
 def check_within(wanted: Row, bound: Row, *, whose: str, what: str = "A key") -> None:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bursar.domain.limit_terms import BUDGET_COLUMNS
+from bursar.domain.masking import unmasked_members
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 SmallCount = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -83,7 +84,7 @@ def metadata_after(before: object, body: msgspec.Struct) -> JsonObject | None:
     if "metadata" in (stated := given(body, ("metadata",))):
         kept = {name: old[name] for name in METADATA_FIELDS if name in old}
         new = stated["metadata"]
-        metadata = kept | (new if isinstance(new, dict) else {})
+        metadata = kept | (unmasked_members(new, old) if isinstance(new, dict) else {})
     elif said:
         metadata = old
     else:

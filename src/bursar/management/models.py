@@ -10,9 +10,11 @@ from msgspec import Meta
 
 from bursar.domain.errors import InvalidRequest, NotFound, SecretUnreadable, StoreConflict
 from bursar.domain.ids import check_new_id
+from bursar.domain.masking import unmasked_members
 from bursar.domain.preconditions import check_unchanged
 from bursar.domain.stored_secrets import (
     change_parameters,
+    check_no_secrets,
     destination,
     hidden_parameters,
     is_public,
@@ -240,7 +242,8 @@ class ModelEndpoints:
             model_id=model_id,
             model_name=body.model_name or str(row["model_name"]),
             litellm_params=after,
-            model_info=_without_nulls((info or {}) | _checked_info(given_info)) | {"id": model_id},
+            model_info=_without_nulls((info or {}) | unmasked_members(_checked_info(given_info), info or {}))
+            | {"id": model_id},
             blocked=bool(row.get("blocked")) if body.blocked is None else body.blocked,
         )
 
@@ -292,13 +295,14 @@ def _checked_id(given: object) -> str:
 
 
 def _checked_info(info: Mapping[str, object]) -> dict[str, object]:
-    """Raises InvalidRequest for what this release does not do."""
+    """Raises InvalidRequest for what this release does not do, and for secrets: it is shown to all who may call it."""
     if info.get("team_id") not in (None, ""):
         raise InvalidRequest(
             "Models of a single team are not in this release: leave out model_info.team_id, and let the team's list of "
             "models name an access group (model_info.access_groups).",
             param="model_info.team_id",
         )
+    check_no_secrets(info, "model_info", instead="litellm_params")
     checked = {name: value for name, value in info.items() if name not in ("id", "db_model")}
     return checked | {"team_id": None} if "team_id" in checked else checked
 

@@ -133,5 +133,9 @@ def _check_login(standing: Standing, given: Columns) -> None:
     """A key that may not do everything its user may must not open the door to it. Raises Forbidden."""
     opens = given.get("password") is not None or given.get("user_role") in _ADMINS
     bound = bounds_of(standing.caller)
-    if opens and (bound.get("allowed_routes") if standing.all else bounding(bound) or limited_alone(standing.caller)):
+    if opens and (
+        bound.get("allowed_routes")
+        if standing.all
+        else bounding(bound) or limited_alone(standing.caller) or standing.caller.tags
+    ):
         raise Forbidden("A key with limits of its own can set no password, and make nobody an admin.", param="password")

@@ -10,11 +10,12 @@ from uuid import uuid4
 import msgspec
 from msgspec import UNSET, Meta
 
-from bursar.domain.audit import Actor, masked
+from bursar.domain.audit import Actor
 from bursar.domain.authority import Standing
 from bursar.domain.errors import InvalidRequest, NotFound, Refusal, StoreConflict, StoreRefused
 from bursar.domain.key_bounds import bounds_of, check_within
 from bursar.domain.limit_terms import check_amount, terms_after
+from bursar.domain.masking import masked, unmasked
 from bursar.domain.periods import Calendar
 from bursar.domain.team_roster import TeamPlace
 from bursar.domain.user_bounds import LIMITS, narrowest
@@ -23,7 +24,7 @@ from bursar.management.key_making import KeyMaker, made
 from bursar.management.key_rules import asker_of, moved
 from bursar.management.objects import require, sees_key, sees_team, sees_user
 from bursar.management.route import Asked, Route
-from bursar.management.team_views import visible_team
+from bursar.management.teams import shown as shown_team
 from bursar.management.user_rules import UserRules
 from bursar.ports.keys import KeyPlace, NewKey
 from bursar.ports.users import MembershipLookup, UserAdministration, UserFilter, UserRow
@@ -89,7 +90,7 @@ class NewUser(UserFields, kw_only=True):
     teams: list[str | TeamOfUser] | None = None
     organizations: list[str] | None = None
     auto_create_key: bool = True
-    key_alias: str | None = None
+    key_alias: Annotated[str, Meta(examples=["ada"])] | None = None
     duration: str | None = None
     """Of the key."""
     aliases: JsonObject | None = None
@@ -314,7 +315,7 @@ class UserEndpoints:
             user_id=user_id,
             user_info=row,
             keys=[key for key in keys if sees_key(standing, key)],
-            teams=[dict(visible_team(standing, team)) for team in teams if sees_team(standing, team)],
+            teams=[dict(shown_team(team)) for team in teams if sees_team(standing, team)],
         )
 
     async def row(self, asked: Asked[None, NamedUser]) -> object:
@@ -509,6 +510,8 @@ def _columns(said: UserFields, before: Mapping[str, object], calendar: Calendar)
     """The columns that change, of a user who was `before` (empty: a new one). Raises InvalidRequest."""
     given = {name: value for name in UserFields.__struct_fields__ if (value := getattr(said, name)) is not UNSET}
     found = {name: _CLEARED.get(name) if value is None else value for name, value in given.items()}
+    if "metadata" in found:
+        found["metadata"] = unmasked(found["metadata"], before.get("metadata"))
     check_amount(found.get("spend"), "spend")
     return terms_after(before, found, now=datetime.now(UTC), calendar=calendar)
 

@@ -24,7 +24,7 @@ from bursar.domain.limits import (
     raise_of,
     team_period_scope,
 )
-from bursar.domain.money import NANO_PER_USD, NanoUsd
+from bursar.domain.money import NANO_PER_USD, NanoUsd, without_dust
 from bursar.domain.preconditions import check_unchanged
 from bursar.domain.principals import Memberships, Principal, role_of
 from bursar.ports.keys import KeyEdit, KeyFilter, KeyPage, KeyPlace, KeyRow, NewKey
@@ -33,7 +33,7 @@ from bursar.store.database import Database
 from bursar.store.limits import limits_of, nano_of, period_limits, tag_limits
 from bursar.store.memberships import memberships_of
 from bursar.store.named_sql import load_named_sql
-from bursar.store.rows import change
+from bursar.store.rows import SUMS, change
 from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
 
 _SQL = load_named_sql("keys")
@@ -398,6 +398,9 @@ def row_of(row: asyncpg.Record) -> KeyRow:
     for name in _JSON_COLUMNS:
         if isinstance(found.get(name), str):
             found[name] = msgspec.json.decode(found[name])
+    for name in SUMS:
+        if isinstance(spent := found.get(name), float):
+            found[name] = without_dust(spent)
     return {k: v.replace(tzinfo=UTC) if isinstance(v, datetime) else v for k, v in found.items()}
 
 

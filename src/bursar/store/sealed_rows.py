@@ -26,8 +26,10 @@ class SealedRow(msgspec.Struct, frozen=True):
 class SealedRows:
     """Models, credentials and settings."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, actor: Actor) -> None:
+        """`actor`: whom changes are put down to."""
         self._database = database
+        self._actor = actor
 
     async def all(self) -> list[SealedRow]:
         """Every row there is. Raises StoreUnavailable."""
@@ -35,15 +37,10 @@ class SealedRows:
             return [SealedRow(row["table_name"], row["id"]) for row in await connection.fetch(_SQL["ids"])]
 
     async def change(
-        self,
-        row: SealedRow,
-        change: Callable[[Values], Values | None],
-        verify: Callable[[Values], None],
-        *,
-        actor: Actor,
+        self, row: SealedRow, change: Callable[[Values], Values | None], verify: Callable[[Values], None]
     ) -> bool:
-        """Change the values of a row that nobody else changes meanwhile; None from `change`: leave them. It is put on
-        record without the values, which say the same as before.
+        """Change the values of a row that nobody else changes meanwhile, and put that on record, without the values;
+        None from `change`: leave them.
 
         `verify` looks at what the database has then; what it raises undoes the change. False: left, or gone.
         Raises StoreUnavailable.
@@ -54,8 +51,8 @@ class SealedRows:
             if after is None:
                 return False
             verify(json_mapping(await _save(connection, row, json_text(after))))
-            rotated = Change(action=Action.ROTATED, table_name=row.table, object_id=row.id, actor=actor)
-            await record(connection, rotated)
+            change_made = Change(action=Action.ROTATED, table_name=row.table, object_id=row.id, actor=self._actor)
+            await record(connection, change_made)
         return True
 
 
