@@ -47,6 +47,7 @@ _BY_NAME: Mapping[str, object] = {
 _WHERE_REQUIRED: Mapping[str, object] = {
     "budget_id": "per-customer",
     "organization_id": "research",
+    "organizations": ["research"],
     "password": "correct horse battery staple",
     "team_member_permissions": ["/key/info", "/key/list"],
     "username": "ada@example.com",
