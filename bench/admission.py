@@ -16,7 +16,7 @@ from bench.spread import Spread, spread_of
 from bursar.config.schema import Config, DeploymentConfig
 from bursar.domain.accounting import Evidence
 from bursar.domain.ids import CallId, DeploymentId, JournalId, KeyHash
-from bursar.domain.limits import GATEWAY, Budget, Limits, Scope, ScopeKind, key_model_scope, member_scope
+from bursar.domain.limits import GATEWAY, Budget, Limits, Scope, ScopeKind, member_scope, model_scope
 from bursar.domain.money import NANO_PER_USD, NanoUsd
 from bursar.domain.principals import Principal, Role
 from bursar.domain.rate_shares import Answer as RateAnswer
@@ -223,12 +223,9 @@ def _call(*, limited: bool) -> Call:
         member_scope("t", "u"),
         Scope(ScopeKind.ORGANIZATION, "o"),
     ]
-    principal = Principal(
-        role=Role.INTERNAL_USER,
-        api_key=_KEY,
-        limits=tuple(map(_limits, scopes)) if limited else (),
-        model_limits={"model": _limits(key_model_scope(_KEY, "model"))} if limited else {},
-    )
+    of_key, *others = map(_limits, scopes)
+    of_key = msgspec.structs.replace(of_key, models={"model": _limits(model_scope(of_key.scope, "model"))})
+    principal = Principal(role=Role.INTERNAL_USER, api_key=_KEY, limits=(of_key, *others) if limited else ())
     id_ = CallId("c")
     return Call(
         id=id_,

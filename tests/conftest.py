@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -59,15 +60,25 @@ def template_database(postgres_server: EmbeddedPostgres) -> str:
     return asyncio.run(make())
 
 
+@asynccontextmanager
+async def copied(server: EmbeddedPostgres, template: str) -> AsyncIterator[str]:
+    """URL of a copy, as if it had been migrated by itself."""
+    name = f"t{uuid4().hex}"
+    admin = await asyncpg.connect(server.url("postgres"))
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    own = await asyncpg.connect(server.url(name))
+    await own.execute("UPDATE bursar.books SET id = gen_random_uuid()")
+    await own.close()
+    yield server.url(name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
 @pytest.fixture
 async def database_url(postgres_server: EmbeddedPostgres, template_database: str) -> AsyncIterator[str]:
     """URL of a migrated database of one's own."""
-    name = f"t{uuid4().hex}"
-    admin = await asyncpg.connect(postgres_server.url("postgres"))
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
-    yield postgres_server.url(name)
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
+    async with copied(postgres_server, template_database) as url:
+        yield url
 
 
 @pytest.fixture
@@ -76,6 +87,15 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     pool = Database(DatabaseOptions({"dsn": database_url}))
     yield pool
     await pool.close()
+
+
+@pytest.fixture
+async def other_database(postgres_server: EmbeddedPostgres, template_database: str) -> AsyncIterator[Database]:
+    """A pool on another one."""
+    async with copied(postgres_server, template_database) as url:
+        pool = Database(DatabaseOptions({"dsn": url}))
+        yield pool
+        await pool.close()
 
 
 @pytest.fixture(autouse=True)

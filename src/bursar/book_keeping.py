@@ -120,22 +120,26 @@ def declare_lost(books: Books, instance: JournalId, *, force: bool) -> Loss:
     return asyncio.run(insist())
 
 
-def replay_journals(books: Books, journals: Sequence[Path], progress: Callable[[int, int], None]) -> Replay:
+def replay_journals(
+    books: Books, journals: Sequence[Path], progress: Callable[[int, int], None], *, any_books: bool = False
+) -> Replay:
     """Carry into the database what waits in the journals under each of `journals`, and what was put by and the database
-    lacks. Those of processes that live are left to them.
+    lacks. Those of processes that live are left to them, and those of another database's books unless `any_books`.
 
     Raises BursarError: the database cannot be used, or no journal can be made there for what is found out.
     """
 
     async def run() -> Replay:
         async with open_database(books) as database:
-            replays = [await _replay(database, root, progress) for root in journals]
+            replays = [await _replay(database, root, progress, any_books=any_books) for root in journals]
         return Replay(found=sum(r.found for r in replays), carried=sum(r.carried for r in replays))
 
     return asyncio.run(run())
 
 
-async def _replay(database: Database, journals: Path, progress: Callable[[int, int], None]) -> Replay:
+async def _replay(
+    database: Database, journals: Path, progress: Callable[[int, int], None], *, any_books: bool
+) -> Replay:
     host = platform.node()
     ledger, budgets = PostgresLedger(database), PostgresBudgets(database)
     own = Journal(journals, JournalId(uuid7(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big"))))
@@ -154,6 +158,7 @@ async def _replay(database: Database, journals: Path, progress: Callable[[int, i
             keep_bytes=_KEEP_BYTES,
             keep_s=_KEEP_S,
             went_back=asyncio.Event(),
+            any_books=any_books,
         )
         found = 0
 

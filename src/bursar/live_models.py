@@ -20,8 +20,8 @@ from bursar.config.stored import (
     stored_deployment,
     with_settings,
 )
-from bursar.domain.audit import masked
 from bursar.domain.errors import ConfigError, InvalidRequest, SecretUnreadable, StoreError
+from bursar.domain.masking import masked_members
 from bursar.domain.price_book import PriceBook
 from bursar.domain.prices import Price
 from bursar.domain.stored_secrets import change_credential, open_parameters, open_setting
@@ -215,7 +215,7 @@ class ModelKeeper:
         parameters, info = row["litellm_params"], row["model_info"]
         assert isinstance(parameters, dict)
         assert isinstance(info, dict | None)
-        if (info or {}).get("team_id") is not None:  # other teams must not have it
+        if (info or {}).get("team_id") not in (None, ""):  # other teams must not have it
             return _reported(row, "it is for one team alone, which this release cannot see to (model_info.team_id)")
         try:
             opened = open_parameters(parameters, model_id, self._vault.open)
@@ -337,7 +337,8 @@ _OURS_TO_SAY = ("id", "db_model")
 
 
 def _said(info: Mapping[str, object]) -> dict[str, object]:
-    return {name: masked(value, name) for name, value in info.items() if value is not None and name not in _OURS_TO_SAY}
+    said = {name: value for name, value in info.items() if value is not None and name not in _OURS_TO_SAY}
+    return masked_members(said)
 
 
 def _dates(row: ModelRow) -> dict[str, object]:

@@ -18,7 +18,7 @@ from bursar.domain.errors import ConfigError
 from bursar.domain.money import usd_float
 from bursar.domain.periods import Calendar
 from bursar.domain.secrets import Secret
-from bursar.gateway.paths import CALL_PATHS
+from bursar.gateway.own_routes import OWN_ROUTES
 from bursar.management.activity import ActivityEndpoints
 from bursar.management.api import ManagementApi
 from bursar.management.audit import AuditEndpoints
@@ -130,23 +130,26 @@ def management_rooms(
     config: Config,
     calendar: Calendar,
     others: Sequence[Room],
+    *,
+    master_key: Secret | None,
 ) -> list[Room]:
-    """All rooms, and the page that documents them. `others`: those made by the functions below.
+    """All rooms, and the page that documents them. `others`: those made by the functions below; `master_key`: what no
+    virtual key may be.
 
     Raises ConfigError: a setting does not fit.
     """
     settings = _key_settings(config.litellm, calendar)
     memberships = PostgresMemberships(database)
     rules = KeyRules(settings)
-    maker = KeyMaker(forms, rules, settings)
+    maker = KeyMaker(forms, rules, settings, master_key=master_key)
     users = _user_settings(config.litellm, calendar)
     rooms: list[Room] = [
         KeyEndpoints(keys, forms, maker, rules, settings),
-        UserEndpoints(PostgresUsers(database), memberships, maker, users, hash_password=hash_password),
+        UserEndpoints(PostgresUsers(database, calendar), memberships, maker, users, hash_password=hash_password),
         AuditEndpoints(PostgresAuditLog(database)),
         *others,
     ]
-    return [*rooms, Documentation(rooms, CALL_PATHS)]
+    return [*rooms, Documentation(rooms, OWN_ROUTES)]
 
 
 def owner_rooms(database: Database, calendar: Calendar, *, available_teams: Sequence[str] = ()) -> list[Room]:

@@ -18,6 +18,7 @@ from bursar.domain.routing import wildcard_target
 from bursar.gateway.models import Alias, Deployment, Group, ModelTable, Wildcard
 from bursar.ports.upstream import Timeouts
 from bursar.providers.catalogue import Resolved, resolve
+from bursar.providers.chat_parameters import chat_parameters
 from bursar.providers.chat_upstream import ProviderChat
 from bursar.providers.openai_compatible import OpenAICompatible, Settings
 from bursar.providers.upstream import build_upstream, check_address
@@ -260,8 +261,12 @@ class ModelBuilder:
                 "cache_creation_input_token_cost": _usd(rates.cache_write_5m),
             }
         if entry is not None:
-            known |= {"key": entry.key, **{_supports(name): can for name, can in entry.supports.items()}}
-        return known | {_supports(name): can for name, can in config.model_info.supports.items()}
+            known["key"] = entry.key
+        said = (*(() if entry is None else entry.supports.items()), *config.model_info.supports.items())
+        supports = {_supports(name): can for name, can in said}
+        if isinstance(deployment.upstream, ProviderChat) and known["mode"] in (None, "chat"):
+            known["supported_openai_params"] = chat_parameters(deployment.upstream.refused, supports)
+        return known | supports
 
     def _provider_of(self, model: str) -> str | None:
         return next((name for name in _FIRST_PARTIES if self._book.entry(name, model) is not None), None)

@@ -12,7 +12,9 @@ from pathlib import Path
 import msgspec
 
 from bursar.data_directory import DataDirectory
+from bursar.domain.audit import Actor
 from bursar.domain.errors import SecretUnreadable
+from bursar.domain.principals import MASTER_KEY_NAME
 from bursar.domain.stored_secrets import (
     CREDENTIALS,
     MODELS,
@@ -42,13 +44,14 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     """Those that no key at hand opens, with the reason; they stay as they are."""
 
 
-def rotate_secrets(books: Books, vault: SecretVault, progress: Progress) -> Rotation:
-    """Seal everything with the vault's present key. Raises StoreError."""
+def rotate_secrets(books: Books, vault: SecretVault, progress: Progress, *, name: str) -> Rotation:
+    """Seal everything with the vault's present key. `name`: who does it, for the log of changes. Raises StoreError."""
 
     async def run() -> Rotation:
         database = Database(books.options)
+        actor = Actor(api_key=MASTER_KEY_NAME, on_behalf_of=name)
         try:
-            return await rotate(SealedRows(database), vault, progress)
+            return await rotate(SealedRows(database, actor), vault, progress)
         finally:
             await database.close()
 

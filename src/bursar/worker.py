@@ -451,7 +451,8 @@ def _handler(
         *model_rooms(database, models, vault),
         login_room(database, forms, login),
     ]
-    rooms = management_rooms(database, keys, forms, config, calendar_of(config), others)
+    master_key = None if plan.master_key is None else Secret(plan.master_key)
+    rooms = management_rooms(database, keys, forms, config, calendar_of(config), others, master_key=master_key)
     management = management_api(database, authenticator, rooms)
     metrics = Metrics(
         authenticator,

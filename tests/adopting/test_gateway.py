@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from bursar.oracle.serving import RunningOracle
-from bursar.store.adopt import adopt
+from bursar.store.adopt import adopt, inspect
 from bursar.store.audit import audit
 from bursar.store.database import Database, DatabaseOptions
 from tests.adopting.litellm import KEYS, fingerprint, hash_of
@@ -179,3 +179,76 @@ async def test_switched_back_and_forth(oracle: RunningOracle, adopted_url: str, 
         assert await spend(gateway, "shared") == [200, 422, 422, 422]
         assert await spend(gateway, "ever") == [200, 422, 422, 422]
     await check_closes(adopted_url)
+
+
+_LITELLM_SETS_BACK = """
+UPDATE "LiteLLM_VerificationToken" SET spend = 1 WHERE key_alias IN ('own', 'ever');
+UPDATE "LiteLLM_VerificationToken" SET spend = 0 WHERE key_alias = 'shared';
+UPDATE "LiteLLM_UserTable" SET spend = 9 WHERE user_id = 'alice';
+UPDATE "LiteLLM_TeamTable" SET spend = 0;
+UPDATE "LiteLLM_TeamMembership" SET spend = 0.5;
+UPDATE "LiteLLM_OrganizationTable" SET spend = 0.5;
+UPDATE "LiteLLM_EndUserTable" SET spend = 0.5;
+UPDATE "LiteLLM_TagTable" SET spend = 0.5;
+"""
+
+
+async def test_what_litellm_sets_back_is_free_again(oracle: RunningOracle, adopted_url: str, tmp_path: Path) -> None:
+    """As its `/global/spend/reset` and its like do, with budgets used up: they end where the report says they are."""
+    config = config_text(oracle.base_url, models=DOLLAR)
+    connection = await asyncpg.connect(adopted_url)
+    customer: dict[str, Any] = {"user": "customer"}
+    tag: dict[str, Any] = {"metadata": {"tags": ["production"]}}
+    spenders: list[tuple[str, dict[str, Any], int]] = [
+        ("own", {}, 9),
+        ("shared", {}, 10),
+        ("ever", {}, 9),
+        ("user", {}, 1),
+        ("team", {}, 10),
+        ("member", {}, 9),
+        ("organization", {}, 9),
+        ("free", customer, 9),
+        ("free", tag, 9),
+    ]
+    async with running_gateway(config, database_url=adopted_url, directory=tmp_path) as gateway:
+        for key, members, _ in spenders:
+            assert await spend(gateway, key, **members) == [200, 200, 422, 422]
+    await connection.execute(_LITELLM_SETS_BACK)
+    reported = await inspect(connection)
+    for _ in range(2):
+        assert await adopt(connection, lambda _done, _steps, _name: None, again=True)
+        await check_closes(adopted_url)
+        windows = await connection.fetch(
+            "SELECT scope_kind, sum(spent_nano_usd)::bigint AS spent FROM bursar.windows WHERE ends_at > now() "
+            "AND scope_kind <> 'gateway' GROUP BY 1"
+        )
+        told = {kind.kind: kind.spend_nano_usd for kind in reported.budgets if kind.kind != "gateway"}
+        assert {row["scope_kind"]: row["spent"] for row in windows} == told
+    async with running_gateway(config, database_url=adopted_url, directory=tmp_path) as gateway:
+        for key, members, left in spenders:
+            calls = [await gateway.chat("dollar", key=KEYS[key], max_tokens=100, **members) for _ in range(left + 1)]
+            assert [answer.status for answer in calls] == [200] * left + [422], (key, members)
+    await connection.close()
+    await check_closes(adopted_url)
+
+
+async def test_the_budget_of_everything_has_what_both_spent(
+    oracle: RunningOracle, adopted_url: str, tmp_path: Path
+) -> None:
+    """LiteLLM's row has only its own part."""
+    settings = "litellm_settings: {max_budget: 10, budget_duration: 30d}"
+    config = config_text(oracle.base_url, models=DOLLAR, settings=settings)
+    connection = await asyncpg.connect(adopted_url)
+    async with running_gateway(config, database_url=adopted_url, directory=tmp_path) as gateway:
+        assert (await gateway.chat("dollar", key=KEYS["free"], max_tokens=100)).status == 200
+    litellms = "UPDATE \"LiteLLM_UserTable\" SET spend = $1 WHERE user_id = 'litellm-proxy-budget'"
+    window = "SELECT spent_nano_usd FROM bursar.windows WHERE scope_kind = 'gateway' AND ends_at > now()"
+    for theirs, both in ((8.0, 9), (0.0, 1), (7.5, 8.5)):
+        await connection.execute(litellms, theirs)
+        [told] = [kind for kind in (await inspect(connection)).budgets if kind.kind == "gateway"]
+        assert await adopt(connection, lambda _done, _steps, _name: None, again=True)
+        assert await connection.fetchval(window) == both * 1e9 == told.spend_nano_usd
+        await check_closes(adopted_url)
+    async with running_gateway(config, database_url=adopted_url, directory=tmp_path) as gateway:
+        assert await spend(gateway, "free") == [200, 422, 422, 422]
+    await connection.close()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bursar.domain.errors import InvalidRequest
-from bursar.domain.limit_terms import terms_after
+from bursar.domain.limit_terms import terms_after, terms_by_name
 from bursar.domain.periods import Calendar
 
 NOW = datetime(2026, 3, 5, 12, tzinfo=UTC)
@@ -78,6 +78,7 @@ def test_an_empty_duration_is_none() -> None:
         ({}, {"metadata": {"model_rpm_limit": {"gpt-4o": "0"}}}, "model_rpm_limit"),
         ({}, {"metadata": {"model_rpm_limit": 5}}, "model_rpm_limit"),
         ({}, {"metadata": {"model_tpm_limit": {"gpt-4o": True}}}, "model_tpm_limit"),
+        ({}, {"metadata": {"tag_rpm_limit": {"nightly": "9"}}}, "tag_rpm_limit"),
         ({}, {"temp_budget_expiry": NOW}, "temp_budget_increase"),
         ({}, {"model_max_budget": {"m": 5}}, "model_max_budget"),
         ({}, {"model_max_budget": {"m": {"budget_limit": -5}}}, "model_max_budget"),
@@ -102,3 +103,15 @@ def test_what_limits_single_models() -> None:
     metadata = {"model_rpm_limit": {"gpt-4o": 10}, "model_tpm_limit": None, "note": "anything"}
     changes = {"model_max_budget": models, "metadata": metadata, "max_budget": 9.2e9}
     assert after({}, **changes) == changes
+
+
+@pytest.mark.parametrize(
+    ("stated", "beside", "lower"),
+    [(3, 9, 3), (9, 3, 3), (3, None, 3), (None, 9, 9), ("3", 9, 9), (3, "9", 3), (0, 9, 0)],
+)
+def test_of_two_rates_of_a_model_the_lower_counts(stated: object, beside: object, lower: int) -> None:
+    terms = {"m": {"budget_limit": 1, "rpm_limit": stated}}
+    assert terms_by_name(terms, {"model_rpm_limit": {"m": beside}}, "model")["m"] == {
+        "budget_limit": 1,
+        "rpm_limit": lower,
+    }

@@ -42,7 +42,27 @@ def test_only_what_is_known_to_be_public_stays_in_clear() -> None:
     assert hidden_parameters(kept)["api_key"] == MASK
 
 
-@given(st.dictionaries(st.sampled_from([*PARAMETERS, "base_url", "aws_sts_endpoint", "x"]), values))
+def test_numbers_that_stand_in_text_are_no_secrets() -> None:
+    numbers = {
+        "rpm": "10",
+        "tpm": " 5 ",
+        "input_cost_per_token": "0.000001",
+        "output_cost_per_image": "1e-6",
+        "timeout": "3.",
+    }
+    numbers |= {"cache_read_input_token_cost": "0.5"}
+    assert sealed(numbers) == numbers
+    assert hidden_parameters(numbers) == numbers
+    others = {"rpm": "canary", "api_key": "10", "timeout": "10 canary", "rpm_secret": "7"}
+    assert hidden_parameters(others) == dict.fromkeys(others, MASK)
+    assert "canary" not in str(sealed(others))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*PARAMETERS, "timeout", "input_cost_per_token", "base_url", "aws_sts_endpoint", "x"]), values
+    )
+)
 def test_what_was_sealed_opens(parameters: dict[str, Any]) -> None:
     assert open_parameters(sealed(parameters), "row", VAULT.open) == parameters
 

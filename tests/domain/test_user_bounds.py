@@ -12,6 +12,20 @@ def test_the_least_of_each_counts() -> None:
     assert narrowest([organization, maker]) == narrowest([maker, organization]) == least
 
 
+def test_single_models() -> None:
+    organization = {
+        "model_max_budget": {"a": {"budget_limit": 5, "time_period": "1d"}, "b": {"max_budget": 1, "rpm_limit": 9}},
+        "metadata": {"model_rpm_limit": {"b": 3, "c": 4}, "tags": ["x"]},
+    }
+    maker = {"model_max_budget": {"a": {"max_budget": 2.5, "budget_duration": "7d", "tpm_limit": 0}, "b": {}, "d": 5}}
+    assert narrowest([organization, maker])["model_max_budget"] == {
+        "a": {"budget_limit": 2.5, "time_period": "7d", "tpm_limit": 0},
+        "b": {"budget_limit": 1, "time_period": None, "rpm_limit": 3},
+        "c": {"rpm_limit": 4},
+    }
+    assert narrowest([maker, organization]) == narrowest([organization, maker])
+
+
 def test_where_nothing_bounds() -> None:
     assert narrowest([]) == narrowest([{"max_budget": None, "models": []}]) == {}
 

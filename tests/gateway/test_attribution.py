@@ -84,6 +84,14 @@ def test_too_many_tags() -> None:
     assert found.dropped == ["90 tags"]
 
 
+def test_too_many_tags_do_not_drive_out_the_keys_own() -> None:
+    principal = msgspec.structs.replace(PRINCIPAL, tags=("key!", "0001"))
+    said: dict[str, object] = {"tags": [f"{n:04}" for n in range(100)]}
+    found = attributed(said, rules=AttributionRules(metadata_max_bytes=16), principal=principal)
+    assert found.tags == ["key!", "0001", "0000", "0002"]
+    assert found.dropped == ["97 tags"]
+
+
 TRUSTED = AttributionRules(trusted_proxies=(ip_network("10.0.0.0/8"),))
 
 

@@ -339,3 +339,22 @@ async def test_another_spelling_of_a_path_gets_no_further(gateway: Gateway) -> N
         assert answer.status in (400, 403, 404), (path, answer.raw)
     for path in ("/engines/oracle/chat/completions", "/openai/deployments/oracle/chat/completions"):
         assert (await gateway.request("POST", path, GOOD, key=key)).status == 403
+
+
+async def test_access_groups_in_the_list(start_gateway: StartGateway) -> None:
+    """Where they are asked for: those that lists of models name, of who may call everything all."""
+    gateway = await start_gateway(models=MODELS)
+
+    async def listed(query: str, **fields: object) -> list[str]:
+        key = await gateway.new_key(**fields)
+        answer = await gateway.request("GET", f"/v1/models?{query}", key=key)
+        return [model["id"] for model in answer.json["data"]]
+
+    plain = await listed("")
+    assert not {"beta", "wilds"} & set(plain)
+    assert await listed("include_model_access_groups=True") == [*plain, "beta", "wilds"]
+    assert await listed("include_model_access_groups=false") == plain
+    assert await listed("only_model_access_groups=true") == ["beta", "wilds"]
+    assert (await listed("include_model_access_groups=true", models=["beta"]))[-1] == "beta"
+    assert "wilds" not in await listed("include_model_access_groups=true", models=["beta"])
+    assert await listed("only_model_access_groups=true", models=["oracle"]) == []

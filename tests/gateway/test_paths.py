@@ -96,7 +96,10 @@ async def test_ways_to_one_model(gateway: Gateway, path: str) -> None:
             "/global/activity/cache_hits",
             "/provider/budgets",
         ),
-        *("/model/metrics", "/fallback", "/ui", "/ui/x", "/redoc", "/health/history"),
+        *("/model/metrics", "/fallback", "/ui", "/ui/x", "/redoc", "/health/history", "/settings", "/tag/user-agent/x"),
+        *("/v1/access_group", "/access_group/list", "/vector_store/new", "/search_tools/list", "/v1/mcp/server"),
+        *("/v1/agents", "/v1/agents/a", "/claude-code/plugins", "/email/event_settings", "/cloudzero/settings"),
+        *("/vantage/export", "/jwt/key/mapping/new", "/scim/v2/Users", "/prompts/list", "/project/new"),
     ],
 )
 async def test_what_is_not_built_yet_says_so(gateway: Gateway, books: Books, path: str) -> None:
@@ -116,7 +119,13 @@ def test_every_path_of_the_api_page_is_known() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/nowhere", "/v1", "/v1/nowhere", "/v2/chat/completions", "/v1/chat", "/v1/chat/completions/x", "/.env", "/keys"],
+    [
+        *("/nowhere", "/v1", "/v1/nowhere", "/v2/chat/completions", "/v1/chat", "/v1/chat/completions/x", "/.env"),
+        *("/keys", "/key", "/key/x", "/key/x/y/regenerate", "/user/x", "/user/info/x", "/team/x/y", "/organization/x"),
+        *("/customer/x", "/end_user/x", "/budget/x", "/tag/x", "/model/x", "/model_group/x", "/credentials/a/b/c"),
+        *("/spend/x", "/global/x", "/global/spend/x", "/config/x", "/cache/x", "/audit/x/y", "/health/x", "/v2/x"),
+        *("/health/readiness/x", "/config/list/x", "/router/x", "/docs/x", "/login/x", "/jwt/x", "/email/x"),
+    ],
 )
 async def test_what_does_not_exist(gateway: Gateway, books: Books, path: str) -> None:
     for method in ("GET", "POST"):
@@ -251,3 +260,20 @@ async def test_health_of_some(start_gateway: StartGateway, oracle: RunningOracle
     health = (await gateway.request("GET", "/health", key=key)).json
     assert (health["healthy_count"], health["unhealthy_count"]) == (0, 1)
     assert (await gateway.request("GET", "/health?model=nobody", key=MASTER_KEY)).json["healthy_count"] == 0
+
+
+async def test_where_deployments_are_is_for_administrators(gateway: Gateway) -> None:
+    """Everybody else learns which of the models he may call answer."""
+    for role in ("proxy_admin", "proxy_admin_viewer", "internal_user", "internal_user_viewer"):
+        made = await gateway.request("POST", "/user/new", {"user_id": f"a-{role}", "user_role": role})
+        assert made.status == 200, made.body
+        key = await gateway.new_key(user_id=f"a-{role}")
+        [entry] = (await gateway.request("GET", "/health", key=key)).json["healthy_endpoints"]
+        assert ("api_base" in entry) is role.startswith("proxy_admin"), role
+    for fields in ({}, {"key_type": "llm_api"}, {"key_type": "read_only"}):
+        key = await gateway.new_key(**fields)
+        answer = await gateway.request("GET", "/health", key=key)
+        assert "api_base" not in str(answer.json), fields
+        assert answer.json["healthy_count"] + answer.json["unhealthy_count"] == 1
+    [entry] = (await gateway.request("GET", "/health", key=MASTER_KEY)).json["healthy_endpoints"]
+    assert entry["api_base"].startswith("http://127.0.0.1:")

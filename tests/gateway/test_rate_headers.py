@@ -2,7 +2,7 @@
 
 import pytest
 
-from bursar.domain.limits import Limits, Scope, ScopeKind, key_model_scope, member_scope
+from bursar.domain.limits import Limits, Scope, ScopeKind, member_scope, model_scope
 from bursar.domain.rate_limits import LimitKind, Need, RateBook, stated_limits
 from bursar.gateway.rate_headers import RateLines, refusal
 from bursar.ports.limits import RateLimitReached
@@ -28,6 +28,11 @@ WORDS = [
     (ScopeKind.END_USER, "end_user"),
     (ScopeKind.TAG, "tag"),
     (ScopeKind.KEY_MODEL, "model_per_key"),
+    (ScopeKind.KEY_TAG, "tag_per_key"),
+    (ScopeKind.TEAM_MODEL, "model_per_team"),
+    (ScopeKind.ORGANIZATION_MODEL, "model_per_organization"),
+    (ScopeKind.USER_MODEL, "model_per_user"),
+    (ScopeKind.END_USER_MODEL, "model_per_end_user"),
     (ScopeKind.GATEWAY, "global"),
 ]
 
@@ -52,7 +57,7 @@ def test_requests_and_tokens_and_when_they_begin_anew() -> None:
 
 
 def test_the_model_of_a_key_is_named_as_http_can() -> None:
-    limits = Limits(scope=key_model_scope("k", "x"), requests_per_minute=2)
+    limits = Limits(scope=model_scope(Scope(ScopeKind.KEY, "k"), "x"), requests_per_minute=2)
     assert lines_of(limits, model="openai/gpt:4 100%é")[2:3] == [
         "x-litellm-key-remaining-requests-openai-gpt-4-100%-: 1"
     ]
@@ -95,7 +100,8 @@ def test_which_the_providers_own_go_before() -> None:
         (Scope(ScopeKind.KEY, "0f"), "api_key: 0f"),
         (member_scope("t", "u/1"), "team_member: t:u/1"),
         (member_scope("t/1%", "u"), "team_member: t/1%:u"),
-        (key_model_scope("0f", "openai/gpt"), "model_per_key: 0f:openai/gpt"),
+        (model_scope(Scope(ScopeKind.KEY, "0f"), "openai/gpt"), "model_per_key: 0f:openai/gpt"),
+        (model_scope(Scope(ScopeKind.TEAM, "a/b"), "openai/gpt"), "model_per_team: a/b:openai/gpt"),
         (Scope(ScopeKind.GATEWAY, ""), "global: gateway"),
         (Scope(ScopeKind.END_USER, "a/b"), "end_user: a/b"),
     ],

@@ -161,6 +161,31 @@ async def test_a_model_of_a_key(gateway: Gateway) -> None:
     assert (await gateway.chat("at/tokens=6", key=key)).status == 200
 
 
+async def test_a_tag_of_a_key(gateway: Gateway) -> None:
+    """Whether the call names it or the key has it; two keys have nothing to do with each other."""
+    first, second = [
+        await gateway.new_key(tag_rpm_limit={"a": 1, "mine": 3}, tag_tpm_limit={"b": 20}, tags=["mine"])
+        for _ in range(2)
+    ]
+    await within_one_minute(20)
+
+    async def tagged(key: str, *tags: str) -> Answer:
+        return await gateway.chat("at/tokens=5", key=key, metadata={"tags": list(tags)})
+
+    answer = await tagged(first, "a", "a", "c")
+    assert limits_in(answer).items() >= {
+        ("x-ratelimit-tag_per_key-limit-requests", "1"),
+        ("x-ratelimit-tag_per_key-remaining-requests", "0"),
+    }
+    refused = await tagged(first, "c", "a")
+    assert refused.status == 429
+    assert re.search(r"for tag_per_key: [0-9a-f]{64}:a\. Limit type: requests", refused.body.decode())
+    assert (await tagged(second, "a")).status == 200
+    assert [(await tagged(first, "b")).status for _ in range(2)] == [200, 429], "tokens"
+    assert [(await tagged(first)).status for _ in range(2)] == [200, 429], "the key's own tag"
+    assert (await gateway.chat()).status == 200
+
+
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [

@@ -19,6 +19,8 @@ from bursar.ledger.adoption import Adopter, open_attempts
 from bursar.ledger.group_commit import GroupCommit
 from bursar.ledger.journal import Journal
 from bursar.ledger.places import segment_numbers, segment_path
+from bursar.ledger.poster import Poster
+from bursar.ledger.reader import JournalReader
 from bursar.ledger.segment import FRAME_BYTES, HEADER_BYTES
 from bursar.ports.budgets import BudgetAsk
 from bursar.ports.ledger import Batch, JournalPosition, LedgerStore
@@ -168,6 +170,9 @@ class Interrupting:
             self._directory.rename(self._directory.with_name(self._directory.name + ".done"))
         return await self._store.register(journal_id, host)
 
+    async def books(self) -> str:
+        return ""
+
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
         return await self._store.take_over(journal_id, epoch)
 
@@ -245,6 +250,9 @@ class Remembering:
             self._away -= 1
             raise StoreUnavailable("away")
         return JournalPosition(sequence=self._position, epoch=0)
+
+    async def books(self) -> str:
+        return ""
 
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
         return epoch + 1
@@ -388,3 +396,36 @@ async def forget(database: Database, journal: Journal, *calls: int, upto: int = 
 
 def done(root: Path, *journals: Journal) -> bool:
     return all((root / f"{journal.id}.done").is_dir() for journal in journals)
+
+
+async def test_what_belongs_to_other_books_is_left_to_them(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture, other_database: Database
+) -> None:
+    """A directory that was used with another database before: what that one has, put by or not, is not this one's."""
+    kept, dead, unposted = (Journal(tmp_path, journal_id(number)) for number in (1, 2, 3))
+    for number, journal in enumerate((kept, dead, unposted)):
+        record_call(journal, number)
+    theirs = PostgresLedger(other_database)
+    for journal in (kept, dead):
+        reader = JournalReader(journal.directory, journal.id)
+        await Poster(theirs, reader, journal_id=journal.id, host="test").run(follow=False)
+        reader.close()
+    kept.release(done=True)
+    record_call(dead, 4)
+    dead.release()
+    unposted.release()
+    survivor = Survivor(tmp_path, 5, PostgresLedger(database))
+    async with looking(survivor):
+        await until_put_by(tmp_path, unposted.id)
+        assert await survivor.adopter.look() == 1
+    told = [line for line in caplog.messages if "journal.not_adopted" in line]
+    assert len(told) == 1
+    assert str(dead.directory) in told[0]
+    assert "another database's books" in told[0]
+    assert any("journal.of_other_books count=1" in line for line in caplog.messages)
+    costs = "SELECT count(*) AS calls FROM bursar.entries WHERE kind = 'settle'"
+    assert await rows(database, costs) == [{"calls": 1}]
+    survivor = Survivor(tmp_path, 6, theirs)
+    async with looking(survivor):
+        await until_put_by(tmp_path, dead.id)
+    assert await rows(other_database, costs) == [{"calls": 3}]

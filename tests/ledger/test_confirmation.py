@@ -225,6 +225,9 @@ class Counting:
     async def register(self, journal_id: JournalId, host: str) -> JournalPosition:
         return await self.store.register(journal_id, host)
 
+    async def books(self) -> str:
+        return ""
+
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
         return await self.store.take_over(journal_id, epoch)
 
@@ -288,6 +291,9 @@ class Frozen:
     async def register(self, journal_id: JournalId, host: str) -> JournalPosition:
         await asyncio.Event().wait()
         raise AssertionError
+
+    async def books(self) -> str:
+        return ""
 
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
         raise AssertionError

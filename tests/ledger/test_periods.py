@@ -18,9 +18,9 @@ from bursar.domain.limits import (
     Budget,
     Scope,
     ScopeKind,
-    key_model_scope,
     key_period_scope,
     member_scope,
+    model_scope,
     team_period_scope,
 )
 from bursar.domain.money import NanoUsd
@@ -47,6 +47,8 @@ SCOPES = {
     ScopeKind.TAG: Scope(ScopeKind.TAG, "a"),
 }
 """Everybody who has a part in the calls of `WHO`."""
+MODELS_OF = (ScopeKind.KEY, ScopeKind.USER, ScopeKind.TEAM, ScopeKind.ORGANIZATION, ScopeKind.END_USER)
+"""Whose use of single models may be limited."""
 TABLES = {
     ScopeKind.KEY: ("VerificationToken", "token"),
     ScopeKind.USER: ("UserTable", "user_id"),
@@ -83,9 +85,9 @@ async def ledger(database: Database, tmp_path: Path) -> Ledger:
 
 
 async def window(
-    ledger: Ledger, kind: ScopeKind, ends: datetime, *, limit: int = 10_000_000_000, opening: int = 0
+    ledger: Ledger, whose: ScopeKind | Scope, ends: datetime, *, limit: int = 10_000_000_000, opening: int = 0
 ) -> WindowId:
-    scope = SCOPES[kind]
+    scope = whose if isinstance(whose, Scope) else SCOPES[whose]
     found = window_id(scope, ends.timestamp())
     await ledger.rows(
         "INSERT INTO bursar.windows (window_id, scope_kind, scope_id, ends_at, limit_nano_usd, opening_nano_usd,"
@@ -203,19 +205,18 @@ async def test_a_charge_that_nobody_held(ledger: Ledger, kind: ScopeKind) -> Non
     assert (await audit(ledger.database)).differences == []
 
 
-@pytest.mark.parametrize("scope", [GATEWAY, key_model_scope(KEY, "gpt-4o")])
-async def test_a_charge_that_nobody_held_of_the_gateway_and_of_a_model_of_a_key(ledger: Ledger, scope: Scope) -> None:
+@pytest.mark.parametrize("scope", [GATEWAY, *(model_scope(SCOPES[kind], "gpt-4o") for kind in MODELS_OF)])
+async def test_a_charge_that_nobody_held_of_the_gateway_and_of_single_models(ledger: Ledger, scope: Scope) -> None:
     """They have no row of their own, and get what others get."""
-    current = window_id(scope, FUTURE.timestamp())
-    await ledger.rows(
-        "INSERT INTO bursar.windows (window_id, scope_kind, scope_id, ends_at, limit_nano_usd, leased_nano_usd,"
-        " spent_nano_usd) VALUES ($1, $2, $3, $4, 60, 0, 0)",
-        *(current, scope.kind, scope.id, FUTURE),
-    )
+    current = await window(ledger, scope, FUTURE, limit=60)
     await ledger.post(answered(1, 70, **ONE_TAG))
     await ledger.post(answered(2, 5, **ONE_TAG, model_group="another"))
     await ledger.post(answered(3, 3, **ONE_TAG, model_group="openai/gpt-4o"))
     assert (await figures(ledger, current)).spent == (78 if scope is GATEWAY else 73)
+    longer = await window(ledger, model_scope(SCOPES[ScopeKind.TEAM], "openai/gpt-4o"), FUTURE)
+    await ledger.post(answered(4, 2, **ONE_TAG, model_group="openai/gpt-4o"))
+    assert (await figures(ledger, longer)).spent == 2
+    assert (await figures(ledger, current)).spent == (80 if scope is GATEWAY else 75)
     assert (await audit(ledger.database)).differences == []
 
 
@@ -245,10 +246,11 @@ async def test_a_charge_that_nobody_held_in_several_periods_at_once(ledger: Ledg
 
 async def test_a_user_whom_only_the_call_names(ledger: Ledger) -> None:
     """Anybody could use up their budget."""
-    current = await window(ledger, ScopeKind.USER, FUTURE)
+    user = SCOPES[ScopeKind.USER]
+    current = [await window(ledger, scope, FUTURE) for scope in (user, model_scope(user, "gpt-4o"))]
     await ledger.post(answered(1, 70, user="u"))
     assert await spend(ledger, ScopeKind.USER) == 70
-    assert (await figures(ledger, current)).spent == 0
+    assert [(await figures(ledger, each)).spent for each in current] == [0, 0]
 
 
 async def test_passing_a_limit_is_told_once(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ POST /team/block /team/unblock /team/model/add /team/model/delete /team/permissi
 POST /team/{team_id}/callback /team/{team_id}/disable_logging /team/{team_id}/member/{user_id}/reset_spend
 GET /team/info /team/list /v2/team/list /team/permissions_list /team/available /team/{team_id}/callback
 GET /team/daily/activity
-POST /organization/new /organization/member_add
+POST /organization/new /organization/info /organization/member_add
 PATCH /organization/update /organization/member_update
 DELETE /organization/delete /organization/member_delete
 GET /organization/list /organization/info /organization/daily/activity

@@ -112,6 +112,9 @@ EXAMPLES: dict[str, Example] = {
     "GET /organization/info": Example(
         query="organization_id=$organization", strangers=("team-admin", "reader-admin", "looker")
     ),
+    "POST /organization/info": Example(
+        {"organizations": ["$organization"]}, strangers=("team-admin", "reader-admin", "looker")
+    ),
     "POST /organization/member_add": Example({"organization_id": "$organization", "member": {"user_id": "$new"}}),
     "PATCH /organization/member_update": Example(
         {"organization_id": "$organization", "user_id": "$mate", "role": "internal_user_viewer"}
@@ -216,7 +219,7 @@ def registered_routes() -> list[Route]:
         *model_rooms(database, models, vault),
         login_room(database, forms, login),
     ]
-    rooms = management_rooms(database, PostgresKeys(database), forms, Config(), Calendar(), others)
+    rooms = management_rooms(database, PostgresKeys(database), forms, Config(), Calendar(), others, master_key=None)
     return [route for room in rooms for route in room.routes]
 
 

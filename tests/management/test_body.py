@@ -31,6 +31,7 @@ class Body(msgspec.Struct):
     name: str | None = None
     parts: list[Part] = []
     by_name: dict[str, Part] = {}
+    deep: list[dict[str, dict[str, int]]] = []
 
 
 def request(body: bytes = b"", query: str = "") -> Request:
@@ -53,7 +54,12 @@ def test_a_body() -> None:
         (b'{"name":7}', ["body", "name"]),
         (b'{"parts":[{},{"count":"x"}]}', ["body", "parts", 1, "count"]),
         (b'{"parts":[{"count":-1}]}', ["body", "parts", 0, "count"]),
-        (b'{"by_name":{"a.b":{"count":"x"}}}', ["body", "by_name", "...", "count"]),
+        (b'{"by_name":{"a.b":{"count":"x"}}}', ["body", "by_name", "a.b", "count"]),
+        (b'{"by_name":{"a":{},"...":{"count":"x"},"b":{}}}', ["body", "by_name", "...", "count"]),
+        (b'{"by_name":{"a":{},"b":{},"c":{"count":-1},"d":{}}}', ["body", "by_name", "c", "count"]),
+        (b'{"by_name":{"a":{},"sk-canary-0123456789":{"count":-1}}}', ["body", "by_name", "•••", "count"]),
+        (b'{"by_name":{"a":7}}', ["body", "by_name", "a"]),
+        (b'{"deep":[{"x":{"y":1}},{"x":{"y":1,"z":"-"}}]}', ["body", "deep", 1, "x", "z"]),
     ],
 )
 def test_fields_that_do_not_fit(body: bytes, location: list[str | int]) -> None:
@@ -113,6 +119,15 @@ def test_queries_that_do_not_fit(query: str) -> None:
     assert detail["loc"] == ["query", query.partition("=")[0]]
 
 
+@pytest.mark.parametrize(
+    ("query", "param"), [("key=a%00", "key"), ("ids=a,%00b", "ids"), ("sk-canary-0123=%00", "•••")]
+)
+def test_texts_that_nothing_can_be(query: str, param: str) -> None:
+    with pytest.raises(InvalidRequest, match="holds a NUL") as caught:
+        decode_query(request(query=query), Query)
+    assert caught.value.param == param
+
+
 class Named(msgspec.Struct):
     """A body with a field that has to be there."""
 
@@ -141,7 +156,7 @@ class Lists(msgspec.Struct):
     anything: dict[str, object] = {}
 
 
-@pytest.mark.parametrize(("field", "loc"), [("names", ["names"]), ("anything", ["anything", "..."])])
+@pytest.mark.parametrize(("field", "loc"), [("names", ["names"]), ("anything", ["anything", "deep"])])
 def test_lists_have_an_end(field: str, loc: list[str]) -> None:
     def body(size: int) -> bytes:
         names = ["n"] * size

@@ -207,6 +207,7 @@ async def test_the_life_of_a_model(run: Run, gateway: Gateway, books: Books) -> 
 
     shown = await run("models", "list")
     assert "canary" not in shown.output
+    assert "name it with --config" in shown.stderr
     row_of = {cells[0]: cells for cells in lines_of(shown)}
     assert row_of["mine"] == ["mine", "openai/oracle", "openai", "1.00", "4.00", "database", model]
     await run("models", "update", "mine", "--blocked", "--name", "yours", "--param", "rpm=7")

@@ -265,6 +265,7 @@ async def test_a_permission_gives_members_no_more_than_their_own_keys_have(gatew
         *({"max_budget": 6}, {"max_budget": None}, {"tpm_limit": None}, {"rpm_limit": 11}, {"duration": "30d"}),
         *({"models": []}, {"allowed_routes": []}, {"budget_duration": "1d"}, {"spend": 0.0}, {"blocked": False}),
         *({"metadata": {"enforced_params": []}}, {"enforced_params": None}, {"model_rpm_limit": {"oracle": 100}}),
+        *({"tag_rpm_limit": None}, {"tag_tpm_limit": {"t": 100}}, {"metadata": {"tag_tpm_limit": {}}}),
         *({"model_max_budget": {}}, {"user_id": None}, {"team_id": None}, {"soft_budget": 1}),
     ],
     ids=str,
@@ -276,6 +277,8 @@ async def test_nobody_widens_his_own(gateway: Gateway, books: Books, more: dict[
         blocked=True,
         enforced_params=["user"],
         model_rpm_limit={"oracle": 5},
+        tag_rpm_limit={"t": 5},
+        tag_tpm_limit={"t": 5},
         model_max_budget={"oracle": {"budget_limit": 1}},
         **LIMITS,
     )

@@ -357,13 +357,32 @@ async def test_an_update_for_a_row_as_it_was(gateway: Gateway, oracle: RunningOr
     check_error(await patch(gateway, first["model_id"], body), 409, "changed by somebody else")
 
 
-async def test_of_edits_at_once_each_is_whole_or_refused(gateway: Gateway, oracle: RunningOracle) -> None:
-    model_id = await made(gateway, "m", parameters(oracle))
-    answers = await asyncio.gather(*[patch(gateway, model_id, {"litellm_params": {f"p{n}": n}}) for n in range(8)])
-    assert {answer.status for answer in answers} <= {200, 409}
-    done = [n for n, answer in enumerate(answers) if answer.status == 200]
+async def test_of_edits_at_once_none_is_lost(gateway: Gateway, oracle: RunningOracle) -> None:
+    row = (await new(gateway, "m", parameters(oracle))).json
+    model_id = row["model_id"]
+    edits = [{"litellm_params": {f"p{n}": n, "rpm": n}} for n in range(8)]
+    answers = await asyncio.gather(*[patch(gateway, model_id, edit) for edit in edits])
+    assert {answer.status for answer in answers} == {200}
     row = (await patch(gateway, model_id, {})).json
-    assert {name for name in row["litellm_params"] if name.startswith("p")} == {f"p{n}" for n in done}
+    assert {name for name in row["litellm_params"] if name.startswith("p")} == {f"p{n}" for n in range(8)}
+    answers = await asyncio.gather(
+        *[patch(gateway, model_id, edit | {"updated_at": row["updated_at"]}) for edit in edits]
+    )
+    assert sorted(answer.status for answer in answers) == [200] + [409] * 7, "who says what he knows is told"
+
+
+async def test_an_empty_team_is_none(gateway: Gateway, oracle: RunningOracle, books: Books) -> None:
+    info = {"id": "m", "team_id": "", "mode": "chat"}
+    made = await gateway.request(
+        "POST", "/model/new", {"model_name": "m", "litellm_params": parameters(oracle), "model_info": info}
+    )
+    assert (made.status, made.json["model_info"]) == (200, {"id": "m", "mode": "chat"})
+    await books.fetch(
+        """UPDATE "LiteLLM_ProxyModelTable" SET model_info = model_info || '{"team_id": ""}' WHERE model_id = 'm'"""
+    )
+    assert (await gateway.chat("m")).status == 200, "nor in a row of LiteLLM's"
+    cleared = await patch(gateway, "m", {"model_info": {"team_id": ""}})
+    assert cleared.json["model_info"] == {"id": "m", "mode": "chat"}
 
 
 async def test_unknown_ids(gateway: Gateway) -> None:
@@ -396,6 +415,23 @@ async def test_info_knows_prices_and_abilities(gateway: Gateway, oracle: Running
         ("known", ["openai"], True)
     ]
     assert groups[0]["input_cost_per_token"] == info["input_cost_per_token"]
+
+
+async def test_parameters_that_a_model_takes(gateway: Gateway, oracle: RunningOracle) -> None:
+    """All that nothing is known against; of a group, what any of its deployments takes."""
+    await made(gateway, "m", parameters(oracle, model="openai/o3"))
+    await made(gateway, "m", parameters(oracle), model_info={"supports_function_calling": False})
+    shown = (await gateway.request("GET", "/model/info")).json["data"]
+    reasoning, plain = (set(one["model_info"]["supported_openai_params"]) for one in shown if one["model_name"] == "m")
+    if "temperature" not in plain:
+        reasoning, plain = plain, reasoning
+    assert {"stream", "max_tokens", "tools", "tool_choice"} <= reasoning
+    assert "temperature" not in reasoning
+    assert {"stream", "max_tokens", "temperature"} <= plain
+    assert not {"tools", "tool_choice", "functions"} & plain
+    [group] = (await gateway.request("GET", "/model_group/info?model_group=m")).json["data"]
+    assert group["supported_openai_params"] == sorted(reasoning | plain)
+    assert group["configurable_clientside_auth_params"] is None
 
 
 async def test_whoever_may_not_call_a_model_does_not_see_it(gateway: Gateway, oracle: RunningOracle) -> None:

@@ -107,6 +107,24 @@ async def test_users_whom_an_admin_of_an_organization_makes_have_its_limits(gate
     assert (await row_of(gateway, less["user_id"]))["models"] == ["oracle"]
 
 
+async def test_users_whom_an_admin_of_an_organization_makes_have_its_limits_of_models(gateway: Gateway) -> None:
+    terms = {"budget_limit": 1.0, "time_period": "1d"}
+    await limit(gateway, model_max_budget={"oracle": terms}, model_rpm_limit={"other": 5})
+    bounded = {"oracle": terms, "other": {"rpm_limit": 5}}
+    other = {"m": {"budget_limit": 7}}
+    made = await does(
+        gateway, "POST", "/user/new", {"auto_create_key": False, "model_max_budget": other}, key=ORG_ADMIN
+    )
+    added = {"organization_id": ORGANIZATION, "member": {"user_id": "added"}}
+    await does(gateway, "POST", "/organization/member_add", added, key=ORG_ADMIN)
+    assert (await row_of(gateway, made["user_id"]))["model_max_budget"] == other | bounded
+    assert (await row_of(gateway, "added"))["model_max_budget"] == bounded
+    for more in ({"budget_limit": 2.0, "time_period": "1d"}, {"budget_limit": 0.5, "time_period": "1h"}, {}):
+        body = {"auto_create_key": False, "model_max_budget": {"oracle": more}}
+        word = "model_max_budget goes beyond it"
+        await refused(gateway, "POST", "/user/new", body, status=403, word=word, key=ORG_ADMIN)
+
+
 async def test_users_whom_a_limited_admin_makes_have_his_limits(gateway: Gateway) -> None:
     await does(gateway, "POST", "/user/update", {"user_id": "org-admin", **LIMITS})
     made = await does(gateway, "POST", "/user/new", {"auto_create_key": False}, key=ORG_ADMIN)
@@ -142,17 +160,20 @@ async def test_an_admin_of_an_organization_lifts_no_limits_of_its_users(gateway:
 
 async def test_limits_by_model_are_not_their_admins_to_lift(gateway: Gateway) -> None:
     limits: dict[str, Any] = {"model_rpm_limit": {"oracle": 5}}
-    await does(gateway, "POST", "/team/update", {"team_id": TEAM, **limits})
-    await limit(gateway, **limits)
-    for change in (
-        {"model_rpm_limit": {"oracle": 6}},
-        {"model_rpm_limit": None},
-        {"metadata": limits | {"model_rpm_limit": {}}},
-    ):
+    budget: dict[str, Any] = {"model_max_budget": {"oracle": {"budget_limit": 1}}}
+    await does(gateway, "POST", "/team/update", {"team_id": TEAM, **limits, **budget})
+    await limit(gateway, **limits, **budget)
+    changes: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("model_rpm_limit", {"model_rpm_limit": {"oracle": 6}}),
+        ("model_rpm_limit", {"model_rpm_limit": None}),
+        ("model_rpm_limit", {"metadata": limits | {"model_rpm_limit": {}}}),
+        ("model_max_budget", {"model_max_budget": {"oracle": {"budget_limit": 2}}}),
+        ("model_max_budget", {"model_max_budget": None}),
+    )
+    for word, change in changes:
         body = {"team_id": TEAM, **change}
-        await refused(gateway, "POST", "/team/update", body, status=403, word="model_rpm_limit", key=TEAM_ADMIN)
+        await refused(gateway, "POST", "/team/update", body, status=403, word=word, key=TEAM_ADMIN)
         body = {"organization_id": ORGANIZATION, **change}
-        word = "model_rpm_limit"
         await refused(gateway, "PATCH", "/organization/update", body, status=403, word=word, key=ORG_ADMIN)
 
 
@@ -180,16 +201,28 @@ async def test_a_list_of_the_key_does_not_widen_its_owners(gateway: Gateway, boo
 
 
 async def test_limits_of_a_named_budget_stay(gateway: Gateway) -> None:
-    await does(gateway, "POST", "/budget/new", {"budget_id": "tiny", "max_budget": 0.0000001})
+    models = {"oracle": {"budget_limit": 1}}
+    await does(
+        gateway, "POST", "/budget/new", {"budget_id": "tiny", "max_budget": 0.0000001, "model_max_budget": models}
+    )
     made = await does(gateway, "POST", "/key/generate", {"user_id": "member", "budget_id": "tiny"})
-    for change in ({"max_budget": 100}, {"rpm_limit": 1000}, {"budget_duration": "1h"}):
+    for change in (
+        {"max_budget": 100},
+        {"rpm_limit": 1000},
+        {"budget_duration": "1h"},
+        {"model_max_budget": {"m": {"rpm_limit": 1}}},
+    ):
         body = {"key": made["key"], **change}
         await refused(gateway, "POST", "/key/update", body, status=403, word="limits of a budget", key=MEMBER)
 
 
 @pytest.mark.parametrize(
     "limits",
-    [{"model_max_budget": {"oracle": {"budget_limit": 1.0}}}, {"enforced_params": ["user"]}, {"tags": ["capped"]}],
+    [
+        {"model_max_budget": {"oracle": {"budget_limit": 1.0}}},
+        {"tag_rpm_limit": {"t": 1}},
+        {"enforced_params": ["user"]},
+    ],
 )
 async def test_keys_whose_limits_no_other_key_would_have(gateway: Gateway, limits: Mapping[str, object]) -> None:
     made = await does(gateway, "POST", "/key/generate", {"user_id": "member", **limits})
@@ -199,7 +232,26 @@ async def test_keys_whose_limits_no_other_key_would_have(gateway: Gateway, limit
 
 
 async def test_tags_that_budgets_hang_on(gateway: Gateway) -> None:
+    """A key that is made, or got to know, with one that has them has them too, beside its own."""
     made = await does(gateway, "POST", "/key/generate", {"user_id": "member", "tags": ["capped"]})
+    cases: list[tuple[dict[str, object], list[str]]] = [
+        ({}, ["capped"]),
+        ({"tags": []}, ["capped"]),
+        ({"tags": ["capped"]}, ["capped"]),
+        ({"tags": ["own"], "metadata": {"a": 1}}, ["own", "capped"]),
+    ]
+    for said, tags in cases:
+        answer = await gateway.request("POST", "/key/generate", said, key=made["key"])
+        assert answer.status == 200, answer.body
+        assert answer.json["metadata"]["tags"] == tags
+        await refused(
+            gateway, "POST", "/key/update", {"key": answer.json["key"], "tags": []}, status=403, word="tags", key=MEMBER
+        )
+    other = await does(gateway, "POST", "/key/generate", {"user_id": "member", "tags": ["other"]})
+    answer = await gateway.request("POST", "/key/regenerate", {"key": other["key"]}, key=made["key"])
+    assert (answer.status, answer.json["metadata"]["tags"]) == (200, ["other", "capped"])
+    password = {"user_id": "member", "password": "a way out of them"}
+    await refused(gateway, "POST", "/user/update", password, status=403, word="set no password", key=made["key"])
     body = {"key": made["key"], "tags": []}
     await refused(gateway, "POST", "/key/update", body, status=403, word="change its tags", key=MEMBER)
     await does(gateway, "POST", "/team/update", {"team_id": TEAM, "tags": ["capped"], "enforced_params": ["user"]})

@@ -295,6 +295,7 @@ async def test_a_tag(gateway: Gateway) -> None:
     changed = await does(gateway, "POST", "/tag/update", {"name": "a/b c", "models": ["m"], "max_budget": 2})
     assert changed["tag"]["litellm_budget_table"]["max_budget"] == 2
     assert await does(gateway, "POST", "/tag/info", {"names": ["a/b c"]}) == {"a/b c": changed["tag"]}
+    assert await does(gateway, "POST", "/tag/info", {"names": ["x", "a/b c"]}) == {"a/b c": changed["tag"]}
     await refused(gateway, "POST", "/tag/info", {"names": ["x"]}, status=404, word="not found")
     stale = {"name": "a/b c", "updated_at": made["tag"]["updated_at"]}
     await refused(gateway, "POST", "/tag/update", stale, status=409, word="somebody else")
@@ -330,3 +331,16 @@ async def test_the_same_id_at_the_same_time(gateway: Gateway) -> None:
         answers = await asyncio.gather(*(gateway.request("POST", path, body) for _ in range(4)))
         assert sorted(answer.status for answer in answers) == [200, 400, 400, 400], [a.body for a in answers]
     assert len(await budgets(gateway)) == 5, "one for each, and the one that was made"
+
+
+async def test_several_organizations_at_once(gateway: Gateway, books: Books) -> None:
+    await furnish(books)
+    path, home, away = "/organization/info", HOME["organization"], AWAY["organization"]
+    shown = await does(gateway, "POST", path, {"organizations": [home, away, "none"]})
+    assert {row["organization_id"] for row in shown} == {home, away}
+    [own] = await does(gateway, "POST", path, {"organizations": [home]}, key=key_of("member"))
+    assert own == await does(gateway, "GET", f"{path}?organization_id={home}", key=key_of("member"))
+    for other in (away, "none"):
+        body = {"organizations": [home, other]}
+        await refused(gateway, "POST", path, body, key=key_of("member"), status=403, word="all of these organizations")
+    await refused(gateway, "POST", path, {"organizations": []}, status=422, word="organizations")

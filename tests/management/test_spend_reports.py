@@ -711,3 +711,50 @@ async def test_setting_back_under_way_leaves_the_books_closed(world: World, look
     await asyncio.gather(resets(), *(calls(key) for key in keys))
     await world.books.posted()
     assert (await audit(look)).differences == []
+
+
+REPORTS = (
+    *(
+        "/spend/keys",
+        "/spend/users",
+        f"/spend/tags?{SPAN}",
+        "/global/spend",
+        "/global/spend/logs",
+        "/global/spend/keys",
+    ),
+    *("/global/spend/models", "/global/spend/teams", f"/global/spend/tags?{SPAN}", f"/global/spend/provider?{SPAN}"),
+    *(f"/global/spend/report?{SPAN}&group_by={by}" for by in ("team", "customer", "api_key")),
+    *("/team/info?team_id=t", "/key/list?return_full_object=true", "/user/list", f"/tag/summary?{SPAN}"),
+    f"/team/daily/activity?{SPAN}",
+)
+
+
+async def test_sums_have_no_dust(gateway: Gateway, books: Books) -> None:
+    """0.1 + 0.2 is 0.3, in whatever order it was added up."""
+    dust = 0.1 + 0.2
+    await books.fetch("INSERT INTO \"LiteLLM_TeamTable\" (team_id, updated_at, spend) VALUES ('t', now(), $1)", dust)
+    await gateway.request("POST", "/user/new", {"user_id": "u"})
+    await books.fetch('UPDATE "LiteLLM_UserTable" SET spend = $1', dust)
+    await books.fetch('UPDATE "LiteLLM_VerificationToken" SET spend = $1, total_spend = $1', dust)
+    for table, entity in (
+        ("DailyUserSpend", "user_id"),
+        ("DailyTeamSpend", "team_id"),
+        ("DailyTagSpend", "tag"),
+        ("DailyEndUserSpend", "end_user_id"),
+    ):
+        for endpoint, spend in (("/a", 0.1), ("/b", 0.2)):
+            await books.fetch(
+                f"""INSERT INTO "LiteLLM_{table}" (
+                    id, {entity}, date, api_key, model, custom_llm_provider, endpoint, spend, updated_at
+                ) VALUES (gen_random_uuid()::text, 't', $1, 'k', 'm', 'p', $2, $3, now())""",
+                TODAY.isoformat(),
+                endpoint,
+                spend,
+            )
+    for path in REPORTS:
+        answer = await gateway.request("GET", path)
+        assert answer.status == 200, (path, answer.body)
+        assert "0.3" in answer.body.decode(), path
+        assert str(dust) not in answer.body.decode(), path
+    answer = await gateway.request("POST", "/global/spend/end_users", {})
+    assert answer.json == [{"end_user": "t", "total_count": 0, "total_spend": 0.3}]

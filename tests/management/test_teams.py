@@ -201,6 +201,17 @@ async def test_keys_go_with_their_team(gateway: Gateway, books: Books) -> None:
 # --- lists ---
 
 
+async def test_lists_show_aliases(gateway: Gateway) -> None:
+    await does(gateway, "POST", "/team/new", {"team_id": "t", "model_aliases": {"small": "oracle"}})
+    await does(gateway, "POST", "/team/new", {"team_id": "u"})
+    team = (await does(gateway, "GET", "/team/info?team_id=t"))["team_info"]["litellm_model_table"]
+    assert team["model_aliases"] == {"small": "oracle"}
+    plain = await does(gateway, "GET", "/team/list")
+    paged = (await does(gateway, "GET", "/v2/team/list"))["teams"]
+    for rows in (plain, paged):
+        assert {row["team_id"]: row["litellm_model_table"] for row in rows} == {"t": team, "u": None}
+
+
 async def test_pages(gateway: Gateway) -> None:
     for number in range(5):
         await new_team(gateway, team_id=f"t{number}", team_alias=f"Team_{number}", max_budget=number)

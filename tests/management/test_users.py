@@ -112,6 +112,46 @@ async def test_members_from_the_beginning(gateway: Gateway, books: Books) -> Non
     assert (await info(gateway, "looker"))["keys"], "all or nobody"
 
 
+async def test_teams_that_a_user_joins_later(gateway: Gateway, books: Books) -> None:
+    await furnish(books)
+    await post(gateway, "/team/new", {"team_id": "t", "team_member_budget": 3})
+    await post(gateway, "/team/new", {"team_id": "u", "team_member_budget": 3})
+    await new(gateway, user_id="new", user_email="new@x.org", teams=["t"])
+    await post(gateway, "/team/member_update", {"team_id": "t", "user_id": "new", "role": "admin"})
+    places = ["t", {"team_id": "u", "max_budget_in_team": 2}]
+    changed = await post(gateway, "/user/update", {"user_email": "NEW@x.org", "teams": places, "user_alias": "N"})
+    assert (changed.status, changed.headers.get("x-bursar-ignored-fields")) == (200, None)
+    assert sorted(changed.json["data"]["teams"]) == ["t", "u"]
+    rosters = await books.fetch(
+        "SELECT members_with_roles FROM \"LiteLLM_TeamTable\" WHERE team_id IN ('t', 'u') ORDER BY team_id"
+    )
+    entry = {"user_id": "new", "user_email": "new@x.org"}
+    assert [row["members_with_roles"] for row in rosters] == [[{"role": "admin"} | entry], [{"role": "user"} | entry]]
+    limits = await books.fetch(
+        'SELECT max_budget FROM "LiteLLM_TeamMembership" JOIN "LiteLLM_BudgetTable" USING (budget_id) '
+        "WHERE user_id = 'new' ORDER BY team_id"
+    )
+    assert [row["max_budget"] for row in limits] == [3, 2]
+    body = {"user_id": "new", "user_alias": "O", "teams": ["none"]}
+    check_error(await post(gateway, "/user/update", body), 404, "team_id=none")
+    assert (await info(gateway, "new"))["user_info"]["user_alias"] == "N", "all of it, or nothing"
+    own = {"user_id": "member", "teams": ["t"]}
+    check_error(await post(gateway, "/user/update", own, key=key_of("member")), 403, "cannot change his own teams")
+    for team, status in ((AWAY["team"], 403), (HOME["team"], 200)):
+        body = {"user_id": "member", "teams": [team]}
+        assert (await post(gateway, "/user/update", body, key=key_of("org-admin"))).status == status
+
+
+async def test_an_address_that_nobody_has(gateway: Gateway, books: Books) -> None:
+    await furnish(books)
+    await new(gateway, user_id="hidden", user_email="known@x.org", auto_create_key=False)
+    body = {"user_email": "unknown@x.org", "user_alias": "x"}
+    check_error(await post(gateway, "/user/update", body), 404, "User unknown@x.org not found")
+    for address in ("unknown@x.org", "known@x.org"):  # who may not change him does not learn whether he is there
+        answer = await post(gateway, "/user/update", body | {"user_email": address}, key=key_of("org-admin"))
+        check_error(answer, 403, f"not allowed to change the user {address}.")
+
+
 # --- passwords ---
 
 

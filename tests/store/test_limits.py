@@ -1,15 +1,16 @@
 """Limits, from LiteLLM's columns to what a call has to fit into."""
 
+import json
 from datetime import UTC, datetime
 from math import inf, nan
 
 import pytest
 
 from bursar.domain.ids import KeyHash
-from bursar.domain.limits import Budget, Limits, Scope, ScopeKind, key_model_scope, member_scope
+from bursar.domain.limits import Budget, Limits, Scope, ScopeKind, member_scope, model_scope
 from bursar.store.database import Database
 from bursar.store.keys import PostgresKeys
-from bursar.store.limits import model_limits, nano_of
+from bursar.store.limits import model_limits, nano_of, tag_limits
 
 RESET = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -74,6 +75,13 @@ async def test_a_key_brings_the_limits_of_all_it_belongs_to(database: Database) 
             budget=Budget(nano_of(1.0), "1d", reset_s),  # type: ignore[arg-type]
             soft_budget=nano_of(0.5),
             requests_per_minute=9,
+            models={
+                "gpt-4o": Limits(
+                    scope=model_scope(Scope(ScopeKind.KEY, "k"), "gpt-4o"),
+                    budget=Budget(nano_of(2.0), "1d"),  # type: ignore[arg-type]
+                    tokens_per_minute=100,
+                )
+            },
         ),
         Limits(scope=Scope(ScopeKind.USER, "u"), tokens_per_minute=500, parallel_calls=3),
         Limits(
@@ -95,19 +103,47 @@ async def test_a_key_brings_the_limits_of_all_it_belongs_to(database: Database) 
             requests_per_minute=3,
         ),
     )
-    assert found.model_limits == {
-        "gpt-4o": Limits(
-            scope=key_model_scope("k", "gpt-4o"),
-            budget=Budget(nano_of(2.0), "1d"),  # type: ignore[arg-type]
-            tokens_per_minute=100,
-        )
-    }
     free = await keys.find(KeyHash("free"))
     assert free is not None
-    assert (free.limits, free.model_limits) == ((), {})
+    assert free.limits == ()
+
+
+async def test_a_team_limits_single_models(database: Database) -> None:
+    async with database.connection() as connection:
+        await connection.execute(
+            """INSERT INTO "LiteLLM_TeamTable" (team_id, updated_at, model_max_budget, metadata) VALUES ('a/b', now(),
+            '{"gpt-4o": {"max_budget": 2, "rpm_limit": 3}}',
+            '{"model_rpm_limit": {"o1": 4, "gpt-4o": 9}, "model_tpm_limit": {"o1": 5}}')"""
+        )
+        await connection.execute("""INSERT INTO "LiteLLM_VerificationToken" (token, team_id) VALUES ('k', 'a/b')""")
+    found = await PostgresKeys(database).find(KeyHash("k"))
+    assert found is not None
+    team = Scope(ScopeKind.TEAM, "a/b")
+    budget = Budget(nano_of(2.0))  # type: ignore[arg-type]
+    assert found.limits == (
+        Limits(
+            scope=team,
+            models={
+                "gpt-4o": Limits(
+                    scope=Scope(ScopeKind.TEAM_MODEL, "a%2Fb/gpt-4o"), budget=budget, requests_per_minute=3
+                ),
+                "o1": Limits(scope=model_scope(team, "o1"), requests_per_minute=4, tokens_per_minute=5),
+            },
+        ),
+    )
 
 
 def test_limits_of_models_that_say_nothing() -> None:
     stated: dict[str, object] = {"a": {}, "b": {"budget_limit": "5"}, "c": {"budget_limit": True}, "d": None}
-    assert model_limits("k", stated, {"model_rpm_limit": {"e": None}, "model_tpm_limit": 7}) == {}
-    assert model_limits("k", None, {}) == {}
+    key = Scope(ScopeKind.KEY, "k")
+    assert model_limits(key, json.dumps(stated), {"model_rpm_limit": {"e": None}, "model_tpm_limit": 7}) == {}
+    assert model_limits(key, None, {}) == model_limits(key, "[5]", {}) == {}
+
+
+def test_limits_of_tags() -> None:
+    stated: dict[str, object] = {"tag_rpm_limit": {"a": 1, "b/c": 0}, "tag_tpm_limit": {"a": 5, "d": None, "e": "7"}}
+    assert tag_limits("k", stated) == {
+        "a": Limits(scope=Scope(ScopeKind.KEY_TAG, "k/a"), requests_per_minute=1, tokens_per_minute=5),
+        "b/c": Limits(scope=Scope(ScopeKind.KEY_TAG, "k/b/c"), requests_per_minute=0),
+    }
+    assert tag_limits("k", {"tag_rpm_limit": 5}) == {}

@@ -10,8 +10,10 @@ from bursar.domain.audit import Actor
 from bursar.domain.errors import SecretUnreadable
 from bursar.domain.secrets import Secret
 from bursar.domain.stored_secrets import change_credential, change_parameters, open_parameters, seal_setting
+from bursar.ports.audits import AuditFilter
 from bursar.ports.models import NewCredential, NewModel
 from bursar.secret_rotation import begin_new_key, forget_old_key, rotate
+from bursar.store.audit_log import PostgresAuditLog
 from bursar.store.credentials import PostgresCredentials
 from bursar.store.database import Database, DatabaseOptions
 from bursar.store.models import PostgresModels
@@ -80,17 +82,30 @@ async def check_all_new(database: Database) -> None:
     assert "canary" not in str(setup)
 
 
+async def check_on_record(database: Database) -> None:
+    """Each row once: who, and nothing of what is in it."""
+    wanted = AuditFilter(action="rotated")
+    page = await PostgresAuditLog(database).page(wanted, limit=100, offset=0)
+    assert page.total == MODELS + 4
+    assert {(row["object_id"], row["changed_by"], row["before_value"], row["updated_values"]) for row in page.rows} == {
+        (name, "test", None, None)
+        for name in ("c", "box", "gcm", "litellm_settings", *(f"m{n}" for n in range(MODELS)))
+    }
+
+
 async def test_everything_is_sealed_anew_once(furnished: Database) -> None:
     vault = Vault(NEW, others=[OLD])
     steps: list[tuple[int, int]] = []
-    first = await rotate(SealedRows(furnished), vault, lambda done, rows: steps.append((done, rows)))
+    first = await rotate(SealedRows(furnished, ACTOR), vault, lambda done, rows: steps.append((done, rows)))
     assert (first.rows, first.sealed, first.unreadable) == (MODELS + 4, MODELS + 4, ())
     assert steps == [(n, first.rows) for n in range(first.rows + 1)]
+    await check_on_record(furnished)
     await check_all_new(furnished)
     before = await PostgresModels(furnished).fingerprint()
-    again = await rotate(SealedRows(furnished), vault, nothing)
+    again = await rotate(SealedRows(furnished, ACTOR), vault, nothing)
     assert (again.rows, again.sealed) == (first.rows, 0)
     assert await PostgresModels(furnished).fingerprint() == before
+    await check_on_record(furnished)
 
 
 @pytest.mark.parametrize("at", range(MODELS + 4))
@@ -102,8 +117,8 @@ async def test_interrupted_anywhere_it_goes_on(furnished: Database, at: int) -> 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        await rotate(SealedRows(furnished), vault, interrupted)
-    found = await rotate(SealedRows(furnished), vault, nothing)
+        await rotate(SealedRows(furnished, ACTOR), vault, interrupted)
+    found = await rotate(SealedRows(furnished, ACTOR), vault, nothing)
     assert found.sealed == found.rows - at
     await check_all_new(furnished)
 
@@ -117,19 +132,20 @@ class Damaging(Vault):
 
 async def test_what_does_not_open_again_is_not_kept(furnished: Database) -> None:
     before = await PostgresModels(furnished).fingerprint()
-    found = await rotate(SealedRows(furnished), Damaging(NEW, others=[OLD]), nothing)
+    found = await rotate(SealedRows(furnished, ACTOR), Damaging(NEW, others=[OLD]), nothing)
     assert len(found.unreadable) == found.rows
     assert await PostgresModels(furnished).fingerprint() == before
+    assert (await PostgresAuditLog(furnished).page(AuditFilter(action="rotated"), limit=1, offset=0)).total == 0
 
 
 async def test_what_nobody_can_open_stays_and_is_told(furnished: Database) -> None:
     before = await PostgresModels(furnished).fingerprint()
-    found = await rotate(SealedRows(furnished), Vault(NEW), nothing)
+    found = await rotate(SealedRows(furnished, ACTOR), Vault(NEW), nothing)
     assert (len(found.unreadable), found.sealed) == (MODELS + 4, 0)
     assert "canary" not in str(found)
     assert all("LITELLM_SALT_KEY" in reason for reason in found.unreadable)
     assert before == await PostgresModels(furnished).fingerprint()
-    found = await rotate(SealedRows(furnished), Vault(OLD), nothing)
+    found = await rotate(SealedRows(furnished, ACTOR), Vault(OLD), nothing)
     assert (found.unreadable, found.sealed) == ((), 2), "LiteLLM's are ours now"
 
 
@@ -138,7 +154,7 @@ async def test_a_row_that_is_gone(furnished: Database) -> None:
         raise AssertionError
 
     for table in ("LiteLLM_ProxyModelTable", "LiteLLM_CredentialsTable", "LiteLLM_Config"):
-        assert not await SealedRows(furnished).change(SealedRow(table, "gone"), never, lambda _: None)
+        assert not await SealedRows(furnished, ACTOR).change(SealedRow(table, "gone"), never, lambda _: None)
 
 
 def test_a_new_key_never_loses_the_old_one(tmp_path: Path) -> None:

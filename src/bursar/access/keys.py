@@ -25,6 +25,10 @@ class LitellmKeyForms:
         """`sk-...` and the key's last four characters."""
         return f"{PREFIX}...{key[-4:]}"
 
+    def is_key(self, text: str) -> bool:
+        """It begins as all do."""
+        return text.startswith(PREFIX)
+
     def is_hash(self, text: str) -> bool:
         """64 lower-case hex digits: a name of a key, never a credential."""
         return len(text) == 64 and _HEX.issuperset(text)

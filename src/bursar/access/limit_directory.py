@@ -11,8 +11,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from bursar.domain.errors import StoreError, StoreUnavailable, Unauthenticated
 from bursar.domain.limits import Budget, Limits, Scope, ScopeKind
 from bursar.domain.money import NanoUsd
@@ -184,7 +182,7 @@ class LimitDirectory:
             return found
         default = None if self._any is None else self._any.default
         if default is not None:
-            return NamedLimits(msgspec.structs.replace(default, scope=scope), found.blocked)
+            return NamedLimits(default.of(scope), found.blocked)
         if self._default_budget is not None:
             return NamedLimits(Limits(scope=scope, budget=Budget(self._default_budget)), found.blocked)
         return found

@@ -29,6 +29,8 @@ class Desk:
 
     api: Administration
     as_json: bool
+    with_config: bool
+    """A configuration file was named."""
 
     def tell(self, answer: bytes, kind: type[T], shown: Callable[[T], str]) -> None:
         """Print an answer: as it is, or as people read it."""
@@ -114,15 +116,16 @@ def administers(*, models: bool = False) -> Option:
             from bursar.config.options import data_directory
 
             place = Place(data_directory(data_dir, os.environ), config_path)
-            with told(), administration(place, name=who or _user(), with_models=models) as api:
-                command(Desk(api, as_json), **rest)
+            with told(), administration(place, name=who or operator(), with_models=models) as api:
+                command(Desk(api, as_json, config_path is not None), **rest)
 
         return run
 
     return decorate
 
 
-def _user() -> str:
+def operator() -> str:
+    """Who types commands here, for the log of changes."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a number without a name, as containers have it

@@ -48,6 +48,10 @@ def models_list(desk: Desk) -> None:
     bursar models list -c config.yaml
     """
     desk.tell(desk.api.get("/model/info"), Models, lambda found: table(MODEL_COLUMNS, found.data))
+    if not desk.with_config and not desk.as_json:
+        click.echo(
+            "Models of the gateway's file are not here: name it with --config. Without one, demo is served.", err=True
+        )
 
 
 @models.command("add")

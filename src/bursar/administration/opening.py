@@ -59,13 +59,15 @@ def administration(place: Place, *, name: str, with_models: bool = False) -> Ite
     with asyncio.Runner() as runner:
         database = runner.run(opening.__aenter__())
         try:
-            api = runner.run(_api(database, loaded, vault, with_models=with_models))
+            api = runner.run(_api(database, loaded, vault, options.master_key, with_models=with_models))
             yield Administration(runner, api, name=name, stores_models=loaded.config.general.store_model_in_db)
         finally:
             runner.run(opening.__aexit__(None, None, None))
 
 
-async def _api(database: Database, loaded: LoadedConfig, vault: Vault, *, with_models: bool) -> ManagementApi:
+async def _api(
+    database: Database, loaded: LoadedConfig, vault: Vault, master_key: Secret | None, *, with_models: bool
+) -> ManagementApi:
     models = PostgresModels(database)
     enabled = loaded.config.general.store_model_in_db
     stored = await models.setup() if enabled else StoredSetup(fingerprint="")
@@ -78,7 +80,8 @@ async def _api(database: Database, loaded: LoadedConfig, vault: Vault, *, with_m
         )
         keeper.put(stored)
         others += model_rooms(database, keeper, vault)
-    rooms = management_rooms(database, PostgresKeys(database), LitellmKeyForms(), config, calendar, others)
+    keys = PostgresKeys(database)
+    rooms = management_rooms(database, keys, LitellmKeyForms(), config, calendar, others, master_key=master_key)
     return management_api(database, _Administrator(), rooms)
 
 

@@ -64,7 +64,8 @@ def ledger_verify(*, data_dir: Path | None, as_json: bool) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Where the journals are, if not in the data directory: those of another host, say.",
 )
-def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
+@click.option("--any-books", is_flag=True, help="Also journals that belong to another database's books.")
+def ledger_replay(*, data_dir: Path | None, journals: Path | None, any_books: bool) -> None:
     """Carry into the database what waits in journals.
 
     `bursar serve` does so by itself, and every app that books through the SDK. This is for journals that they do not
@@ -72,7 +73,10 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
     were put by are looked at as well, in case the database was restored and lacks some of them. Nothing is booked
     twice, however often this is run.
 
-    Exits with 0 when everything is in the database, with 1 when some journals were left: they are in use, or damaged.
+    A journal that was posted to another database is left to that one, unless --any-books is given.
+
+    Exits with 0 when everything is in the database, with 1 when some journals were left: they are in use, damaged, or
+    belong to another database.
 
     \b
     DATABASE_URL=postgresql://… bursar ledger replay --journals /mnt/old-disk/bursar/journal
@@ -88,10 +92,10 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
             def progress(done: int, of: int) -> None:
                 bar.update((1000 * done // of if of else 1000) - bar.pos)
 
-            found = replay_journals(books, places, progress)
+            found = replay_journals(books, places, progress, any_books=any_books)
     click.echo(f"{found.carried} of {found.found} journals are in the database to their end.")
     if found.carried < found.found:
-        click.echo("The others are in use by processes that live, or damaged: the messages above say which.", err=True)
+        click.echo("The others are in use, damaged, or of another database: the messages above say which.", err=True)
         raise SystemExit(1)
 
 

@@ -35,6 +35,7 @@ def rotate(data_dir: Path | None) -> None:
     bursar secrets rotate
     LITELLM_SALT_KEY=… LITELLM_SALT_KEY_OLD=… DATABASE_URL=postgresql://… bursar secrets rotate
     """
+    from bursar.administration.desk import operator
     from bursar.config.options import data_directory
     from bursar.main import books_vault, salt_key_is_configured
     from bursar.secret_rotation import begin_new_key, forget_old_key, rotate_secrets
@@ -54,7 +55,7 @@ def rotate(data_dir: Path | None) -> None:
                 bar.length = max(rows, 1)
                 bar.update(done - bar.pos)
 
-            found = rotate_secrets(books, books_vault(os.environ, directory), progress)
+            found = rotate_secrets(books, books_vault(os.environ, directory), progress, name=operator())
         for reason in found.unreadable:
             click.echo(f"Not readable: {reason}", err=True)
         click.echo(f"{found.sealed} of {found.rows} rows were sealed anew; the others were already, or hold no secret.")

@@ -6,7 +6,7 @@ import msgspec
 
 from bursar.config.keys import GENERAL_SETTINGS, LITELLM_SETTINGS, ROUTER_SETTINGS, Key, Section
 from bursar.config.schema import Config, Record
-from bursar.domain.audit import masked
+from bursar.domain.masking import masked
 from bursar.domain.money import NANO_PER_USD
 from bursar.domain.secrets import MASK, Secret
 from bursar.ports.models import SettingField

@@ -4,6 +4,11 @@ in it does.
 A row is a route, and how far each role reaches with it (`Reach`): which objects it is about for them. Roles that follow
 from memberships add to the role a user has; the furthest reach counts. Whether a single object lies within that reach
 decides `management.objects`. A key's own `allowed_routes` come on top (`domain.permissions`).
+
+Not in it: what is the gateway's own (`gateway.own_routes`). Those routes are about no object that anybody owns,
+so there is no reach to speak of: calls, `/v1/models` and `/health` are for every key, and for the models it may use;
+`/metrics` is for every key, and `/health/liveliness` and `/health/readiness` are open to all. The one thing there that
+depends on the role, whether `/health` tells where deployments are, is said in `gateway.health`.
 """
 
 import re
@@ -109,6 +114,7 @@ PATCH  /organization/update                 all   -      org    -      -      - 
 DELETE /organization/delete                 all   -      -      -      -      -      -
 GET    /organization/list                   all   all    org    own    own    own    -
 GET    /organization/info                   all   all    org    own    own    own    -
+POST   /organization/info                   all   all    org    own    own    own    -
 POST   /organization/member_add             all   -      org    -      -      -      -
 PATCH  /organization/member_update          all   -      org    -      -      -      -
 DELETE /organization/member_delete          all   -      org    -      -      -      -

@@ -47,10 +47,12 @@ def bounding(bound: Row) -> bool:
 
 
 def limited_alone(caller: Principal) -> bool:
-    """Whether the key of `caller` has limits that none made with it would have: of single models, of several periods,
-    parameters that calls have to name, tags."""
-    periods = any(limits.scope.kind is ScopeKind.KEY_PERIOD for limits in caller.limits)
-    return bool(caller.model_limits or caller.enforced_params or caller.tags or periods)
+    """Whether the key of `caller` has limits that none made with it would have: of single models and tags, of several
+    periods, parameters that calls have to name."""
+    return bool(caller.enforced_params or caller.tag_limits) or any(
+        limits.scope.kind is ScopeKind.KEY_PERIOD or (limits.scope.kind is ScopeKind.KEY and limits.models)
+        for limits in caller.limits
+    )
 
 
 def filled(wanted: Row, bound: Row) -> dict[str, object]:
@@ -60,6 +62,13 @@ def filled(wanted: Row, bound: Row) -> dict[str, object]:
         **wanted,
         **{name: bound[name] for name in (*BOUNDED, *PLACES) if _binds(bound, name) and name not in given},
     }
+
+
+def tagged(metadata: object, caller: Principal) -> dict[str, object]:
+    """Metadata of a key that `caller` gets to know: its calls have the tags that those of his key have, and count
+    against their budgets."""
+    found = dict(_object(metadata))
+    return found | {"tags": list(dict.fromkeys((*_strings(found.get("tags")), *caller.tags)))}
 
 
 def check_within(wanted: Row, bound: Row, *, whose: str, what: str = "A key") -> None:
@@ -80,6 +89,9 @@ def check_within(wanted: Row, bound: Row, *, whose: str, what: str = "A key") ->
             raise _beyond("budget_duration", what, whose)
     if "models" in wanted and not _covers_models(_strings(bound.get("models")), _strings(wanted["models"])):
         raise _beyond("models", what, whose)
+    by_model, bounded = _object(wanted.get("model_max_budget")), _object(bound.get("model_max_budget"))
+    if any(by_model.get(model, terms) != terms for model, terms in bounded.items()):
+        raise _beyond("model_max_budget", what, whose)
     routes = _strings(bound.get("allowed_routes"))
     if "allowed_routes" in wanted and not _covers_routes(routes, _strings(wanted["allowed_routes"])):
         raise _beyond("allowed_routes", what, whose)
@@ -117,6 +129,10 @@ def _covers_routes(held: Sequence[str], wanted: Sequence[str]) -> bool:
         return True
     groups = frozenset({"info_routes"}) if "management_routes" in held else frozenset()
     return bool(wanted) and all(may_use_route(held, route, frozenset()) or route in groups for route in wanted)
+
+
+def _object(value: object) -> Row:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _strings(value: object) -> list[str]:

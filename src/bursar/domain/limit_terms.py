@@ -34,8 +34,8 @@ _MODEL_AMOUNTS = ("budget_limit", "max_budget")
 _MODEL_PERIODS = ("time_period", "budget_duration")
 _MODEL_COUNTS = ("rpm_limit", "tpm_limit")
 _OF_A_MODEL = (*_MODEL_AMOUNTS, *_MODEL_PERIODS, *_MODEL_COUNTS)
-_COUNTS_BY_MODEL = ("model_rpm_limit", "model_tpm_limit")
-"""In the metadata of keys and teams."""
+_COUNTS_BY_NAME = ("model_rpm_limit", "model_tpm_limit", "tag_rpm_limit", "tag_tpm_limit")
+"""In the metadata, by the name of a model or a tag."""
 _MOST_USD = 9.2e9
 """More is no limit to the books, whose amounts are nano-dollars in 64 bits."""
 
@@ -70,6 +70,23 @@ def terms_after(before: Row, changes: Row, *, now: datetime, calendar: Calendar)
     return found
 
 
+def terms_by_name(stated: object, metadata: Row, what: str) -> dict[str, dict[str, object]]:
+    """What a row says of single models or tags, by name: the entries of its `model_max_budget`, and the rates that its
+    metadata has as `<what>_rpm_limit` and `<what>_tpm_limit`. Of two rates the lower counts: not everybody who may
+    state the one may raise the other. What is no object says nothing."""
+    entries = stated.items() if isinstance(stated, Mapping) else ()
+    found = {str(name): dict(terms) for name, terms in entries if isinstance(terms, Mapping)}
+    for kind in _MODEL_COUNTS:
+        counts = metadata.get(f"{what}_{kind}")
+        if isinstance(counts, Mapping):
+            for name, count in counts.items():
+                terms = found.setdefault(str(name), {})
+                stated_too = terms.get(kind)
+                if _is_number(count) and not (_is_number(stated_too) and stated_too <= count):
+                    terms[kind] = count
+    return found
+
+
 def _check_models(models: object) -> None:
     if not isinstance(models, Mapping):
         return
@@ -98,14 +115,14 @@ def _check_models(models: object) -> None:
 
 
 def _check_counts(metadata: object) -> None:
-    """What it says of single models. Raises InvalidRequest: that is not a number for each."""
+    """What it says of single models and tags. Raises InvalidRequest: that is not a number for each."""
     if not isinstance(metadata, Mapping):
         return
-    for name in _COUNTS_BY_MODEL:
-        by_model = metadata.get(name)
-        if by_model is None:
+    for name in _COUNTS_BY_NAME:
+        by_name = metadata.get(name)
+        if by_name is None:
             continue
-        if not isinstance(by_model, Mapping) or not all(map(_is_limit, by_model.values())):
+        if not isinstance(by_name, Mapping) or not all(map(_is_limit, by_name.values())):
             raise InvalidRequest(f'{name} must be an object of numbers such as {{"gpt-4o": 10}}.', param=name)
 
 

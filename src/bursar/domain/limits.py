@@ -1,7 +1,7 @@
 """What may be spent, asked and used at a time: by whom (a scope), up to where (its limits).
 
-A call is in up to ten scopes at once: its key, the key's owner, team … the whole gateway. Each may have limits, and the
-call must fit into all of them.
+A call is in many scopes at once: its key, the key's owner, team … the whole gateway. Each may have limits, and the call
+must fit into all of them.
 """
 
 from collections.abc import Mapping
@@ -22,16 +22,26 @@ class ScopeKind(StrEnum):
     KEY = "key"
     KEY_MODEL = "key_model"
     """One model as one key uses it."""
+    KEY_TAG = "key_tag"
+    """One key's calls with one tag."""
     KEY_PERIOD = "key_period"
     """A key within periods of one length, beside those of its own budget."""
     USER = "user"
+    USER_MODEL = "user_model"
+    """One model as one user's keys use it."""
     TEAM = "team"
+    TEAM_MODEL = "team_model"
+    """One model as one team uses it."""
     TEAM_PERIOD = "team_period"
     """The same of a team."""
     TEAM_MEMBER = "team_member"
     """One user's calls within one team."""
     ORGANIZATION = "organization"
+    ORGANIZATION_MODEL = "organization_model"
+    """One model as one organization uses it."""
     END_USER = "end_user"
+    END_USER_MODEL = "end_user_model"
+    """One model as one end user's calls use it."""
     TAG = "tag"
     DEPLOYMENT = "deployment"
 
@@ -46,7 +56,16 @@ class Scope(NamedTuple):
 
 
 GATEWAY = Scope(ScopeKind.GATEWAY, "")
-_OF_TWO = frozenset({ScopeKind.TEAM_MEMBER, ScopeKind.KEY_MODEL, ScopeKind.KEY_PERIOD, ScopeKind.TEAM_PERIOD})
+_MODELS_OF = {
+    ScopeKind.KEY: ScopeKind.KEY_MODEL,
+    ScopeKind.USER: ScopeKind.USER_MODEL,
+    ScopeKind.TEAM: ScopeKind.TEAM_MODEL,
+    ScopeKind.ORGANIZATION: ScopeKind.ORGANIZATION_MODEL,
+    ScopeKind.END_USER: ScopeKind.END_USER_MODEL,
+}
+_OF_TWO = frozenset(
+    {ScopeKind.TEAM_MEMBER, ScopeKind.KEY_TAG, ScopeKind.KEY_PERIOD, ScopeKind.TEAM_PERIOD, *_MODELS_OF.values()}
+)
 
 
 def member_scope(team_id: str, user_id: str) -> Scope:
@@ -54,9 +73,14 @@ def member_scope(team_id: str, user_id: str) -> Scope:
     return Scope(ScopeKind.TEAM_MEMBER, f"{_encoded(team_id)}/{user_id}")
 
 
-def key_model_scope(token: str, model: str) -> Scope:
-    """A model as a key uses it; `model` by the public name that the key's limits give."""
-    return Scope(ScopeKind.KEY_MODEL, f"{token}/{model}")
+def model_scope(whose: Scope, model: str) -> Scope:
+    """A model as a key, a team … uses it; `model` by the public name that their limits give."""
+    return Scope(_MODELS_OF[whose.kind], f"{_encoded(whose.id)}/{model}")
+
+
+def key_tag_scope(token: str, tag: str) -> Scope:
+    """A key's calls that carry a tag."""
+    return Scope(ScopeKind.KEY_TAG, f"{token}/{tag}")
 
 
 def key_period_scope(token: str, duration: str) -> Scope:
@@ -136,6 +160,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     parallel_calls: int | None = None
+    models: "dict[str, Limits] | None" = None
+    """Of single models in this scope, by public name."""
 
     @property
     def rated(self) -> bool:
@@ -149,4 +175,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def limiting(self) -> bool:
         """Whether it says anything at all."""
-        return self.rated or self.budget is not None or self.soft_budget is not None
+        return self.rated or self.budget is not None or self.soft_budget is not None or bool(self.models)
+
+    def of(self, scope: Scope) -> "Limits":
+        """The same for another of that kind."""
+        models = {
+            model: msgspec.structs.replace(limits, scope=model_scope(scope, model))
+            for model, limits in (self.models or {}).items()
+        }
+        return msgspec.structs.replace(self, scope=scope, models=models or None)
+
+    def without_budgets(self) -> "Limits":
+        """The others of them, of single models as well."""
+        models = {model: limits.without_budgets() for model, limits in (self.models or {}).items()}
+        limiting = {model: limits for model, limits in models.items() if limits.limiting}
+        return msgspec.structs.replace(self, budget=None, models=limiting or None)

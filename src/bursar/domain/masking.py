@@ -6,6 +6,7 @@ and what is recorded of callers' metadata all go by them.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from bursar.domain.secrets import MASK
 
@@ -20,7 +21,8 @@ _SECRET_TEXT = re.compile(
     r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{8,}"
     r"|(?<![A-Za-z0-9])xox[a-z]-[A-Za-z0-9-]{8,}"  # Slack
     r"|hooks\.slack\.com/(?:services|workflows|triggers)/\S+"
-    r"|(?<![A-Za-z0-9])(?:gh[a-z]_|github_pat_|glpat-|hf_|gsk_)[A-Za-z0-9_-]{16,}"  # GitHub, GitLab, Hugging Face, Groq
+    r"|(?<![A-Za-z0-9])(?:gh[pousr]_|github_pat_|glpat-)[A-Za-z0-9_-]{16,}"  # GitHub, GitLab
+    r"|(?<![A-Za-z0-9])(?:hf_|gsk_)[A-Za-z0-9_-]{16,}"  # Hugging Face, Groq
     r"|(?<![A-Za-z0-9])AIza[A-Za-z0-9_-]{35}"  # Google
     r"|\b(?:Bearer|Basic)\s+\S{8,}"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user and password of an address
@@ -28,6 +30,13 @@ _SECRET_TEXT = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----",
     re.IGNORECASE,
 )
+_SIGNS = (
+    *("sk-", "xox", "slack.com/", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "hf_", "gsk_"),
+    *("aiza", "bearer", "basic", "://", "eyj", "private key"),
+)
+"""One of these is in every such text, in small letters: nearly all texts have none, and are looked at no closer."""
+_NAME_MAX = 64
+"""Characters of names that are remembered: others are as long as whoever sends them likes."""
 _HASH = re.compile(r"[0-9a-f]{64}")
 _HASH_COLUMN = "token"
 """Of tables of keys: holds a hash, whatever its name says."""
@@ -39,12 +48,12 @@ def masked(value: object, name: str = "") -> object:
     """`value` without its secrets: what is called like one, and what looks like one."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    if _SECRET_NAME.search(name) and not (name == _HASH_MEMBER and _is_hash(value)):
+    if _named(name)[0] and not (name == _HASH_MEMBER and _is_hash(value)):
         return MASK if value else value
     if isinstance(value, str):
-        return _SECRET_TEXT.sub(MASK, value)
+        return _without_secrets(value)
     if isinstance(value, Mapping):
-        return {masked(str(key)): masked(item, str(key)) for key, item in value.items()}
+        return masked_members(value)
     if isinstance(value, list | tuple | set | frozenset):
         return [masked(item, name) for item in value]
     return value
@@ -52,7 +61,7 @@ def masked(value: object, name: str = "") -> object:
 
 def masked_members(members: Mapping[str, object]) -> dict[str, object]:
     """The same of an object."""
-    return {str(masked(name)): masked(value, name) for name, value in members.items()}
+    return {_named(str(name))[1]: masked(value, str(name)) for name, value in members.items()}
 
 
 def masked_row(row: Mapping[str, object]) -> dict[str, object]:
@@ -78,6 +87,27 @@ def unmasked(value: object, before: object, name: str = "") -> object:
 def unmasked_members(members: Mapping[str, object], before: Mapping[str, object]) -> dict[str, object]:
     """The same of an object."""
     return {name: unmasked(value, before.get(name), name) for name, value in members.items()}
+
+
+def _without_secrets(text: str) -> str:
+    small = text.lower()
+    for sign in _SIGNS:
+        if sign in small:
+            return _SECRET_TEXT.sub(MASK, text)
+    return text
+
+
+def _named(name: str) -> tuple[bool, str]:
+    """Whether what is called so is secret, and the name as it may be shown."""
+    return _remembered(name) if len(name) <= _NAME_MAX else _looked_at(name)
+
+
+def _looked_at(name: str) -> tuple[bool, str]:
+    return _SECRET_NAME.search(name) is not None, _without_secrets(name)
+
+
+_remembered = lru_cache(maxsize=1024)(_looked_at)
+"""Thousands of rows, and calls, have the same few names."""
 
 
 def _is_hash(value: object) -> bool:

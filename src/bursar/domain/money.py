@@ -26,6 +26,11 @@ _FLOAT_NOISE = Decimal("1e-9")
 """How far, relative to itself, a price may be from a whole rate and still be taken for float noise."""
 
 
+def without_dust(usd: float) -> float:
+    """A sum of dollars without the digits that adding up floats in another order would change."""
+    return round(usd, 9)
+
+
 def rate_from_usd(per_unit: float | int | str | Decimal) -> Rate:
     """The rate for a price in US dollars per unit, as LiteLLM's config and price map state prices.
 

@@ -100,8 +100,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # there a
     rpm_limit: int | None = None
     limits: tuple[Limits, ...] = ()
     """Of the key, its owner, its team, the owner within the team, and the organization: those that have any."""
-    model_limits: dict[str, Limits] = {}
-    """Of the key's use of single models, by public name."""
+    tag_limits: dict[str, Limits] = {}
+    """Of the key's calls with single tags."""
 
 
 class Memberships(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,8 @@ its secrets, can have them sent elsewhere.
 import re
 from collections.abc import Callable, Mapping
 
-from bursar.domain.audit import masked
+from bursar.domain.errors import InvalidRequest
+from bursar.domain.masking import masked
 from bursar.domain.secrets import MASK
 
 MODELS = "LiteLLM_ProxyModelTable"
@@ -36,6 +37,12 @@ _PUBLIC = frozenset(
 _ADDRESSES = ("api_base", "base_url")
 _PUBLIC_ADDRESS = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
 """One without a user, a password, or a query that may hold a key."""
+_NUMBERED = re.compile(
+    r"rpm|tpm|weight|order|max_parallel_requests|max_budget|max_retries|num_retries|cooldown_time|timeout|stream_timeout"
+    r"|max_tokens|max_completion_tokens|temperature|top_p|\w*cost_per_\w+|\w+_token_cost\w*"
+)
+"""Parameters that are numbers, which may stand in text."""
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
 _DESTINATION = ("custom_llm_provider", *_ADDRESSES, "aws_sts_endpoint", "aws_bedrock_runtime_endpoint")
 
 Change = Callable[[str, str], str]
@@ -46,6 +53,8 @@ def is_public(name: str, value: object) -> bool:
     """Whether a parameter may be kept, and shown, as it is."""
     if name in _ADDRESSES:
         return isinstance(value, str) and _PUBLIC_ADDRESS.fullmatch(value) is not None
+    if _NUMBERED.fullmatch(name):
+        return isinstance(value, str) and _NUMBER.fullmatch(value) is not None
     return name in _PUBLIC
 
 
@@ -133,6 +142,16 @@ def hidden_parameters(parameters: Mapping[str, object]) -> dict[str, object]:
 def hidden_values(values: Mapping[str, object]) -> dict[str, object]:
     """A credential's values as they may be shown: their names."""
     return dict.fromkeys(values, MASK)
+
+
+def check_no_secrets(members: Mapping[str, object], param: str, *, instead: str) -> None:
+    """Raises InvalidRequest: there is a secret in what is kept in clear, and belongs into `instead`."""
+    for name, value in members.items():
+        if masked(value, name) != value:
+            raise InvalidRequest(
+                f"{param} is kept and shown as it is, and this looks like a secret. Put it into {instead}.",
+                param=f"{param}.{masked(name)}",
+            )
 
 
 def _place(table: str, row_id: str, name: str, where: str) -> str:

@@ -22,6 +22,15 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     user_email: str | None = None
 
 
+class TeamPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """The place in a team that somebody is to have."""
+
+    team_id: str
+    role: MemberRole = "user"
+    terms: Mapping[str, object] = {}
+    """Limits of his own there, by column of a budget; none: the team's for its members."""
+
+
 def roster_of(team: Row) -> Roster:
     """Of a row of `LiteLLM_TeamTable`; a team that never had members has `{}` there."""
     found = team.get("members_with_roles")

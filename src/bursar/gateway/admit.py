@@ -63,21 +63,16 @@ class Admission:
 
         Raises Unauthenticated: the end user is blocked.
         """
-        attribution = call.attribution
+        principal, attribution = call.principal, call.attribution
         named: tuple[Limits, ...] = ()
         if attribution.end_user or attribution.tags:
             recalled = self._named.recall(attribution.end_user, attribution.tags)
             if recalled is None:
                 return None
             named = recalled
-        principal = call.principal
-        if (
-            not named
-            and not principal.limits
-            and not principal.model_limits
-            and deployment.limits is None
-            and self._gateway is None
-        ):
+            if principal.tag_limits:
+                named += _of_tags(principal, attribution.tags)
+        if not named and not principal.limits and deployment.limits is None and self._gateway is None:
             return UNLIMITED
         applied = self._applied(principal, call.group, deployment, named)
         plan = applied.plan
@@ -92,15 +87,17 @@ class Admission:
 
         Raises RateLimited; Unauthenticated: the end user is blocked; Unavailable: it cannot be known.
         """
-        attribution = call.attribution
+        principal, attribution = call.principal, call.attribution
         try:
             named = await self._named.find(attribution.end_user, attribution.tags)
         except StoreUnavailable:
             raise _unavailable("The limits of the end user and of tags cannot be looked up") from None
-        applied = self._applied(call.principal, call.group, deployment, named)
+        if principal.tag_limits:
+            named += _of_tags(principal, attribution.tags)
+        applied = self._applied(principal, call.group, deployment, named)
         if applied.plan is not None and applied.plan.outdated:
-            del self._callers[call.principal.api_key]
-            applied = self._applied(call.principal, call.group, deployment, named)
+            del self._callers[principal.api_key]
+            applied = self._applied(principal, call.group, deployment, named)
         if applied.plan is None:
             return Admitted(applied)
         need, tokens = self._need(call, deployment, applied.plan)
@@ -165,10 +162,10 @@ class Admission:
         return applied
 
     def _apply(self, principal: Principal, model: str, deployment: Deployment, named: tuple[Limits, ...]) -> Applied:
+        whose = (*principal.limits, *named)
         limits = (
-            *principal.limits,
-            *_of_model(principal, model, deployment.group),
-            *named,
+            *whose,
+            *_of_model(whose, model, deployment.group),
             *((deployment.limits,) if deployment.limits is not None else ()),
             *((self._gateway,) if self._gateway is not None else ()),
         )
@@ -181,14 +178,18 @@ class Admission:
         )
 
 
-def _of_model(principal: Principal, model: str, group: str) -> tuple[Limits, ...]:
-    """A key's limits of the model: by the name that is asked for, and by the one it is configured under, so that no
-    alias and no deployment's id leads past them. A name stands for itself, else for what is behind its last slash."""
-    by_model = principal.model_limits
-    if not by_model:
-        return ()
-    asked, configured = (by_model.get(name) or by_model.get(name.rpartition("/")[2]) for name in (model, group))
-    return tuple(one for one in (asked, None if configured is asked else configured) if one is not None)
+def _of_tags(principal: Principal, tags: Sequence[str]) -> tuple[Limits, ...]:
+    """The key's own limits of `tags`."""
+    by_tag = principal.tag_limits
+    return tuple([by_tag[tag] for tag in tags if tag in by_tag])
+
+
+def _of_model(whose: Sequence[Limits], model: str, group: str) -> list[Limits]:
+    """Their limits of the model: by the name that is asked for, and by the one it is configured under, so that no alias
+    and no deployment's id leads past them. A name stands for itself and for what is behind its last slash, so that no
+    limit of the longer one does either."""
+    names = dict.fromkeys(name for full in (model, group) for name in (full, full.rpartition("/")[2]))
+    return [limits.models[name] for limits in whose if limits.models for name in names if name in limits.models]
 
 
 def _unavailable(what: str) -> Unavailable:

@@ -9,6 +9,7 @@ import msgspec
 from bursar.domain.client_address import Network, client_address
 from bursar.domain.errors import InvalidRequest
 from bursar.domain.ids import CallId
+from bursar.domain.masking import masked_members
 from bursar.domain.principals import Principal
 from bursar.domain.storable import storable_list, storable_members, storable_text
 from bursar.gateway.call import Attribution
@@ -59,14 +60,14 @@ def attribute(
 ) -> Attribution:
     """Read the attribution of a call.
 
-    Raises InvalidRequest: a header that should hold JSON does not.
+    Raises InvalidRequest: a header that should hold JSON does not; metadata is nested beyond reason.
     """
     fields = request.fields
     said: Said = {}
     if not rules.headers.isdisjoint(fields):
         said = {name: fields[name].decode("utf-8", "replace") for name in rules.headers & fields.keys()}
     options = chat.options
-    metadata = options.metadata
+    metadata = _recordable(options.metadata) if options.metadata else {}
     user = storable_text(chat.user) if chat.user else ""
     user_agent, agent_tags = _user_agent(fields.get(b"user-agent", b""))
     tags, tags_dropped = _tags(said, chat, principal, rules)
@@ -88,6 +89,14 @@ def attribute(
         user_agent=user_agent,
         redact_text=options.no_log or said.get(b"x-litellm-enable-message-redaction", "").lower() in _TRUE,
     )
+
+
+def _recordable(metadata: Mapping[str, object]) -> dict[str, object]:
+    """Without secrets, which have no place on record."""
+    try:
+        return masked_members(metadata)
+    except RecursionError:
+        raise InvalidRequest("metadata is nested too deeply.", param="metadata") from None
 
 
 def client_of(request: Request, trusted: Sequence[Network]) -> str:
@@ -143,7 +152,12 @@ def _tags(said: Said, chat: ChatRequest, principal: Principal, rules: Attributio
     for name in rules.tag_headers:
         if value := said.get(name):
             tags[f"{name.decode()}: {value}"] = None
-    return storable_list(tags, max_bytes=rules.metadata_max_bytes) if tags else ([], 0)
+    if not tags:
+        return [], 0
+    kept, dropped = storable_list(tags, max_bytes=rules.metadata_max_bytes)
+    if dropped and principal.tags:  # the caller's may not take the place of the key's, which limits hang on
+        return storable_list(dict.fromkeys((*principal.tags, *tags)), max_bytes=rules.metadata_max_bytes)
+    return kept, dropped
 
 
 @lru_cache(maxsize=1000)
@@ -176,12 +190,12 @@ def _session_id(said: Said, chat: ChatRequest) -> str | None:
 
 def _logs_metadata(said: Said, metadata: Mapping[str, object], principal: Principal) -> dict[str, object]:
     """`spend_logs_metadata`: the key's (with its team's), then the body's, then the header's."""
-    found = dict(principal.spend_logs_metadata)
+    found = masked_members(principal.spend_logs_metadata)
     if isinstance(from_body := metadata.get("spend_logs_metadata"), dict):
         found |= from_body
     if text := said.get(b"x-litellm-spend-logs-metadata"):
         try:
-            found |= msgspec.json.decode(text, type=dict[str, object])
+            found |= masked_members(msgspec.json.decode(text, type=dict[str, object]))
         except (msgspec.DecodeError, RecursionError) as error:
             raise InvalidRequest(
                 "The header x-litellm-spend-logs-metadata must hold a JSON object.",

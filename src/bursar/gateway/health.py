@@ -1,6 +1,7 @@
 """`/health*`: alive, ready, and, for those with a key, a real call to every deployment they may use.
 
 A probe goes the way of every other call, under the caller's own key, so it is permitted, counted and booked like one.
+Where a deployment is, is for administrators to know.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import msgspec
 
 from bursar.domain.errors import MethodNotAllowed, Refusal, Unauthenticated
 from bursar.domain.permissions import INFO_ROUTES, LLM_ROUTES, check_route, may_use_model
-from bursar.domain.principals import Principal
+from bursar.domain.principals import Principal, Role
 from bursar.gateway.models import Deployment, LiveModels
 from bursar.ports.http import Handler, Reply
 from bursar.ports.users import Authenticator
@@ -19,6 +20,7 @@ from bursar.wire.http import JSON, FieldLines, Request
 from bursar.wire.refusals import refusal_answer
 
 _PROBES_AT_ONCE = 8
+_SEE_ADDRESSES = frozenset({Role.PROXY_ADMIN, Role.PROXY_ADMIN_VIEWER})
 
 
 class Health:
@@ -77,7 +79,10 @@ class Health:
             return
         check_route(principal, request.path, LLM_ROUTES | INFO_ROUTES)
         query = dict(parse_qsl(request.query))
-        probed = await self._probe_all(self._chosen(query, principal), request)
+        chosen = self._chosen(query, principal)
+        answers = await self._probe_all(chosen, request)
+        entries = [_entry(deployment, with_address=principal.role in _SEE_ADDRESSES) for deployment in chosen]
+        probed = [entry | answer for entry, answer in zip(entries, answers, strict=True)]
         healthy = [entry for entry in probed if "error" not in entry]
         unhealthy = [entry for entry in probed if "error" in entry]
         answer = {
@@ -99,10 +104,10 @@ class Health:
             if query.get("model_id") in (None, deployment.id)
         ]
 
-    async def _probe_all(self, deployments: Sequence[Deployment], request: Request) -> list[dict[str, object]]:
+    async def _probe_all(self, deployments: Sequence[Deployment], request: Request) -> list[dict[str, str]]:
         gate = asyncio.Semaphore(_PROBES_AT_ONCE)
 
-        async def probe(deployment: Deployment) -> dict[str, object]:
+        async def probe(deployment: Deployment) -> dict[str, str]:
             async with gate:
                 return await self._probe(deployment, request)
 
@@ -110,13 +115,8 @@ class Health:
             tasks = [group.create_task(probe(deployment)) for deployment in deployments]
         return [task.result() for task in tasks]
 
-    async def _probe(self, deployment: Deployment, request: Request) -> dict[str, object]:
-        entry: dict[str, object] = {
-            "model": deployment.qualified_model,
-            "model_group": deployment.group,
-            "model_id": deployment.id,
-            "api_base": "" if deployment.upstream is None else deployment.upstream.api_base,
-        }
+    async def _probe(self, deployment: Deployment, request: Request) -> dict[str, str]:
+        """Its `error`, if there is one."""
         body = {"model": deployment.id, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
         call = Request(
             method="POST",
@@ -130,9 +130,14 @@ class Health:
         )
         kept = _KeptReply()
         await self._chat(call, kept)
-        if kept.status != 200:
-            entry["error"] = kept.error_message()
-        return entry
+        return {} if kept.status == 200 else {"error": kept.error_message()}
+
+
+def _entry(deployment: Deployment, *, with_address: bool) -> dict[str, str]:
+    entry = {"model": deployment.qualified_model, "model_group": deployment.group, "model_id": deployment.id}
+    if with_address:
+        entry["api_base"] = "" if deployment.upstream is None else deployment.upstream.api_base
+    return entry
 
 
 class _KeptReply:

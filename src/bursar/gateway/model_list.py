@@ -1,5 +1,6 @@
 """`GET /v1/models`: what the caller may use, in LiteLLM's shape."""
 
+from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -15,6 +16,8 @@ from bursar.wire.refusals import refusal_answer
 
 _CREATED = 1677610602
 """The constant LiteLLM answers."""
+_GROUPS_ONLY = "only_model_access_groups"
+_WITH_GROUPS = frozenset({"include_model_access_groups", _GROUPS_ONLY})
 _SHOWN = ("mode", "max_input_tokens", "max_output_tokens")
 
 
@@ -38,10 +41,19 @@ class ModelList:
             reply.send(*refusal_answer(refusal))
 
     def _list(self, request: Request, principal: Principal) -> object:
-        wildcards = dict(parse_qsl(request.query)).get("return_wildcard_routes", "").lower() == "true"
-        names = self._models.table.listed(wildcards=wildcards)
+        asked = {name for name, value in parse_qsl(request.query) if value.lower() in ("true", "1")}
+        names = self._models.table.listed(wildcards="return_wildcard_routes" in asked)
         data = [_entry(name, group) for name, group in names if self._allowed(name, group, principal)]
+        if not asked.isdisjoint(_WITH_GROUPS):
+            groups = [_entry(name, None) for name in self._access_groups(principal)]
+            data = groups if _GROUPS_ONLY in asked else data + groups
         return {"data": data, "object": "list"}
+
+    def _access_groups(self, principal: Principal) -> list[str]:
+        """Those that the caller's lists of models name, or all."""
+        lists = _lists(principal)
+        names = self._models.table.all_access_groups()
+        return [name for name in names if all(may_use_model(allowed, (), {name}) for allowed in lists)]
 
     def _one(self, name: str, principal: Principal) -> object:
         for known, group in self._models.table.listed(wildcards=False):
@@ -52,8 +64,11 @@ class ModelList:
     def _allowed(self, name: str, group: Group | None, principal: Principal) -> bool:
         providers = () if group is None else group.providers
         groups = self._models.table.access_groups_of(name)
-        lists = (principal.models, principal.team_models, *(allowed for _, allowed in principal.model_lists))
-        return all(may_use_model(allowed, {name}, groups, providers) for allowed in lists)
+        return all(may_use_model(allowed, {name}, groups, providers) for allowed in _lists(principal))
+
+
+def _lists(principal: Principal) -> list[Sequence[str]]:
+    return [principal.models, principal.team_models, *(allowed for _, allowed in principal.model_lists)]
 
 
 def _entry(name: str, group: Group | None) -> dict[str, object]:

@@ -186,6 +186,11 @@ class ModelTable:
                 names[alias] = self._groups.get(to.target)
         return sorted(names.items(), key=lambda item: item[0])
 
+    def all_access_groups(self) -> list[str]:
+        """Every access group that a model is in, sorted."""
+        of_groups = {name for group in self._groups.values() for name in group.access_groups}
+        return sorted(of_groups.union(*(wildcard.access_groups for wildcard in self._wildcards)))
+
     def access_groups_of(self, name: str) -> frozenset[str]:
         """The access groups of the group or wildcard that covers `name`."""
         if (group := self._groups.get(name)) is not None:

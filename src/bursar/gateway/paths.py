@@ -16,16 +16,6 @@ _CHAT_OF_MODEL = re.compile(r"/(?:openai/deployments|engines)/(?P<model>.+)/chat
 _MODELS = frozenset({"/v1/models", "/models"})
 _MODEL = re.compile(r"(?:/v1)?/models/(?P<model>.+)")
 _HEALTH = frozenset({"/health", "/health/liveliness", "/health/liveness", "/health/readiness"})
-CALL_PATHS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(sorted(_CHAT), ("POST",)),
-    **dict.fromkeys(
-        ("/openai/deployments/{model}/chat/completions", "/engines/{model}/chat/completions"),
-        ("POST",),
-    ),
-    **dict.fromkeys((*sorted(_MODELS), "/v1/models/{model}", "/models/{model}"), ("GET",)),
-    **dict.fromkeys((*sorted(_HEALTH), "/metrics"), ("GET",)),
-}
-"""Paths that are not the management API's, and their methods: what `/routes` shows of them."""
 
 _PREFLIGHT: FieldLines = (
     b"access-control-allow-methods: GET, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
@@ -43,12 +33,18 @@ _NOT_BUILT = re.compile(
     r"|/v1beta/models/.+|/models/.+:(?:generateContent|streamGenerateContent|countTokens)"
     r"|/(?:openai|openai_passthrough|anthropic|azure|azure_ai|bedrock|vertex_ai|vertex-ai|gemini|cohere|mistral|vllm"
     r"|langfuse|assemblyai)/.+"
-    r"|/(?:key|user|team|organization|customer|end_user|budget|tag|model|model_group|credentials|spend|global"
-    r"|utils|config|cache|audit|access_group|invitation|onboarding|sso|guardrails|callbacks|provider|router|fallback"
-    r"|project|mcp|a2a|scim|policies|prompts|cost)(?:/.*)?"
-    r"|/v1/model/info|/v2/(?:model/info|key/info|user/info|team/list|login)|/login|/routes|/test|/settings"
-    r"|/openapi\.json|/docs|/redoc|/ui(?:/.*)?|/public/.*|/\.well-known/.*|/active/callbacks|/get/.*|/update/.*"
-    r"|/(?:add|delete)/allowed_ip|/alerting/.*|/health/.+|/reload/.*|/schedule/.*"
+    # the management API's, by families where the contract leaves open what is in them
+    r"|/team/[^/]+/(?:callback|disable_logging)|/tag/user-agent/.+"
+    r"|(?:/v1)?/access_group(?:/.*)?|/v1/(?:mcp|agents)(?:/.*)?|/(?:mcp|a2a|scim|sso|invitation|onboarding)(?:/.*)?"
+    r"|/(?:prompts|guardrails|policies|search_tools|project|fallback|vector_store|cloudzero|vantage)(?:/.*)?"
+    r"|/(?:claude-code/plugins|email/event_settings|jwt/key/mapping|alerting/settings)(?:/.*)?"
+    r"|/model/(?:metrics(?:/.*)?|streaming_metrics|settings|cost_map/reload)|/model_group/make_public"
+    r"|/global/activity/(?:cache_hits|exceptions)(?:/.*)?|/provider/budgets|/cost/estimate"
+    r"|/cache/(?:redis/info|settings(?:/.*)?)|/router/(?:settings|fields)|/utils/.+"
+    r"|/health/(?:readiness/details|history|latest|shared-status|backlog|drain|license|test_connection)"
+    r"|/config/(?:field/(?:update|delete)|callback/delete|pass_through_endpoint(?:/.*)?|cost_(?:discount|margin)_config)"
+    r"|/(?:active/callbacks|callbacks/list|settings|redoc)|/(?:ui|public|\.well-known)(?:/.*)?"
+    r"|/(?:get|update|reload|schedule)/.+|/(?:add|delete)/allowed_ip"
 )
 """Paths that LiteLLM's contract names."""
 

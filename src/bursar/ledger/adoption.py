@@ -18,7 +18,7 @@ from bursar.domain.errors import JournalError, JournalTaken, StoreError, StoreUn
 from bursar.domain.ids import AttemptId, CallId, JournalId
 from bursar.domain.money import NanoUsd
 from bursar.domain.windows import WindowId
-from bursar.ledger.places import JournalLock, put_by, segment_numbers, waiting_journals
+from bursar.ledger.places import JournalLock, books_of, put_by, segment_numbers, waiting_journals
 from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
 from bursar.ledger.retention import remove_old, take_up_forgotten
@@ -59,11 +59,13 @@ class Adopter:
         keep_s: float,
         went_back: asyncio.Event,
         adopted: Callable[[JournalId], Awaitable[None]] | None = None,
+        any_books: bool = False,
     ) -> None:
         """`record` writes into our `own` journal, or raises JournalError; `keep_bytes`, `keep_s`: see `remove_old`.
 
         `went_back` is set when the database has forgotten something: then it may lack what was put by as well.
-        `adopted` is called with each journal whose process is certain to have ended.
+        `adopted` is called with each journal whose process is certain to have ended. `any_books`: also what belongs to
+        another database's books.
         """
         self._store = store
         self._budgets = budgets
@@ -75,6 +77,7 @@ class Adopter:
         self._keep_s = keep_s
         self._went_back = went_back
         self._adopted = adopted
+        self._any_books = any_books
         self._unsure = True
         """The database may have gone back: while nobody was here, at first."""
         self._looking = asyncio.Lock()
@@ -146,6 +149,11 @@ class Adopter:
             return False  # its process lives
         reader = JournalReader(directory, JournalId(directory.name))
         try:
+            if (books := books_of(directory)) and not self._any_books and books != await self._store.books():
+                raise JournalError(
+                    f"it belongs to another database's books ({books}). Run `bursar ledger replay` with the "
+                    "DATABASE_URL of that one; or, to have its calls in these books, with --any-books"
+                )
             if segment_numbers(directory):
                 journal_id = JournalId(directory.name)
                 poster = Poster(self._store, reader, journal_id=journal_id, host=self._host, heir=True)

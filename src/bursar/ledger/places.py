@@ -1,6 +1,7 @@
 """Where journals live.
 
-<root>/<journal id>/            a journal that is written, or waits for an heir: its lock, its segments
+<root>/<journal id>/            a journal that is written, or waits for an heir: its lock, its segments, and `books`:
+                                which ones it belongs to, once it has been posted to some
 <root>/<journal id>.done/       one of which everything is posted, kept for a while
 <root>/.new-<journal id>/       one that is being made
 <root>/damaged/                 segments in which something could not be read, kept until a person deletes them
@@ -18,6 +19,7 @@ _SUFFIX = ".seg"
 _DONE = ".done"
 _NEW = ".new-"
 _DAMAGED = "damaged"
+_BOOKS = "books"
 
 
 def segment_path(directory: Path, number: int) -> Path:
@@ -59,6 +61,21 @@ def put_by(directory: Path) -> Path:
 def take_up(directory: Path) -> Path:
     """The opposite of `put_by`: there is something to do after all."""
     return directory.rename(directory.with_name(journal_of(directory)))
+
+
+def books_of(directory: Path) -> str:
+    """Which books a journal belongs to; "" while it has been posted to none."""
+    try:
+        return (directory / _BOOKS).read_text(encoding="ascii")
+    except FileNotFoundError:
+        return ""
+
+
+def assign(directory: Path, books: str) -> None:
+    """The journal is posted to these books from now on. Raises OSError."""
+    new = directory / f"{_BOOKS}.new"
+    new.write_text(books, encoding="ascii")
+    new.rename(directory / _BOOKS)
 
 
 def keep_damaged(segment: Path, offset: int) -> Path | None:

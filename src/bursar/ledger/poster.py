@@ -8,12 +8,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
 
 from bursar.domain.errors import JournalError, JournalTaken, StoreRefused, StoreTooSlow, StoreUnavailable
 from bursar.domain.ids import JournalId
+from bursar.ledger.places import assign, books_of
 from bursar.ledger.reader import JournalReader
 from bursar.ports.ledger import Batch, JournalPosition, LedgerStore, SetAside
 from bursar.wire.spend import entries_of
@@ -231,9 +233,8 @@ class Poster:
         if self._position is None:
             position = await self._store.register(self._journal_id, self._host)
             if self._heir:
-                position = JournalPosition(
-                    sequence=position.sequence, epoch=await self._store.take_over(self._journal_id, position.epoch)
-                )
+                epoch = await self._store.take_over(self._journal_id, position.epoch)
+                position = replace(position, epoch=epoch)
                 self._heir = False
             if self._epoch is not None and position.epoch > self._epoch:
                 taken = f"journal {self._journal_id} is under epoch {position.epoch}, not {self._epoch}"
@@ -247,11 +248,20 @@ class Poster:
                     await self._went_back()
             self._reader.seek(position.sequence + 1)
             self._segment = self._reader.segment
+            self._assign(position.books)
             self._position, self.posted_sequence = position, position.sequence
             self._epoch, self._doubt = position.epoch, None
         if self._piece is None:
             self._piece = self._read(after=self.posted_sequence)
         return self._piece
+
+    def _assign(self, books: str) -> None:
+        """Whoever finds the journal is to know which books it is in."""
+        try:
+            if books and books_of(self._reader.directory) != books:
+                assign(self._reader.directory, books)
+        except OSError as error:  # the disk is full, or whoever reads may not write there
+            log.warning("journal.not_assigned journal=%s reason=%s", self._journal_id, error)
 
     def _read(self, *, after: int) -> _Piece | None:
         """What follows in the journal, where the reader is behind `after`. Raises JournalError, OSError."""

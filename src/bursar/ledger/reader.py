@@ -43,6 +43,11 @@ class JournalReader:
         self.missing = 0
         """Records that were passed over because they cannot be read, or are gone."""
 
+    @property
+    def directory(self) -> Path:
+        """Where the journal is."""
+        return self._directory
+
     def seek(self, sequence: int) -> None:
         """Go to the record `sequence`; if that is no longer kept, to the oldest that is, which `next_sequence` tells.
 

@@ -11,6 +11,7 @@ from bursar.domain.errors import JournalError
 from bursar.domain.ids import JournalId
 from bursar.ledger.places import (
     JournalLock,
+    books_of,
     done_journals,
     half_made_journals,
     journal_of,
@@ -70,13 +71,16 @@ def remove_old(root: Path, *, keep_bytes: int, keep_s: float) -> None:
 
 
 async def take_up_forgotten(root: Path, store: LedgerStore, *, host: str) -> list[JournalId]:
-    """Have journals that were put by wait for an heir again, where the database lacks some of their records, or does
-    not know that their process has ended: it went back to an earlier state. Which ones.
+    """Have journals of these books that were put by wait for an heir again, where the database lacks some of their
+    records, or does not know that their process has ended: it went back to an earlier state. Which ones.
 
     Raises StoreUnavailable. A journal that cannot be read is left where it is, and told of.
     """
-    taken_up = []
-    for directory in done_journals(root):
+    taken_up: list[JournalId] = []
+    if not (put_by := done_journals(root)):
+        return taken_up
+    books, others = await store.books(), 0
+    for directory in put_by:
         journal = journal_of(directory)
         try:
             lock = JournalLock.attempt(directory)
@@ -85,6 +89,9 @@ async def take_up_forgotten(root: Path, store: LedgerStore, *, host: str) -> lis
             try:
                 last = await asyncio.to_thread(last_sequence, directory)  # it reads a whole segment
                 if not last:
+                    continue
+                if books_of(directory) not in ("", books):
+                    others += 1
                     continue
                 position = await store.register(journal, host)
                 if position.sequence < last or position.unsettled:
@@ -97,4 +104,6 @@ async def take_up_forgotten(root: Path, store: LedgerStore, *, host: str) -> lis
             pass  # another process was here first
         except (JournalError, OSError) as error:
             log.error("journal.not_looked_at directory=%s reason=%s", directory, error)
+    if others:
+        log.warning("journal.of_other_books count=%d: they were posted to another database, and are left to it", others)
     return taken_up

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from bursar.domain.errors import Forbidden
 from bursar.domain.reports import ActivityFilter, ActivityRow, Amounts, KeyNames, Sight
+from bursar.management.report_schemas import ACTIVITY
 from bursar.management.report_words import OTHERS, DateText, days, hash_of, report, sight_of
 from bursar.management.route import Asked, Route
 from bursar.ports.keys import KeyForms
@@ -214,6 +215,8 @@ def _route(
         summary=f"Daily activity of {of}",
         endpoint=endpoint,
         query=query,
+        answer=ACTIVITY,
+        written_freely=False,
         errors=(400,),
         aliases=aliases,
     )

@@ -22,6 +22,7 @@ from bursar.domain.errors import (
 )
 from bursar.domain.permissions import check_route, route_groups
 from bursar.domain.principals import Memberships, Principal, Role
+from bursar.management.answers import encoded
 from bursar.management.body import Decoded, decode_body, decode_query
 from bursar.management.route import Asked, Found, Plain, Room, Route, RouteTable
 from bursar.ports.http import Reply
@@ -87,7 +88,7 @@ class ManagementApi:
         told = _told((*body.passed_over, *query.passed_over))
         if isinstance(answer, Plain):
             return answer.status, field_lines(answer.headers) + told, answer.body
-        return 200, JSON + told, msgspec.json.encode(answer)
+        return 200, JSON + told, await encoded(answer) if route.written_freely else msgspec.json.encode(answer)
 
     async def _standing(self, request: Request, row: Permission) -> Standing:
         """How the caller stands on this route. Raises Refusal: unknown, or not allowed."""

@@ -5,7 +5,7 @@ text is no id and no alias. Errors do not repeat what was sent: it may be a secr
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from bursar.domain.errors import InvalidRequest, TooLarge, Unprocessable
+from bursar.domain.masking import masked
 from bursar.domain.misspellings import UNKNOWN_MAX, meant
 from bursar.wire.http import Request
 
@@ -30,6 +31,8 @@ T = TypeVar("T")
 _CONTAINERS = (list, tuple, dict, msgspec.Struct)
 _AT = re.compile(r"^(?P<text>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_ENTRY = "..."
+"""How msgspec calls any entry of an object whose members have no names of their own."""
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 _NAMING = re.compile(r"(?:.*_)?(?:id|alias|email)")
 """Fields whose value names something."""
@@ -54,11 +57,12 @@ def decode_body(request: Request, kind: type[T], *, form: bool = False) -> Decod
         raise TooLarge(f"A body may have at most {BODY_MAX_BYTES} bytes here, not {len(request.body)}.")
     if form and (request.header(b"content-type") or b"").lower().startswith(_FORM):
         return _decode_pairs(request.body.decode("utf-8", "replace"), kind, "body")
+    sent: object = None
     try:
         sent = _without_blanks(msgspec.json.decode(request.body or b"{}"), kind)
         body = msgspec.convert(sent, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _field_error(error, "body") from error
+        raise _field_error(error, "body", sent, kind) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"Invalid JSON payload: {error}", param="request_body") from error
     _check_size(body, "body")
@@ -68,14 +72,15 @@ def decode_body(request: Request, kind: type[T], *, form: bool = False) -> Decod
 def decode_query(request: Request, kind: type[T]) -> Decoded[T]:
     """The query as `kind`. Of a parameter that comes twice the last counts; a list takes all, and parts at commas.
 
-    Raises Unprocessable.
+    Raises Unprocessable; InvalidRequest: a text that nothing in the database can be.
     """
     return _decode_pairs(request.query, kind, "query")
 
 
 def unprocessable(message: str, location: list[str | int], *, error_type: str = "value_error") -> Unprocessable:
     """A field error as FastAPI words it, which is what scripts written for LiteLLM look into."""
-    return Unprocessable(message, details=[{"type": error_type, "loc": location, "msg": message, "input": None}])
+    named = [masked(step) for step in location]  # names of entries are what somebody wrote
+    return Unprocessable(message, details=[{"type": error_type, "loc": named, "msg": message, "input": None}])
 
 
 def _decode_pairs(text: str, kind: type[T], source: str) -> Decoded[T]:
@@ -92,7 +97,10 @@ def _decode_pairs(text: str, kind: type[T], source: str) -> Decoded[T]:
     try:
         decoded = msgspec.convert(sent, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _field_error(error, source) from error
+        raise _field_error(error, source, sent, kind) from error
+    for name, texts in (given | several).items():
+        if any("\x00" in str(one) for one in (texts if isinstance(texts, list) else [texts])):
+            raise InvalidRequest(f"{masked(name)}: no text in the database holds a NUL.", param=str(masked(name)))
     _check_size(decoded, source)
     return Decoded(decoded, _passed_over(sent, decoded, source))
 
@@ -180,16 +188,69 @@ def _may_be_blank(field: msgspec.inspect.Field) -> bool:
     return msgspec.inspect.NoneType in kinds and (names or msgspec.inspect.LiteralType in kinds)
 
 
-def _field_error(error: msgspec.ValidationError, source: str) -> Unprocessable:
-    match = _AT.match(str(error))
-    assert match is not None, "the pattern fits any text"
-    location = [source, *_location(match["path"] or "")]
-    message = match["text"]
+def _field_error(error: msgspec.ValidationError, source: str, sent: object, kind: type) -> Unprocessable:
+    message, path = _told(error)
+    location = [source, *_named(path, sent, kind)]
     if (missing := _MISSING.fullmatch(message)) is not None:
         return unprocessable("Field required", [*location, missing[1]], error_type="missing")
     if message.startswith("Invalid enum value"):
         message = "Input is not one of the values that are allowed here"
     return unprocessable(message, location)
+
+
+def _told(error: msgspec.ValidationError) -> tuple[str, list[str | int]]:
+    """What is wrong, and where."""
+    match = _AT.match(str(error))
+    assert match is not None, "the pattern fits any text"
+    return match["text"], _location(match["path"] or "")
+
+
+def _named(path: list[str | int], sent: object, kind: type) -> list[str | int]:
+    """`path` with the names of entries, which msgspec does not tell: what is left of the entries that still fails."""
+    found = list(path)
+    for at, step in enumerate(path):
+        entries = _inside(sent, found[:at])
+        if step != _ENTRY or not isinstance(entries, dict):
+            continue
+        names = list(entries)
+        while len(names) > 1:
+            half = names[: len(names) // 2]
+            fails = _fails(_replaced(sent, found[:at], {name: entries[name] for name in half}), kind)
+            names = half if fails == path else names[len(half) :]
+        sent = _replaced(sent, found[:at], {name: entries[name] for name in names})
+        found[at : at + 1] = names
+    return found
+
+
+def _fails(sent: object, kind: type) -> list[str | int] | None:
+    try:
+        msgspec.convert(sent, kind, strict=False)
+    except msgspec.ValidationError as error:
+        return _told(error)[1]
+    return None
+
+
+def _inside(value: object, path: Sequence[str | int]) -> object:
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            return None
+    return value
+
+
+def _replaced(value: object, path: Sequence[str | int], new: object) -> object:
+    """`value` with something else at `path`, which is in it."""
+    if not path:
+        return new
+    step, rest = path[0], path[1:]
+    if isinstance(value, dict):
+        return value | {step: _replaced(value[step], rest, new)}
+    assert isinstance(value, list), "there are no other containers in JSON"
+    assert isinstance(step, int)
+    return [*value[:step], _replaced(value[step], rest, new), *value[step + 1 :]]
 
 
 def _check_size(decoded: object, source: str) -> None:
@@ -206,7 +267,7 @@ def _check_size(decoded: object, source: str) -> None:
                 raise unprocessable(message, list(at), error_type="too_long")
             inside = ((item, index) for index, item in enumerate(value))
         elif isinstance(value, dict):
-            inside = ((item, "...") for item in value.values())
+            inside = ((item, str(name)) for name, item in value.items())
         else:
             inside = ((getattr(value, name), name) for name in getattr(value, "__struct_fields__", ()))
         left.extend((item, (*at, step)) for item, step in inside if isinstance(item, _CONTAINERS))
@@ -224,7 +285,7 @@ def _passed_over(sent: object, decoded: object, source: str) -> tuple[str, ...]:
         if isinstance(raw, list) and isinstance(value, list | tuple):
             left.extend((*pair, (*at, index)) for index, pair in enumerate(zip(raw, value, strict=True)))
         elif isinstance(raw, dict) and isinstance(value, dict):
-            left.extend((inside, value[name], (*at, "...")) for name, inside in raw.items() if name in value)
+            left.extend((inside, value[name], (*at, name)) for name, inside in raw.items() if name in value)
         elif isinstance(raw, dict) and isinstance(value, msgspec.Struct):
             fields = dict(zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True))
             for name, inside in raw.items():

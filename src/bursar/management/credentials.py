@@ -7,10 +7,16 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from bursar.domain.audit import masked
 from bursar.domain.errors import InvalidRequest, NotFound, SecretUnreadable
 from bursar.domain.ids import check_new_id
-from bursar.domain.stored_secrets import change_credential, hidden_parameters, hidden_values, open_parameters
+from bursar.domain.masking import unmasked_members
+from bursar.domain.stored_secrets import (
+    change_credential,
+    check_no_secrets,
+    hidden_parameters,
+    hidden_values,
+    open_parameters,
+)
 from bursar.management.models import Told
 from bursar.management.route import Asked, Route
 from bursar.ports.models import (
@@ -158,7 +164,9 @@ class CredentialEndpoints:
         body = asked.body
         check_new_id(body.credential_name, param="credential_name")
         self._catalogue.check_credential(body.credential_name, body.credential_values)
-        new = self._sealed(body.credential_name, body.credential_values, body.credential_info or {})
+        given_info = body.credential_info or {}
+        check_no_secrets(given_info, "credential_info", instead="credential_values")
+        new = self._sealed(body.credential_name, body.credential_values, given_info)
         if not await self._store.insert(new, actor=asked.actor):
             raise InvalidRequest(
                 f"A credential called {body.credential_name!r} exists already.", param="credential_name"
@@ -211,6 +219,8 @@ class CredentialEndpoints:
     async def update(self, asked: Asked[ChangedCredential, None]) -> object:
         """Models that name it follow at once."""
         name, body = asked.path["credential_name"], asked.body
+        given_info = body.credential_info or {}
+        check_no_secrets(given_info, "credential_info", instead="credential_values")
 
         def change(row: CredentialRow) -> NewCredential:
             values = _without_nulls(
@@ -219,7 +229,7 @@ class CredentialEndpoints:
             self._catalogue.check_credential(name, values)
             info = row["credential_info"]
             assert isinstance(info, dict | None)
-            return self._sealed(name, values, _without_nulls((info or {}) | (body.credential_info or {})))
+            return self._sealed(name, values, _without_nulls((info or {}) | unmasked_members(given_info, info or {})))
 
         if not await self._store.update(name, change, actor=asked.actor, expected=body.updated_at):
             raise _not_found(name)
@@ -301,7 +311,7 @@ def _described(row: CredentialRow) -> CredentialDescription:
     return CredentialDescription(
         credential_name=str(row["credential_name"]),
         credential_values=hidden_values(values),
-        credential_info={key: masked(value, key) for key, value in (info or {}).items()},
+        credential_info=info or {},
         updated_at=updated_at,
     )
 

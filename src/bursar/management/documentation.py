@@ -13,6 +13,7 @@ import msgspec
 from bursar import __version__
 from bursar.management.openapi import Schema, describe
 from bursar.management.route import Asked, Plain, Room, Route
+from bursar.ports.own_routes import OwnRoute
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -51,10 +52,10 @@ class Tested(msgspec.Struct, kw_only=True):
 class Documentation:
     """Describes other rooms, and itself."""
 
-    def __init__(self, rooms: Iterable[Room], elsewhere: Mapping[str, Sequence[str]]) -> None:
-        """`elsewhere`: methods of the paths that are no room's."""
+    def __init__(self, rooms: Iterable[Room], others: Sequence[OwnRoute]) -> None:
+        """`others`: routes that are no room's."""
         self._rooms = tuple(rooms)
-        self._elsewhere = elsewhere
+        self._others = others
 
     @property
     def routes(self) -> Sequence[Route]:
@@ -105,8 +106,9 @@ class Documentation:
 
     async def list_routes(self, _: Asked[None, None]) -> object:
         """Those of calls to models as well."""
-        found = {path: RouteEntry(path=path, methods=list(of), name=path) for path, of in self._elsewhere.items()}
-        for route in self._all:
+        found: dict[str, RouteEntry] = {}
+        routes: list[OwnRoute | Route] = [*self._others, *self._all]
+        for route in routes:
             for path in (route.path, *route.aliases):
                 entry = found.setdefault(path, RouteEntry(path=path, methods=[], name=route.summary))
                 entry.methods.append(route.method)
@@ -122,7 +124,7 @@ class Documentation:
 
     @cached_property
     def _description(self) -> Schema:
-        return describe(self._all, version=__version__)
+        return describe(self._all, self._others, version=__version__)
 
     @cached_property
     def _encoded(self) -> bytes:
@@ -165,13 +167,16 @@ def _operation(method: str, path: str, operation: Mapping[str, object], componen
     )
     if "requestBody" in operation:
         content = _mapping(_mapping(operation["requestBody"])["content"])
-        schema = _resolved(_mapping(_mapping(content["application/json"])["schema"]), components)
-        parts.append(_table("Field of the body", _fields(schema)))
+        body = _mapping(content["application/json"])
+        parts.append(_table("Field of the body", _fields(_resolved(_mapping(body["schema"]), components))))
+        if "example" in body:
+            parts.append(f"<pre>{escape(msgspec.json.format(msgspec.json.encode(body['example'])).decode())}</pre>")
     for status, response in _mapping(operation["responses"]).items():
         parts.append(f"<p><code>{escape(status)}</code> {escape(str(_mapping(response)['description']))}</p>")
         if status == "200":
-            [answer] = _mapping(_mapping(response)["content"]).values()
+            answer = next(iter(_mapping(_mapping(response)["content"]).values()))
             schema = _resolved(_mapping(_mapping(answer)["schema"]), components)
+            schema = _resolved(_mapping(schema.get("items", schema)), components)  # of lists, what is in them
             parts.append(_table("Field of the answer", _fields(schema)))
     head = (
         f'<summary><span class="method">{escape(method.upper())}</span><code class="path">{escape(path)}</code>'

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bursar.domain.limit_terms import BUDGET_COLUMNS
+from bursar.domain.masking import unmasked_members
 
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 SmallCount = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -56,10 +57,10 @@ class MetadataFields(msgspec.Struct, kw_only=True):
     tags: list[str] | UnsetType | None = UNSET
     guardrails: list[str] | UnsetType | None = UNSET
     model_rpm_limit: dict[str, Count] | UnsetType | None = UNSET
-    """Kept, and not enforced; so are `model_tpm_limit` and `tag_rpm_limit`."""
     model_tpm_limit: dict[str, Count] | UnsetType | None = UNSET
     enforced_params: list[str] | UnsetType | None = UNSET
     tag_rpm_limit: dict[str, Count] | UnsetType | None = UNSET
+    """Kept, and not enforced."""
     prompts: list[str] | UnsetType | None = UNSET
     rpm_limit_type: str | UnsetType | None = UNSET
     tpm_limit_type: str | UnsetType | None = UNSET
@@ -83,7 +84,7 @@ def metadata_after(before: object, body: msgspec.Struct) -> JsonObject | None:
     if "metadata" in (stated := given(body, ("metadata",))):
         kept = {name: old[name] for name in METADATA_FIELDS if name in old}
         new = stated["metadata"]
-        metadata = kept | (new if isinstance(new, dict) else {})
+        metadata = kept | (unmasked_members(new, old) if isinstance(new, dict) else {})
     elif said:
         metadata = old
     else:

@@ -11,6 +11,7 @@ from bursar.domain.durations import after
 from bursar.domain.errors import InvalidRequest
 from bursar.domain.limit_terms import check_amount, terms_after
 from bursar.domain.limits import raise_of
+from bursar.domain.masking import unmasked, unmasked_members
 from bursar.domain.periods import Calendar
 
 T = TypeVar("T")
@@ -82,7 +83,10 @@ class KeyFields(msgspec.Struct, kw_only=True):
     ] = UNSET
     model_rpm_limit: Given[dict[str, Count]] = UNSET
     model_tpm_limit: Given[dict[str, Count]] = UNSET
-    tag_rpm_limit: Given[dict[str, Count]] = UNSET
+    tag_rpm_limit: Given[
+        Annotated[dict[str, Count], Meta(description="Of its calls with single tags.", examples=[{"nightly": 10}])]
+    ] = UNSET
+    tag_tpm_limit: Given[dict[str, Count]] = UNSET
     rpm_limit_type: Given[Literal["guaranteed_throughput", "best_effort_throughput", "dynamic"]] = UNSET
     tpm_limit_type: Given[Literal["guaranteed_throughput", "best_effort_throughput", "dynamic"]] = UNSET
     budget_fallbacks: Given[JsonObject] = UNSET
@@ -95,7 +99,7 @@ class KeyFields(msgspec.Struct, kw_only=True):
 
 IN_METADATA = (
     *("tags", "guardrails", "policies", "prompts", "enforced_params", "model_rpm_limit", "model_tpm_limit"),
-    *("tag_rpm_limit", "rpm_limit_type", "tpm_limit_type", "budget_fallbacks", "end_user_budget_id"),
+    *("tag_rpm_limit", "tag_tpm_limit", "rpm_limit_type", "tpm_limit_type", "budget_fallbacks", "end_user_budget_id"),
     *("temp_budget_increase", "temp_budget_expiry"),
 )
 _CLEARED: dict[str, object] = {
@@ -104,6 +108,8 @@ _CLEARED: dict[str, object] = {
     "spend": 0.0,
 }
 """What null comes to where the column takes none."""
+_MASKED = frozenset({"config", "permissions", "router_settings"})
+"""What answers show with its secrets masked, beside the metadata."""
 _NOT_COLUMNS = frozenset({"duration", "metadata", *IN_METADATA})
 _COLUMNS = tuple(name for name in KeyFields.__struct_fields__ if name not in _NOT_COLUMNS)
 
@@ -116,6 +122,7 @@ def columns_of(said: KeyFields, before: Row, *, now: datetime, calendar: Calenda
     said = _whole_raise(said)
     given = {name: value for name in _COLUMNS if (value := getattr(said, name)) is not UNSET}
     found = {name: _CLEARED.get(name) if value is None else value for name, value in given.items()}
+    found |= {name: unmasked(found[name], before.get(name)) for name in _MASKED & found.keys()}
     if isinstance(found.get("budget_limits"), list):
         found["budget_limits"] = msgspec.to_builtins(found["budget_limits"])
     if found.get("key_type") in _ROUTES_OF_KIND and not given.get("allowed_routes"):
@@ -158,6 +165,7 @@ def metadata_of(said: KeyFields, before: Mapping[str, object]) -> dict[str, obje
     if said.metadata is UNSET:
         merged = dict(before)
     else:
-        merged = {name: value for name, value in before.items() if name in IN_METADATA} | (said.metadata or {})
+        kept = {name: value for name, value in before.items() if name in IN_METADATA}
+        merged = kept | unmasked_members(said.metadata or {}, before)
     merged |= fields
     return {name: value for name, value in merged.items() if value is not None or name not in fields}

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from bursar.domain.authority import Standing
 from bursar.domain.errors import InvalidRequest
+from bursar.domain.secrets import Secret
 from bursar.management.key_fields import KeyFields, columns_of
 from bursar.management.key_rules import KeyRules, KeySettings
 from bursar.ports.keys import KeyForms, KeyPlace, KeyRow, NewKey
@@ -20,10 +21,14 @@ _OWN_KEY = re.compile(r"sk-[!-~]{13,}")
 class KeyMaker:
     """Plans keys; storing them is left to others."""
 
-    def __init__(self, forms: KeyForms, rules: KeyRules, settings: KeySettings) -> None:
+    def __init__(
+        self, forms: KeyForms, rules: KeyRules, settings: KeySettings, *, master_key: Secret | None = None
+    ) -> None:
+        """`master_key`: no virtual key is ever the same."""
         self._forms = forms
         self._rules = rules
         self._settings = settings
+        self._master_key = master_key
 
     def secret(self, own: str | None, *, param: str = "key") -> str:
         """The plain key: the caller's own, or a new one. Raises InvalidRequest."""
@@ -32,6 +37,8 @@ class KeyMaker:
                 "A key of your own must start with 'sk-' and have at least 16 characters, all of them printable ASCII.",
                 param=param,
             )
+        if own is not None and self._master_key == Secret(own):  # which would live on once there is another one
+            raise InvalidRequest("This is the master key, which cannot be a virtual key as well.", param=param)
         return own or self._forms.generate()
 
     def plan(self, standing: Standing, said: KeyFields, plain: str, *, service: bool = False) -> NewKey:

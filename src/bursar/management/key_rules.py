@@ -15,7 +15,16 @@ from bursar.domain.authority import Standing
 from bursar.domain.authority import standing as standing_on
 from bursar.domain.durations import after
 from bursar.domain.errors import Forbidden, InvalidRequest
-from bursar.domain.key_bounds import BOUNDED, PLACES, bounds_of, check_within, filled, for_calls_only, limited_alone
+from bursar.domain.key_bounds import (
+    BOUNDED,
+    PLACES,
+    bounds_of,
+    check_within,
+    filled,
+    for_calls_only,
+    limited_alone,
+    tagged,
+)
 from bursar.domain.periods import Calendar, length_s
 from bursar.domain.permissions import LLM_ROUTES
 from bursar.domain.principals import DASHBOARD_TEAM, Principal
@@ -40,6 +49,7 @@ _LIMITING = (
         "model_rpm_limit",
         "model_tpm_limit",
         "tag_rpm_limit",
+        "tag_tpm_limit",
         "rpm_limit_type",
         "tpm_limit_type",
         "enforced_params",
@@ -123,6 +133,8 @@ class KeyRules:
         _check_passes_on(caller)
         bound = bounds_of(caller)
         found = filled(found, bound)
+        if caller.tags:
+            found["metadata"] = tagged(found.get("metadata"), caller)
         check_within(found, bound, whose="the key that makes it")
         self._check_raise({}, found, bound)
         if found.get("user_id") not in (None, caller.user_id):
@@ -178,6 +190,8 @@ class KeyRules:
         user = found.get("user_id", row["user_id"])
         if user not in (None, caller.user_id) and (new_secret or {"user_id", "allowed_routes"} & found.keys()):
             found["allowed_routes"] = for_calls_only(found.get("allowed_routes", row["allowed_routes"]))
+        if learns and caller.tags:
+            found["metadata"] = tagged(found.get("metadata", row["metadata"]), caller)
         return found
 
     def _check_raise(self, row: Row, changes: Row, bound: Row) -> None:
@@ -314,7 +328,7 @@ def _check_own(row: Row, changes: Row) -> None:
         if name in changes and changes[name] != row.get(name):
             raise Forbidden(f"The user of a key cannot change its {name}.", param=name)
     if row["budget_id"] is not None:  # whose limits those of the row would go before
-        for name in (*_COUNTS, "budget_duration"):
+        for name in (*_COUNTS, "budget_duration", "model_max_budget"):
             if changes.get(name, row[name]) != row[name]:
                 raise Forbidden(f"The key has the limits of a budget: its user cannot change its {name}.", param=name)
     check_within(changes, {**row, "team_id": None, "organization_id": None}, whose="it")
@@ -340,7 +354,7 @@ def _check_passes_on(caller: Principal) -> None:
     """Limits that no other key would have: with a key that has them, nobody gets another one. Raises Forbidden."""
     if limited_alone(caller):
         raise Forbidden(
-            "A key with limits of models, budget_limits, enforced_params or tags makes no keys: "
+            "A key with limits of models or tags, budget_limits or enforced_params makes no keys: "
             "log in, or ask an admin."
         )
 

@@ -7,11 +7,12 @@ from typing import Annotated, Literal, Never
 import msgspec
 from msgspec import UNSET, Meta
 
-from bursar.domain.audit import Action, Actor, masked
+from bursar.domain.audit import Action, Actor
 from bursar.domain.authority import Reach, Standing
 from bursar.domain.durations import after
-from bursar.domain.errors import Forbidden, InvalidRequest, NotFound, Refusal, StoreConflict, StoreRefused
+from bursar.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound, Refusal, StoreConflict, StoreRefused
 from bursar.domain.ids import KeyHash
+from bursar.domain.masking import masked
 from bursar.management.key_fields import Given, JsonObject, KeyFields, columns_of
 from bursar.management.key_making import KeyMaker, made, taken
 from bursar.management.key_rules import KeyRules, KeySettings, asker_of, moved
@@ -22,6 +23,7 @@ from bursar.ports.keys import KeyAdministration, KeyEdit, KeyFilter, KeyForms, K
 _EVERYTHING: dict[str, object] = {"everything": True}
 _MOVES = ("team_id", "user_id", "organization_id")
 _NOT_SEEN = "You are not allowed to access this key's info."
+_REPLACED = "This secret was replaced already. Name the key by its present secret or hash."
 _NOT_CHANGED = "You are not allowed to change this key."
 Name = Annotated[str, Meta(max_length=10_000)]
 Page = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -419,14 +421,16 @@ class KeyEndpoints:
         return await self._set_blocked(asked, blocked=False)
 
     async def _set_blocked(self, asked: Asked[OneKey, None], *, blocked: bool) -> object:
-        standing = asked.standing
+        standing, key = asked.standing, asked.body.key
+        if not self._forms.is_key(key) and not self._forms.is_hash(key):
+            raise InvalidRequest("Invalid key format: give the key, which begins with sk-, or its hash.", param="key")
         edit = KeyEdit(
             changes=lambda row, place: self._rules.changed(
                 moved(standing, place), row, {"blocked": blocked}, by_route=True
             ),
             asker=asker_of(standing),
         )
-        token = await self._token_now(asked.body.key)
+        token = await self._token_now(key)
         await self._must_be_there(standing, token)
         action = Action.BLOCKED if blocked else Action.UNBLOCKED
         row = await self._keys.change(token, edit, action=action, actor=asked.actor, expected=asked.body.updated_at)
@@ -443,14 +447,22 @@ class KeyEndpoints:
         now = datetime.now(UTC)
         grace = after(now, body.grace_period, param="grace_period") if body.grace_period else None
         named = asked.path.get("key") or body.key
-        token = KeyHash(str(asked.caller.api_key)) if named is None else await self._token_now(named)
+        asked_for = KeyHash(str(asked.caller.api_key)) if named is None else self._token(named)
+        [token] = await self._keys.current([asked_for])
         plain = self._maker.secret(body.new_key, param="new_key")
         new = {
             "token": self._forms.hash(plain),
             "key_name": self._forms.abbreviate(plain),
             "last_rotation_at": now,
         }
-        edit = await self._edit(standing, token, body, new_secret=new)
+        try:
+            edit = await self._edit(standing, token, body, new_secret=new)
+        except (Forbidden, NotFound):
+            if [token] != await self._keys.current([asked_for]):  # since we looked
+                raise Conflict(_REPLACED, param="key") from None
+            raise
+        if token != asked_for:  # by who has just got an answer: his secret must not die of a second request
+            raise Conflict(_REPLACED, param="key")
         row = await self._keys.rotate(token, edit, actor=asked.actor, revoke_at=grace, expected=body.updated_at)
         if row is None:
             raise NotFound("Key not found in database")

@@ -1,6 +1,6 @@
 """`/model/info`, `/v2/model/info`, `/model_group/info`: the models on offer, bounded by what the caller may use."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -198,8 +198,15 @@ def _group(name: str, entries: Sequence[ModelEntry]) -> JsonObject:
         "mode": next((info["mode"] for info in infos if info.get("mode") is not None), None),
         **{key: _largest(info.get(key) for info in infos) for key in _LARGEST},
         **{key: any(info.get(key) is True for info in infos) for key in _ABILITIES},
+        "supported_openai_params": sorted({name for info in infos for name in _parameters(info)}),
+        "configurable_clientside_auth_params": None,  # no client may set any
         "is_public_model_group": False,
     }
+
+
+def _parameters(info: Mapping[str, object]) -> list[str]:
+    named = info.get("supported_openai_params")
+    return [str(name) for name in named] if isinstance(named, list | tuple) else []
 
 
 def _largest(values: Iterable[object]) -> float | None:

@@ -10,9 +10,11 @@ from msgspec import Meta
 
 from bursar.domain.errors import InvalidRequest, NotFound, SecretUnreadable, StoreConflict
 from bursar.domain.ids import check_new_id
+from bursar.domain.masking import unmasked_members
 from bursar.domain.preconditions import check_unchanged
 from bursar.domain.stored_secrets import (
     change_parameters,
+    check_no_secrets,
     destination,
     hidden_parameters,
     is_public,
@@ -148,7 +150,7 @@ class ModelEndpoints:
             model_id=model_id,
             model_name=body.model_name,
             litellm_params=_without_nulls(body.litellm_params),
-            model_info=_checked_info(info) | {"id": model_id},
+            model_info=_without_nulls(_checked_info(info)) | {"id": model_id},
             blocked=body.blocked,
         )
         _check_texts(model.litellm_params)
@@ -187,7 +189,16 @@ class ModelEndpoints:
         return Told(message=f"Model: {model_id} deleted successfully")
 
     async def _change(self, asked: Asked[ChangedModel, None], model_id: str) -> ModelRow | None:
-        """Checked before it is stored, on the row as it then is: else somebody changed it meanwhile."""
+        """Whoever does not say which row he knows changes the one that is there: the last one wins."""
+        while True:
+            try:
+                return await self._change_known(asked, model_id)
+            except StoreConflict:
+                if asked.body.updated_at is not None:
+                    raise
+
+    async def _change_known(self, asked: Asked[ChangedModel, None], model_id: str) -> ModelRow | None:
+        """Checked before it is stored, on the row as it then is. Raises StoreConflict: it has changed meanwhile."""
         known = await self._store.find(model_id)
         if known is None:
             return None
@@ -231,7 +242,8 @@ class ModelEndpoints:
             model_id=model_id,
             model_name=body.model_name or str(row["model_name"]),
             litellm_params=after,
-            model_info=_without_nulls((info or {}) | _checked_info(given_info)) | {"id": model_id},
+            model_info=_without_nulls((info or {}) | unmasked_members(_checked_info(given_info), info or {}))
+            | {"id": model_id},
             blocked=bool(row.get("blocked")) if body.blocked is None else body.blocked,
         )
 
@@ -283,14 +295,16 @@ def _checked_id(given: object) -> str:
 
 
 def _checked_info(info: Mapping[str, object]) -> dict[str, object]:
-    """Raises InvalidRequest for what this release does not do."""
-    if info.get("team_id") is not None:
+    """Raises InvalidRequest for what this release does not do, and for secrets: it is shown to all who may call it."""
+    if info.get("team_id") not in (None, ""):
         raise InvalidRequest(
             "Models of a single team are not in this release: leave out model_info.team_id, and let the team's list of "
             "models name an access group (model_info.access_groups).",
             param="model_info.team_id",
         )
-    return {name: value for name, value in info.items() if name not in ("id", "db_model")}
+    check_no_secrets(info, "model_info", instead="litellm_params")
+    checked = {name: value for name, value in info.items() if name not in ("id", "db_model")}
+    return checked | {"team_id": None} if "team_id" in checked else checked
 
 
 def _check_texts(parameters: Mapping[str, object]) -> None:

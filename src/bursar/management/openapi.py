@@ -1,13 +1,15 @@
 """The API's description (OpenAPI 3.1), made of the routes and the types that decode them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 
 import msgspec
 
 from bursar.domain.authority import Permission, permission
+from bursar.management.examples import example_of
 from bursar.management.route import Route
+from bursar.ports.own_routes import OwnRoute
 
 Schema = dict[str, object]
 
@@ -58,8 +60,8 @@ _REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
-def describe(routes: Iterable[Route], *, version: str) -> Schema:
-    """The description of `routes`.
+def describe(routes: Iterable[Route], others: Sequence[OwnRoute] = (), *, version: str) -> Schema:
+    """The description of `routes`, and of `others` that the gateway answers itself.
 
     Raises ValueError: one is not in the table of permissions.
     """
@@ -75,12 +77,15 @@ def describe(routes: Iterable[Route], *, version: str) -> Schema:
             raise ValueError(f"{route.method} {route.path} is not in the table of permissions")
         for path in (route.path, *route.aliases):
             paths.setdefault(path, {})[route.method.lower()] = _operation(route, row, path, by_type, components)
+    for other in others:
+        for path in (other.path, *other.aliases):
+            paths.setdefault(path, {})[other.method.lower()] = _own_operation(other, path)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Bursar",
             "version": version,
-            "description": "The management API: keys, who owns them, what they may spend and have spent.",
+            "description": "Calls to models; keys, who owns them, what they may spend and have spent.",
         },
         "security": [{"key": []}],
         "paths": paths,
@@ -105,28 +110,64 @@ def _operation(
     components: Mapping[str, Schema],
 ) -> Schema:
     found: Schema = {
-        "operationId": f"{route.method.lower()}{re.sub(r'[^A-Za-z0-9]+', '_', path)}".rstrip("_"),
+        "operationId": _id(route.method, path),
         "tags": [route.tag],
         "summary": route.summary,
         "description": _description(route, row),
         "responses": _responses(route, row, schemas),
     }
-    parameters: list[Schema] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in _PARAMETER.findall(path)
-    ]
+    parameters = _path_parameters(path)
     if route.query is not None:
         parameters += _query_parameters(_component(schemas[route.query], components))
     if parameters:
         found["parameters"] = parameters
     if route.body is not None:
-        content = {"schema": schemas[route.body]}
+        content = {"schema": schemas[route.body], "example": example_of(schemas[route.body], components)}
         kinds = ("application/json", "application/x-www-form-urlencoded") if route.form else ("application/json",)
         required = bool(_component(schemas[route.body], components).get("required"))
         found["requestBody"] = {"required": required, "content": dict.fromkeys(kinds, content)}
     if row.public:
         found["security"] = []
     return found
+
+
+def _own_operation(route: OwnRoute, path: str) -> Schema:
+    found: Schema = {
+        "operationId": _id(route.method, path),
+        "tags": [route.tag],
+        "summary": route.summary,
+        "description": f"{route.description}\n\n{'Open to all.' if route.public else 'Every key may.'}",
+        "responses": {
+            "200": {
+                "description": "OK",
+                "content": {kind: {"schema": schema} for kind, schema in route.answers.items()},
+            },
+            **{str(status): _error(status, "Error") for status in route.errors},
+        },
+    }
+    parameters = [
+        *_path_parameters(path),
+        *({"name": name, "in": "query", "required": False, "schema": of} for name, of in route.query.items()),
+    ]
+    if parameters:
+        found["parameters"] = parameters
+    if route.body is not None:
+        content = {"schema": route.body, "example": route.example}
+        found["requestBody"] = {"required": True, "content": {"application/json": content}}
+    if route.public:
+        found["security"] = []
+    return found
+
+
+def _id(method: str, path: str) -> str:
+    return f"{method.lower()}{re.sub(r'[^A-Za-z0-9]+', '_', path)}".rstrip("_")
+
+
+def _path_parameters(path: str) -> list[Schema]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in _PARAMETER.findall(path)
+    ]
 
 
 def _schema_of(kind: type) -> Schema:
@@ -189,11 +230,15 @@ def _responses(route: Route, row: Permission, schemas: Mapping[type, Schema]) ->
     found: Schema = {"200": {"description": "OK", "content": {route.media_type: {"schema": schema}}}}
     for status in sorted({*COMMON_ERRORS, *(() if row.public else _WITH_KEY), *route.errors}):
         named = "FieldErrors" if status == HTTPStatus.UNPROCESSABLE_ENTITY else "Error"
-        found[str(status)] = {
-            "description": HTTPStatus(status).phrase,
-            "content": {"application/json": {"schema": {"$ref": _REFERENCE.format(name=named)}}},
-        }
+        found[str(status)] = _error(status, named)
     return found
+
+
+def _error(status: int, named: str) -> Schema:
+    return {
+        "description": HTTPStatus(status).phrase,
+        "content": {"application/json": {"schema": {"$ref": _REFERENCE.format(name=named)}}},
+    }
 
 
 def _type_of(answer: type | Mapping[str, object] | None) -> type | None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Literal, Never
+from typing import Annotated, Literal, Never
 from uuid import uuid4
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from bursar.domain.authority import Standing
 from bursar.domain.edits import BudgetedEdit
@@ -68,7 +68,7 @@ class OrganizationFields(BudgetFields, kw_only=True):
     """What its teams may call; empty: everything."""
     metadata: JsonObject | UnsetType | None = UNSET
     tags: list[str] | UnsetType | None = UNSET
-    """Kept inside the metadata, as the two that follow, which are not enforced."""
+    """Kept inside the metadata, as the two that follow."""
     model_rpm_limit: dict[str, Count] | UnsetType | None = UNSET
     model_tpm_limit: dict[str, Count] | UnsetType | None = UNSET
     budget_id: Name | UnsetType | None = UNSET
@@ -102,6 +102,12 @@ class OrganizationQuery(msgspec.Struct, kw_only=True):
     """The organization that is meant."""
 
     organization_id: Name
+
+
+class NamedOrganizations(msgspec.Struct, kw_only=True):
+    """The body of `POST /organization/info`."""
+
+    organizations: Annotated[list[Name], Meta(min_length=1)]
 
 
 class OrganizationsQuery(msgspec.Struct, kw_only=True):
@@ -210,6 +216,15 @@ class OrganizationEndpoints:
             ),
             _route(
                 "POST",
+                "/organization/info",
+                "Look at several organizations",
+                self.infos,
+                NamedOrganizations,
+                {"type": "array", "items": ORGANIZATION},
+                (),
+            ),
+            _route(
+                "POST",
                 "/organization/member_add",
                 "Add members to an organization",
                 self.add_members,
@@ -297,6 +312,15 @@ class OrganizationEndpoints:
         if not found:
             raise _not_found(organization_id)
         return _visible(asked.standing, found[0])
+
+    async def infos(self, asked: Asked[NamedOrganizations, None]) -> object:
+        """Those of them that are there, if the caller may look at all of them."""
+        standing, names = asked.standing, asked.body.organizations
+        require(
+            all(sees_organization(standing, name) for name in names),
+            "You are not allowed to look at all of these organizations.",
+        )
+        return [_visible(standing, row) for row in await self._organizations.find(within=names)]
 
     async def add_members(self, asked: Asked[AddOrganizationMembers, None]) -> object:
         """All of them, or none. Users who do not exist are made; by its own admins with its limits and theirs, since

@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Never, Protocol, TypeVar
 
-from bursar.domain.audit import Actor, masked
+from bursar.domain.audit import Actor
 from bursar.domain.authority import Permission, Reach, Standing, permission
+from bursar.domain.masking import masked
 from bursar.domain.principals import Principal, Role
 from bursar.wire.http import RawHeaders, Request
 
@@ -74,6 +75,8 @@ class Route:
     """A type, or a JSON schema."""
     media_type: str = "application/json"
     """Of the answer."""
+    written_freely: bool = True
+    """The answer may hold objects that people fill as they like, secrets in them; not so of long reports of our own."""
     errors: tuple[int, ...] = ()
     """Statuses it answers beside those that every route does."""
     aliases: tuple[str, ...] = ()

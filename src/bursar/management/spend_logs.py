@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from bursar.domain.errors import InvalidRequest, NotFound
 from bursar.domain.reports import COUNTED, Days, LogFilter, LogOrder, LogPage, LogPlace
+from bursar.management.report_schemas import LOG_TEXTS, LOGS
 from bursar.management.report_words import DATES_MISSING, DateText, days, hash_of, moment, report, sight_of
 from bursar.management.route import Asked, Plain, Route
 from bursar.ports.keys import KeyForms
@@ -110,6 +111,7 @@ class SpendLogEndpoints:
                 summary="Rows of the log, newest first; with both dates, what was spent on each day",
                 endpoint=self.logs,
                 query=LogsQuery,
+                answer=LOGS,
                 errors=(400,),
             ),
             Route(
@@ -140,6 +142,7 @@ class SpendLogEndpoints:
                 summary="Prompt and answer of a row, where they are kept",
                 endpoint=self.one,
                 query=OneLogQuery,
+                answer=LOG_TEXTS,
                 errors=(400, 404),
             ),
         )

@@ -9,7 +9,27 @@ import msgspec
 from msgspec import Meta
 
 from bursar.domain.errors import Forbidden
+from bursar.domain.money import without_dust
 from bursar.domain.reports import Days
+from bursar.management.report_schemas import (
+    BY_DAY,
+    BY_END_USER,
+    BY_KEY,
+    BY_MODEL,
+    BY_PROVIDER,
+    BY_TEAM,
+    CALLS,
+    CALLS_BY_MODEL,
+    DONE,
+    KEYS,
+    REPORT,
+    TAG_NAMES,
+    TAG_SHARES,
+    TAGS,
+    TOTAL,
+    USERS,
+    Schema,
+)
 from bursar.management.report_words import OTHERS, DateText, day, days, hash_of, last_days, report, sight_of
 from bursar.management.route import Asked, Plain, Route
 from bursar.ports.budgets import SpendReset
@@ -104,14 +124,32 @@ class SpendTotalEndpoints:
     def routes(self) -> Sequence[Route]:
         """See `route.Room`."""
         return (
-            _get("/spend/keys", "Keys, by what they spent in their current period", self.keys, ManyQuery),
-            _get("/spend/users", "Users, by what they spent in their current period", self.users, ManyQuery),
-            _get("/spend/tags", "What was spent under each tag", self.tags, TagsQuery),
-            _get("/global/spend", "What was spent in the last 30 days, and the budget", self.spend),
-            _get("/global/spend/logs", "What was spent on each of the last 30 days", self.by_day, KeyQuery),
-            _get("/global/spend/keys", "The keys that spent most in the last 30 days", self.by_key, LimitQuery),
-            _get("/global/spend/models", "The models most was spent on", self.by_model, LimitQuery),
-            _get("/global/spend/teams", "What each team spent on each of the last 30 days", self.by_team),
+            _get("/spend/keys", "Keys, by what they spent in their current period", self.keys, KEYS, ManyQuery),
+            _get(
+                "/spend/users",
+                "Users, by what they spent in their current period",
+                self.users,
+                USERS,
+                ManyQuery,
+            ),
+            _get("/spend/tags", "What was spent under each tag", self.tags, TAGS, TagsQuery),
+            _get("/global/spend", "What was spent in the last 30 days, and the budget", self.spend, TOTAL),
+            _get(
+                "/global/spend/logs",
+                "What was spent on each of the last 30 days",
+                self.by_day,
+                BY_DAY,
+                KeyQuery,
+            ),
+            _get(
+                "/global/spend/keys",
+                "The keys that spent most in the last 30 days",
+                self.by_key,
+                BY_KEY,
+                LimitQuery,
+            ),
+            _get("/global/spend/models", "The models most was spent on", self.by_model, BY_MODEL, LimitQuery),
+            _get("/global/spend/teams", "What each team spent on each of the last 30 days", self.by_team, BY_TEAM),
             Route(
                 method="POST",
                 path="/global/spend/end_users",
@@ -119,20 +157,40 @@ class SpendTotalEndpoints:
                 summary="The end users most was spent for",
                 endpoint=self.by_end_user,
                 body=EndUsersBody,
+                answer=BY_END_USER,
                 errors=(400,),
             ),
-            _get("/global/spend/tags", "What was spent under each tag", self.by_tag, TagsQuery),
-            _get("/global/spend/all_tag_names", "All tags of calls in the last year", self.tag_names),
-            _get("/global/spend/provider", "What was spent with each provider", self.by_provider, DaysQuery),
-            _get("/global/spend/report", "By day and team or customer, or by key", self.report, ReportQuery),
-            _get("/global/activity", "Calls and tokens of each day", self.activity, DaysQuery),
-            _get("/global/activity/model", "Calls and tokens of each day, by model", self.activity_by_model, DaysQuery),
+            _get("/global/spend/tags", "What was spent under each tag", self.by_tag, TAG_SHARES, TagsQuery),
+            _get("/global/spend/all_tag_names", "All tags of calls in the last year", self.tag_names, TAG_NAMES),
+            _get(
+                "/global/spend/provider",
+                "What was spent with each provider",
+                self.by_provider,
+                BY_PROVIDER,
+                DaysQuery,
+            ),
+            _get(
+                "/global/spend/report",
+                "By day and team or customer, or by key",
+                self.report,
+                REPORT,
+                ReportQuery,
+            ),
+            _get("/global/activity", "Calls and tokens of each day", self.activity, CALLS, DaysQuery),
+            _get(
+                "/global/activity/model",
+                "Calls and tokens of each day, by model",
+                self.activity_by_model,
+                CALLS_BY_MODEL,
+                DaysQuery,
+            ),
             Route(
                 method="POST",
                 path="/global/spend/reset",
                 tag=_TAG,
                 summary="All keys and teams have spent nothing in their current periods; logs and daily totals stay",
                 endpoint=self.reset,
+                answer=DONE,
             ),
             Route(
                 method="POST",
@@ -140,6 +198,7 @@ class SpendTotalEndpoints:
                 tag=_TAG,
                 summary="Have reports show the present",
                 endpoint=self.refresh,
+                answer=DONE,
             ),
         )
 
@@ -212,7 +271,7 @@ class SpendTotalEndpoints:
         return {
             "daily_spend": list(daily.values()),
             "teams": [name for name, _ in ranked],
-            "total_spend_per_team": [{"team_id": name, "total_spend": total} for name, total in ranked],
+            "total_spend_per_team": [{"team_id": name, "total_spend": without_dust(total)} for name, total in ranked],
         }
 
     async def by_end_user(self, asked: Asked[EndUsersBody, None]) -> object:
@@ -299,7 +358,13 @@ class SpendTotalEndpoints:
             return await self._totals.by_tag(_span(query.start_date, query.end_date), tags=tags)
 
 
-def _get(path: str, summary: str, endpoint: Callable[..., Awaitable[object]], query: type | None = None) -> Route:
+def _get(
+    path: str,
+    summary: str,
+    endpoint: Callable[..., Awaitable[object]],
+    answer: Schema,
+    query: type | None = None,
+) -> Route:
     return Route(
         method="GET",
         path=path,
@@ -307,6 +372,7 @@ def _get(path: str, summary: str, endpoint: Callable[..., Awaitable[object]], qu
         summary=summary,
         endpoint=endpoint,
         query=query,
+        answer=answer,
         errors=(400,),
     )
 

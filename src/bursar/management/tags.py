@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from bursar.domain.edits import BudgetedEdit
 from bursar.domain.errors import InvalidRequest, NotFound
@@ -36,7 +37,7 @@ class TagFields(BudgetFields, kw_only=True):
     description: str | UnsetType | None = UNSET
     models: list[str] | UnsetType | None = UNSET
     """Deployments by id. Kept, and not enforced."""
-    model_info: JsonObject | UnsetType | None = UNSET
+    model_info: Annotated[JsonObject, Meta(examples=[{"gpt-4o-eu": "gpt-4o"}])] | UnsetType | None = UNSET
     budget_id: Name | UnsetType | None = UNSET
     """A budget that others may share; limits that are stated as well are put on a copy of it."""
 
@@ -149,12 +150,11 @@ class TagEndpoints:
         return ChangedTag(message=f"Tag {body.name} updated successfully", tag=_shown(changed))
 
     async def info(self, asked: Asked[TagNames, None]) -> object:
-        """By name."""
+        """By name, those of the names that are tags. Raises NotFound: none of them is."""
         names = list(dict.fromkeys(asked.body.names))
         found = {str(row["tag_name"]): _shown(row) for row in await self._tags.find(names)}
-        for name in names:
-            if name not in found:
-                raise _not_found(name)
+        if names and not found:
+            raise _not_found(names[0])
         return found
 
     async def list_all(self, _: Asked[None, None]) -> object:

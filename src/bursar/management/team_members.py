@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from bursar.domain.audit import masked
 from bursar.domain.errors import InvalidRequest, NotFound, Refusal, StoreConflict, StoreRefused
+from bursar.domain.masking import masked
 from bursar.domain.team_roster import Member, check_named
 from bursar.management.fields import Count, JsonObject, Name, given
 from bursar.management.objects import require

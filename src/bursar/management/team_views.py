@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from bursar.domain.audit import masked
 from bursar.domain.authority import Reach, Standing
 from bursar.domain.errors import NotFound
 from bursar.management.fields import JsonObject, Name
@@ -160,7 +159,7 @@ class TeamViews:
             offset=(query.page - 1) * query.page_size,
         )
         return TeamsPage(
-            teams=[visible_team(asked.standing, row) for row in rows],
+            teams=[shown(row) for row in rows],
             total=total,
             page=query.page,
             page_size=query.page_size,
@@ -182,7 +181,7 @@ class TeamViews:
         own = standing.caller.user_id
         return [
             {
-                **visible_team(standing, team),
+                **shown(team),
                 "keys": keys.get(team["team_id"], []),
                 "team_memberships": [
                     membership
@@ -201,12 +200,6 @@ def _within(standing: Standing) -> tuple[Sequence[str], Sequence[str]] | None:
     memberships = standing.memberships
     administers = standing.reach.covers(Reach.ORGANIZATION)
     return list(memberships.teams), list(memberships.administered_organizations) if administers else []
-
-
-def visible_team(standing: Standing, team: Row) -> Row:
-    """Members do not get to see secrets that the team's metadata holds."""
-    row = shown(team)
-    return row if changes_team(standing, team) else {**row, "metadata": masked(team["metadata"])}
 
 
 def _bare(team: Row) -> Row:

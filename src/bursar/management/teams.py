@@ -80,7 +80,7 @@ class TeamFields(MetadataFields, kw_only=True):
     tpm_limit: Count | UnsetType | None = UNSET
     rpm_limit: Count | UnsetType | None = UNSET
     tpd_limit: Count | UnsetType | None = UNSET
-    """Kept, and not enforced; so is a team's `model_max_budget`."""
+    """Kept, and not enforced."""
     max_parallel_requests: SmallCount | UnsetType | None = UNSET
     model_max_budget: JsonObject | UnsetType | None = UNSET
     budget_limits: list[JsonObject] | UnsetType | None = UNSET

@@ -45,8 +45,7 @@ class UserRules:
         if given.get("user_role") in _ADMINS:
             raise Forbidden("Only a proxy admin can create users with the role of an admin.", param="user_role")
         organizations = self.organizations_of_new(standing, organizations)
-        if not standing.memberships.teams_of_organizations.issuperset(teams):
-            raise Forbidden("Name teams of organizations that you administer.", param="teams")
+        _check_teams(standing, teams)
         if given.get("spend"):
             raise Forbidden("Only a proxy admin may set spend.", param="spend")
         if named_id is not None:
@@ -68,17 +67,30 @@ class UserRules:
             raise Forbidden("Name organizations that you administer.", param="organizations")
         return found
 
-    async def check_change(self, standing: Standing, user_id: str, row: UserRow | None, given: Columns) -> None:
-        """Raises Forbidden: who may not change a user does not learn whether he exists."""
+    async def check_change(
+        self,
+        standing: Standing,
+        user_id: str,
+        row: UserRow | None,
+        given: Columns,
+        *,
+        named: str,
+        teams: Sequence[str],
+    ) -> None:
+        """`named`: as the caller names him, by id or address. `teams`: that he is to join.
+
+        Raises Forbidden: who may not change a user does not learn whether he exists.
+        """
         if standing.all:
             _check_login(standing, given)
             return
         if user_id == standing.caller.user_id:
-            if beyond := sorted(given.keys() - _OF_HIMSELF):
+            if beyond := sorted(given.keys() - _OF_HIMSELF | ({"teams"} if teams else set())):
                 raise Forbidden(f"A user cannot change his own {beyond[0]}.", param=beyond[0])
             _check_login(standing, given)
             return
-        await self._check_theirs(standing, [user_id], [row])
+        await self._check_theirs(standing, [user_id], [row], named=[named])
+        _check_teams(standing, teams)
         if beyond := sorted(given.keys() & _ADMINS_ONLY):
             raise Forbidden(f"Only a proxy admin can change a user's {beyond[0]}.", param=beyond[0])
         if given.get("user_role") in _ADMINS:
@@ -92,14 +104,16 @@ class UserRules:
     async def check_delete(self, standing: Standing, user_ids: Sequence[str], rows: Sequence[UserRow | None]) -> None:
         """Raises Forbidden: one of them is out of reach."""
         if not standing.all:
-            await self._check_theirs(standing, user_ids, rows)
+            await self._check_theirs(standing, user_ids, rows, named=user_ids)
 
-    async def _check_theirs(self, standing: Standing, user_ids: Sequence[str], rows: Sequence[UserRow | None]) -> None:
-        for user_id, row in zip(user_ids, rows, strict=True):
+    async def _check_theirs(
+        self, standing: Standing, user_ids: Sequence[str], rows: Sequence[UserRow | None], *, named: Sequence[str]
+    ) -> None:
+        for user_id, row, name in zip(user_ids, rows, named, strict=True):
             theirs = Memberships() if row is None else await self._memberships.find(user_id)
             require(
                 row is not None and row["user_role"] not in _ADMINS and _within(standing.memberships, theirs),
-                f"You are not allowed to change the user {user_id}.",
+                f"You are not allowed to change the user {name}.",
             )
 
 
@@ -109,9 +123,19 @@ def _within(mine: Memberships, theirs: Memberships) -> bool:
     return bool(theirs.organizations) and theirs.organizations <= administered and theirs.administered_teams <= led
 
 
+def _check_teams(standing: Standing, teams: Sequence[str]) -> None:
+    """Raises Forbidden: one of them is out of reach of who administers organizations."""
+    if not standing.memberships.teams_of_organizations.issuperset(teams):
+        raise Forbidden("Name teams of organizations that you administer.", param="teams")
+
+
 def _check_login(standing: Standing, given: Columns) -> None:
     """A key that may not do everything its user may must not open the door to it. Raises Forbidden."""
     opens = given.get("password") is not None or given.get("user_role") in _ADMINS
     bound = bounds_of(standing.caller)
-    if opens and (bound.get("allowed_routes") if standing.all else bounding(bound) or limited_alone(standing.caller)):
+    if opens and (
+        bound.get("allowed_routes")
+        if standing.all
+        else bounding(bound) or limited_alone(standing.caller) or standing.caller.tags
+    ):
         raise Forbidden("A key with limits of its own can set no password, and make nobody an admin.", param="password")

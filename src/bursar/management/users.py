@@ -10,19 +10,21 @@ from uuid import uuid4
 import msgspec
 from msgspec import UNSET, Meta
 
-from bursar.domain.audit import Actor, masked
+from bursar.domain.audit import Actor
 from bursar.domain.authority import Standing
 from bursar.domain.errors import InvalidRequest, NotFound, Refusal, StoreConflict, StoreRefused
 from bursar.domain.key_bounds import bounds_of, check_within
 from bursar.domain.limit_terms import check_amount, terms_after
+from bursar.domain.masking import masked, unmasked
 from bursar.domain.periods import Calendar
+from bursar.domain.team_roster import TeamPlace
 from bursar.domain.user_bounds import LIMITS, narrowest
 from bursar.management.key_fields import Count, Given, JsonObject, KeyFields, SmallCount
 from bursar.management.key_making import KeyMaker, made
 from bursar.management.key_rules import asker_of, moved
 from bursar.management.objects import require, sees_key, sees_team, sees_user
 from bursar.management.route import Asked, Route
-from bursar.management.team_views import visible_team
+from bursar.management.teams import shown as shown_team
 from bursar.management.user_rules import UserRules
 from bursar.ports.keys import KeyPlace, NewKey
 from bursar.ports.users import MembershipLookup, UserAdministration, UserFilter, UserRow
@@ -56,7 +58,9 @@ class UserFields(msgspec.Struct, kw_only=True):
     tpm_limit: Given[Count] = UNSET
     rpm_limit: Given[Count] = UNSET
     max_parallel_requests: Given[SmallCount] = UNSET
-    model_max_budget: Given[Annotated[JsonObject, Meta(description="Kept, and not enforced.")]] = UNSET
+    model_max_budget: Given[
+        Annotated[JsonObject, Meta(examples=[{"gpt-4o": {"budget_limit": 5.0, "time_period": "1d"}}])]
+    ] = UNSET
     metadata: Given[JsonObject] = UNSET
     allowed_cache_controls: Given[list[str]] = UNSET
     spend: Given[float] = UNSET
@@ -66,6 +70,16 @@ class TeamOfUser(msgspec.Struct, kw_only=True):
     """A team to join."""
 
     team_id: Id
+    max_budget_in_team: Annotated[float, Meta(description="US dollars.", examples=[5.0])] | None = None
+    """None: the team's `team_member_budget`."""
+    user_role: Literal["admin", "user"] = "user"
+    """In the team."""
+
+    @property
+    def place(self) -> TeamPlace:
+        """As a record."""
+        terms = {} if self.max_budget_in_team is None else {"max_budget": self.max_budget_in_team}
+        return TeamPlace(team_id=self.team_id, role=self.user_role, terms=terms)
 
 
 class NewUser(UserFields, kw_only=True):
@@ -76,7 +90,7 @@ class NewUser(UserFields, kw_only=True):
     teams: list[str | TeamOfUser] | None = None
     organizations: list[str] | None = None
     auto_create_key: bool = True
-    key_alias: str | None = None
+    key_alias: Annotated[str, Meta(examples=["ada"])] | None = None
     duration: str | None = None
     """Of the key."""
     aliases: JsonObject | None = None
@@ -90,6 +104,8 @@ class UpdateUser(UserFields, kw_only=True):
 
     user_id: Id | None = None
     """None: the user who has `user_email`."""
+    teams: list[str | TeamOfUser] | None = None
+    """To join. Those that he is in already he stays in, as he is."""
     updated_at: datetime | None = None
     """That of the user this is based on: refused if it is another by now."""
 
@@ -232,7 +248,8 @@ class UserEndpoints:
         makes users in it."""
         body, standing = await self._bounded(asked.body, asked.standing), asked.standing
         given = _columns(body, {}, self._settings.calendar)
-        teams = [team if isinstance(team, str) else team.team_id for team in body.teams or ()]
+        places = _places(body.teams or ())
+        teams = [place.team_id for place in places]
         organizations = self._rules.check_new(
             standing, given, named_id=body.user_id, teams=teams, organizations=body.organizations
         )
@@ -259,7 +276,7 @@ class UserEndpoints:
 
         row, made_key = await self._users.insert(
             user,
-            teams=teams,
+            teams=places,
             organizations=organizations,
             key=key,
             actor=asked.actor,
@@ -298,7 +315,7 @@ class UserEndpoints:
             user_id=user_id,
             user_info=row,
             keys=[key for key in keys if sees_key(standing, key)],
-            teams=[dict(visible_team(standing, team)) for team in teams if sees_team(standing, team)],
+            teams=[dict(shown_team(team)) for team in teams if sees_team(standing, team)],
         )
 
     async def row(self, asked: Asked[None, NamedUser]) -> object:
@@ -357,6 +374,7 @@ class UserEndpoints:
 
     async def _update(self, standing: Standing, body: UpdateUser, actor: Actor) -> UserRow:
         user_id = body.user_id
+        named = user_id or str(body.user_email)
         if user_id is None:
             if not isinstance(body.user_email, str):
                 raise InvalidRequest("Name the user in `user_id`, or by his `user_email`.", param="user_id")
@@ -365,9 +383,12 @@ class UserEndpoints:
             body = msgspec.structs.replace(body, user_email=UNSET)
         password: dict[str, object] = {"password": body.password} if isinstance(body.password, str) else {}
         target = await self._users.find(user_id)
-        await self._rules.check_change(standing, user_id, target, _columns(body, target or {}, self._settings.calendar))
+        given = _columns(body, target or {}, self._settings.calendar)
+        places = _places(body.teams or ())
+        teams = [place.team_id for place in places]
+        await self._rules.check_change(standing, user_id, target, given, named=named, teams=teams)
         if target is None:
-            raise NotFound(f"User {body.user_id or body.user_email} not found")
+            raise NotFound(f"User {named} not found")
         await self._hash(password)
 
         def edit(row: UserRow) -> Mapping[str, object]:
@@ -376,10 +397,10 @@ class UserEndpoints:
             return changes | password
 
         row = await self._users.change(
-            user_id, edit, actor=actor, expected=body.updated_at, spend=isinstance(body.spend, float)
+            user_id, edit, teams=places, actor=actor, expected=body.updated_at, spend=isinstance(body.spend, float)
         )
         if row is None:
-            raise NotFound(f"User {user_id} not found")
+            raise NotFound(f"User {named} not found")
         return row
 
     async def list(self, asked: Asked[None, ListUsers]) -> object:
@@ -432,11 +453,15 @@ class UserEndpoints:
         found = await self._users.bounds_of_new(organizations, standing.caller.user_id)
         bound = narrowest([*found, bounds_of(standing.caller)])
         stated = {name: value for name in LIMITS if (value := getattr(said, name)) not in (UNSET, None, [])}
-        check_within(stated, bound, whose="his organization, or who makes him,", what="A user")
+        by_model = body.model_max_budget or {}
+        checked = {**stated, "model_max_budget": by_model}
+        check_within(checked, bound, whose="his organization, or who makes him,", what="A user")
         default = {name: value for name in LIMITS if (value := getattr(body, name)) is not UNSET}
         least = narrowest([bound, {name: value for name, value in default.items() if name not in stated}])
         if bound.get("max_budget") is not None:
             least["budget_duration"] = bound["budget_duration"]
+        if isinstance(bounded := least.get("model_max_budget"), Mapping):
+            least["model_max_budget"] = {**by_model, **bounded}
         return msgspec.structs.replace(body, **{name: value for name, value in least.items() if name not in stated})
 
     def _with_defaults(self, body: NewUser) -> NewUser:
@@ -463,6 +488,16 @@ class UserEndpoints:
             columns["password"] = await asyncio.to_thread(self._hash_password, password)
 
 
+def _places(teams: Sequence[str | TeamOfUser]) -> list[TeamPlace]:
+    """Raises InvalidRequest: a team is named twice, and not with the same place in it."""
+    places: dict[str, TeamPlace] = {}
+    for team in teams:
+        place = TeamPlace(team_id=team) if isinstance(team, str) else team.place
+        if places.setdefault(place.team_id, place) != place:
+            raise InvalidRequest("A team is named twice, with different places in it.", param="teams")
+    return list(places.values())
+
+
 _CLEARED: dict[str, object] = {
     **{name: [] for name in ("models", "allowed_cache_controls")},
     **{name: {} for name in ("metadata", "model_max_budget")},
@@ -475,6 +510,8 @@ def _columns(said: UserFields, before: Mapping[str, object], calendar: Calendar)
     """The columns that change, of a user who was `before` (empty: a new one). Raises InvalidRequest."""
     given = {name: value for name in UserFields.__struct_fields__ if (value := getattr(said, name)) is not UNSET}
     found = {name: _CLEARED.get(name) if value is None else value for name, value in given.items()}
+    if "metadata" in found:
+        found["metadata"] = unmasked(found["metadata"], before.get("metadata"))
     check_amount(found.get("spend"), "spend")
     return terms_after(before, found, now=datetime.now(UTC), calendar=calendar)
 

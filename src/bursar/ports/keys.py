@@ -199,5 +199,8 @@ class KeyForms(Protocol):
     def abbreviate(self, key: str) -> str:
         """What may be shown of it."""
 
+    def is_key(self, text: str) -> bool:
+        """Whether `text` has the form of a key."""
+
     def is_hash(self, text: str) -> bool:
         """Whether `text` has the form of a hash."""

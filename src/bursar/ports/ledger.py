@@ -19,6 +19,8 @@ class JournalPosition:
     epoch: int
     unsettled: bool = False
     """Its process has not ended by the books: what was granted to it has not gone back."""
+    books: str = ""
+    """See `LedgerStore.books`."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -51,6 +53,12 @@ class LedgerStore(Protocol):
 
     async def register(self, journal_id: JournalId, host: str) -> JournalPosition:
         """Make the journal known, if it is not; its position. Raises StoreUnavailable."""
+
+    async def books(self) -> str:
+        """Which books these are: an id that a restored database has as well, and another one has not.
+
+        Raises StoreUnavailable.
+        """
 
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
         """Advance the instance's epoch, by whoever holds its journal's lock now; the new one. Its former owner cannot

@@ -9,6 +9,7 @@ import msgspec
 from bursar.domain.audit import Actor
 from bursar.domain.ids import KeyHash
 from bursar.domain.principals import Memberships, Principal
+from bursar.domain.team_roster import TeamPlace
 from bursar.ports.keys import KeyPlace, KeyRow, NewKey
 from bursar.wire.http import Request
 
@@ -53,7 +54,7 @@ class UserAdministration(Protocol):
         self,
         user: UserRow,
         *,
-        teams: Sequence[str],
+        teams: Sequence[TeamPlace],
         organizations: Sequence[str],
         key: NewKey | None,
         actor: Actor,
@@ -61,7 +62,7 @@ class UserAdministration(Protocol):
         check: Callable[[KeyPlace], None] | None = None,
     ) -> tuple[UserRow, KeyRow | None]:
         """Store a new user (`password`: already hashed) and, if there is one, his key. Raises NotFound: an unknown team
-        or organization.
+        or organization; InvalidRequest: limits in a team that cannot be.
 
         `check` sees the place of the key, of a user `asker` who asks for it, and raises to prevent all of it; without a
         key, of the user.
@@ -94,12 +95,14 @@ class UserAdministration(Protocol):
         user_id: str,
         edit: Callable[[UserRow], Mapping[str, object]],
         *,
+        teams: Sequence[TeamPlace] = (),
         actor: Actor,
         expected: datetime | None = None,
         spend: bool = False,
     ) -> UserRow | None:
         """Change a user; his row afterwards, None when there is none. `edit` gives the columns that change, and may
-        raise Refusal. `spend`: it is one of them.
+        raise Refusal. `spend`: it is one of them. `teams`: that he joins, where he is not in them.
+        Raises NotFound: there is no such team; InvalidRequest: limits in it that cannot be.
 
         `expected`: the `updated_at` that the change is based on. Raises StoreConflict: it is another by now.
         """

@@ -19,6 +19,7 @@ class ProviderChat:
         self._lines = field_lines(self._headers)
         self.api_base = upstream.api_base
         self.answers: AnswerRules = dialect.answers
+        self.refused = dialect.refused
 
     def request(self, chat: ChatRequest, *, extra_headers: RawHeaders, timeouts: Timeouts) -> UpstreamRequest:
         """See `ports.upstream.ChatUpstream.request`."""

@@ -57,6 +57,11 @@ class OpenAICompatible:
         self._defaults = {name: raw for name, raw in (settings.defaults or {}).items() if name not in _CALLERS_OWN}
 
     @property
+    def refused(self) -> frozenset[str]:
+        """Parameters that the provider does not have, or takes one value of alone."""
+        return self._drops.union(self._dialect.unsupported or ())
+
+    @property
     def answers(self) -> AnswerRules:
         """How to read this provider's answers and streams."""
         return self._dialect.answers

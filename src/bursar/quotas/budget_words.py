@@ -12,19 +12,23 @@ _DEPLOYMENT = (
     "No deployments available - crossed budget: Exceeded budget for deployment model_id: {who}, "
     "spend: {spent} >= {limit}"
 )
-_MODEL = "LiteLLM Virtual Key: {first}, exceeded budget for model={second}"
+_MODEL = "LiteLLM {who}: {first}, exceeded budget for model={second}"
 _PERIOD = "ExceededBudget: {who} over {second} budget. Spend=${spent}, Limit=${limit}"
 _SENTENCES: dict[ScopeKind, tuple[str, str]] = {
     ScopeKind.GATEWAY: (_TOTAL, ""),
     ScopeKind.KEY: (_TOTAL, "Key={name} "),
-    ScopeKind.KEY_MODEL: (_MODEL, ""),
+    ScopeKind.KEY_MODEL: (_MODEL, "Virtual Key"),
     ScopeKind.KEY_PERIOD: (_PERIOD, "Key"),
     ScopeKind.USER: (_OVER, "User={name}"),
+    ScopeKind.USER_MODEL: (_MODEL, "User"),
     ScopeKind.TEAM: (_TOTAL, "Team={name} "),
+    ScopeKind.TEAM_MODEL: (_MODEL, "Team"),
     ScopeKind.TEAM_PERIOD: (_PERIOD, "Team"),
     ScopeKind.TEAM_MEMBER: (_TOTAL, "User={name} "),
     ScopeKind.ORGANIZATION: (_TOTAL, "Organization={name} "),
+    ScopeKind.ORGANIZATION_MODEL: (_MODEL, "Organization"),
     ScopeKind.END_USER: (_OVER, "End User={name}"),
+    ScopeKind.END_USER_MODEL: (_MODEL, "End User"),
     ScopeKind.TAG: (_TOTAL, "Tag={name} "),
     ScopeKind.DEPLOYMENT: (_DEPLOYMENT, "{name}"),
 }

@@ -71,6 +71,10 @@ class RedisLedger:
         """See `ports.ledger.LedgerStore.register`."""
         return await self._ledger.register(journal_id, host)
 
+    async def books(self) -> str:
+        """See `ports.ledger.LedgerStore.books`."""
+        return await self._ledger.books()
+
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
         """See `ports.ledger.LedgerStore.take_over`."""
         return await self._ledger.take_over(journal_id, epoch)

@@ -17,14 +17,19 @@ from bursar.domain.errors import InvalidRequest, StoreError
 from bursar.domain.limits import Scope, ScopeKind
 from bursar.domain.periods import checked_duration
 from bursar.store.adopt_report import BudgetLine, BudgetsOfKind, Inspection, KeyCounts, TableRows
-from bursar.store.budgets import in_force, spent_before
+from bursar.store.budgets import in_force, spent_in_period
 from bursar.store.database import describe
 from bursar.store.limits import nano_of
 from bursar.store.litellm_schema import Table, litellm_tables, litellm_views, sql_helpers
 from bursar.store.migrate import Migration, apply_migration, is_adopted, known_migrations, pending_migrations
 from bursar.store.named_sql import load_named_sql
 
-_SQL = {**load_named_sql("migrations"), **load_named_sql("adopt"), **load_named_sql("totals")}
+_SQL = {
+    **load_named_sql("migrations"),
+    **load_named_sql("scope_windows"),
+    **load_named_sql("adopt"),
+    **load_named_sql("totals"),
+}
 _COUNTS = load_named_sql("adopt_counts")
 _SHOWN = 20
 """Budgets of a kind, and oddities of a kind, that are listed."""
@@ -117,7 +122,7 @@ async def _inspect(connection: Any) -> Inspection:  # noqa: ANN401  # asyncpg
             has_helpers=place["has_helpers"],
             missing_views=await _missing_views(connection),
             keys=KeyCounts(**dict(await connection.fetchrow(_SQL["keys"]))),
-            budgets=_budgets(await connection.fetch(_SQL["budgets"], _SHOWN)),
+            budgets=_budgets(await connection.fetch(_SQL["budgets"], _SHOWN, await _ours_of_gateway(connection))),
             attention=await _attention(connection),
             in_use=await _in_use(connection),
         )
@@ -191,18 +196,23 @@ async def _pending(connection: Any, *, first: bool) -> list[Migration]:  # noqa:
 
 
 async def _count_again(connection: Any) -> None:  # noqa: ANN401  # asyncpg
-    """Forget what LiteLLM had counted at an earlier adoption, and take what it spent since out of running budgets."""
+    """Forget what LiteLLM had counted at an earlier adoption, and have running budgets be where its tables are now.
+
+    What it has spent since counts, and what it has set back is free again.
+    """
     await connection.execute(_SQL["lock_totals"])  # nobody may book anything between two looks
     await connection.execute(_SQL["close_openings"])
     windows = await connection.fetch(_SQL["running_windows"])
     scopes = [Scope(ScopeKind(row["scope_kind"]), row["scope_id"]) for row in windows]
     found = await in_force(connection, scopes)
-    spent = {
-        row["window_id"]: spent_before(found.get(scope), row["ends_at_s"]) - row["spent_nano_usd"]
+    moves = {
+        row["window_id"]: amount
         for row, scope in zip(windows, scopes, strict=True)
+        if (spent := spent_in_period(found.get(scope), row["ends_at_s"])) is not None
+        and (amount := spent + row["ours_nano_usd"] - row["spent_nano_usd"])
     }
-    more = {window: amount for window, amount in spent.items() if amount > 0}
-    await connection.execute(_SQL["raise_windows"], list(more), list(more.values()))
+    await connection.execute(_SQL["move_windows"], list(moves), list(moves.values()))
+    await connection.execute(_SQL["tell_spent"], list(moves))
 
 
 async def _make_helpers(connection: Any) -> bool:  # noqa: ANN401  # asyncpg
@@ -302,6 +312,13 @@ async def _in_use(connection: Any) -> list[str]:  # noqa: ANN401  # asyncpg
     if silent_s is not None and silent_s < _RECENT_S:
         found.append(f"LiteLLM booked a call {max(0.0, silent_s):.0f} s ago")
     return found
+
+
+async def _ours_of_gateway(connection: Any) -> int:  # noqa: ANN401  # asyncpg
+    """What we have booked in the running period of the whole gateway's budget: LiteLLM's row has none of it."""
+    if not await connection.fetchval(_SQL["has_our_table"]):
+        return 0
+    return int(await connection.fetchval(_SQL["ours_of_gateway"]))
 
 
 def _budgets(rows: Sequence[Any]) -> list[BudgetsOfKind]:

@@ -1,15 +1,16 @@
 """The log of changes: written within the transaction that makes the change, read by administrators."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import msgspec
 
-from bursar.domain.audit import Change, masked
+from bursar.domain.audit import Change
 from bursar.domain.errors import StoreRefused
+from bursar.domain.masking import masked, masked_row
 from bursar.ports.audits import AuditFilter, AuditPage, AuditRow
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
@@ -78,8 +79,8 @@ def _are_large(changes: Sequence[Change]) -> bool:
     return len(values) + sum(len(value) for value in values if isinstance(value, list | dict)) > _VALUES_MAX
 
 
-def _json(value: object) -> str | None:
-    return None if value is None else msgspec.json.encode(masked(value)).decode()
+def _json(row: Mapping[str, object] | None) -> str | None:
+    return None if row is None else msgspec.json.encode(masked_row(row)).decode()
 
 
 def _naive(moment: datetime | None) -> datetime | None:

@@ -156,7 +156,7 @@ async def _windows(
             [asked.scope.id for asked in new],
             [None if asked.ends_at_s is None else datetime.fromtimestamp(asked.ends_at_s, UTC) for asked in new],
             [asked.budget.limit for asked in new],
-            [spent_before(found.get(asked.scope), asked.ends_at_s) for asked in new],
+            [spent_in_period(found.get(asked.scope), asked.ends_at_s) or 0 for asked in new],
         )
         rows = await connection.fetch(_SQL["lock_windows"], ids)
     limits = {asked.ask.window: _limit(asked, found.get(asked.scope)) for asked in asks}
@@ -174,9 +174,9 @@ def _limit(asked: BudgetAsk, found: InForce | None) -> int:
     return asked.budget.limit if found is None or found.limit is None else found.limit
 
 
-def spent_before(found: InForce | None, ends_at_s: float | None) -> int:
-    """What was spent of a period before it had a window: the table's figure, if it is about the period that ends so."""
+def spent_in_period(found: InForce | None, ends_at_s: float | None) -> int | None:
+    """What a table says was spent of the period that ends so; None: it says nothing about that period."""
     if found is None or (found.limit is None and ends_at_s is not None and found.reset_at_s is None):
-        return 0  # the table knows the spender and no period, so its figure is of all time
+        return None  # the table knows the spender and no period, so its figure is of all time
     same = ends_at_s is None or found.reset_at_s is None or int(found.reset_at_s) == int(ends_at_s)
-    return found.spent if same else 0
+    return found.spent if same else None

@@ -16,7 +16,7 @@ from bursar.store.budget_table import budget_after, drop_own, with_budgets
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
-from bursar.store.scope_windows import lock_totals, set_spent
+from bursar.store.scope_windows import begin_anew, lock_totals
 
 _SQL = {**load_named_sql("customers"), **load_named_sql("tell_limits")}
 _TABLE = "LiteLLM_EndUserTable"
@@ -88,7 +88,7 @@ class PostgresCustomers:
             check(set(user_ids) - set(ids))
             await connection.execute(_SQL["delete"], ids)
             await drop_own(connection, [row["budget_id"] for row in gone], actor=actor)
-            await set_spent(connection, [Scope(ScopeKind.END_USER, user_id) for user_id in ids])
+            await begin_anew(connection, [Scope(ScopeKind.END_USER, user_id) for user_id in ids])
             changes = [change(Action.DELETED, _TABLE, row["user_id"], actor, before=row) for row in gone]
             await record(connection, *changes)
             await _tell(connection, ids)

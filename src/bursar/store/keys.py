@@ -24,16 +24,16 @@ from bursar.domain.limits import (
     raise_of,
     team_period_scope,
 )
-from bursar.domain.money import NANO_PER_USD, NanoUsd
+from bursar.domain.money import NANO_PER_USD, NanoUsd, without_dust
 from bursar.domain.preconditions import check_unchanged
 from bursar.domain.principals import Memberships, Principal, role_of
 from bursar.ports.keys import KeyEdit, KeyFilter, KeyPage, KeyPlace, KeyRow, NewKey
 from bursar.store.audit_log import record
 from bursar.store.database import Database
-from bursar.store.limits import limits_of, model_limits, nano_of, period_limits
+from bursar.store.limits import limits_of, nano_of, period_limits, tag_limits
 from bursar.store.memberships import memberships_of
 from bursar.store.named_sql import load_named_sql
-from bursar.store.rows import change
+from bursar.store.rows import SUMS, change
 from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
 
 _SQL = load_named_sql("keys")
@@ -398,6 +398,9 @@ def row_of(row: asyncpg.Record) -> KeyRow:
     for name in _JSON_COLUMNS:
         if isinstance(found.get(name), str):
             found[name] = msgspec.json.decode(found[name])
+    for name in SUMS:
+        if isinstance(spent := found.get(name), float):
+            found[name] = without_dust(spent)
     return {k: v.replace(tzinfo=UTC) if isinstance(v, datetime) else v for k, v in found.items()}
 
 
@@ -462,9 +465,8 @@ def _principal(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> Principal
         max_budget=row["key_max_budget"],
         tpm_limit=row["key_tpm_limit"],
         rpm_limit=row["key_rpm_limit"],
+        tag_limits=tag_limits(row["scope_token"], metadata) or _NOTHING,
         limits=_limits(row, user_budgets_in_teams=user_budgets_in_teams),
-        model_limits=model_limits(row["scope_token"], msgspec.json.decode(row["model_max_budget"] or "{}"), metadata)
-        or _NOTHING,
     )
 
 
@@ -502,15 +504,20 @@ def _limits(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> tuple[Limits
             scopes.append(("member_", member_scope(team, user), f"{user} in Team={team}"))
     if organization is not None:
         scopes.append(("org_", Scope(ScopeKind.ORGANIZATION, organization), ""))
+    metadata = {
+        ScopeKind.KEY: _metadata(row["metadata"]),
+        ScopeKind.TEAM: _metadata(row["team_metadata"]),
+        ScopeKind.ORGANIZATION: _metadata(row["org_metadata"]),
+    }
     raises = {
-        ScopeKind.KEY: raise_of(_metadata(row["metadata"])),
+        ScopeKind.KEY: raise_of(metadata[ScopeKind.KEY]),
         ScopeKind.TEAM_MEMBER: raise_of(_metadata(row["member_raise"])),
     }
     found = []
     for prefix, scope, name in scopes:
-        limits = limits_of(row, scope, prefix=prefix, name=name)
+        limits = limits_of(row, scope, prefix=prefix, name=name, metadata=metadata.get(scope.kind))
         if limits is not None and scope.kind is ScopeKind.USER and row["in_team"] and not user_budgets_in_teams:
-            limits = msgspec.structs.replace(limits, budget=None)
+            limits = limits.without_budgets()
         if limits is not None and limits.limiting:
             found.append(_raised(limits, raises.get(scope.kind)))
     found += period_limits(partial(key_period_scope, row["scope_token"]), _decoded(row["budget_limits"]))

@@ -51,7 +51,15 @@ class PostgresLedger:
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["register_journal"], journal_id, host)
             row = await connection.fetchrow(_SQL["journal_position"], journal_id)
-        return JournalPosition(sequence=row["posted_sequence"], epoch=row["epoch"], unsettled=row["unsettled"])
+        return JournalPosition(
+            sequence=row["posted_sequence"], epoch=row["epoch"], unsettled=row["unsettled"], books=row["books"]
+        )
+
+    async def books(self) -> str:
+        """See `ports.ledger.LedgerStore.books`."""
+        async with self._database.connection() as connection:
+            found: str = await connection.fetchval(_SQL["books"])
+        return found
 
     async def take_over(self, journal_id: JournalId, epoch: int) -> int:
         """See `ports.ledger.LedgerStore.take_over`."""

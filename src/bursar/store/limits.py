@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeGuard
 
-from bursar.domain.limits import Budget, Limits, Scope, ScopeKind, key_model_scope
+import msgspec
+
+from bursar.domain.limit_terms import terms_by_name
+from bursar.domain.limits import Budget, Limits, Scope, ScopeKind, key_tag_scope, model_scope
 from bursar.domain.money import MAX_NANO_USD, NANO_PER_USD, NanoUsd
 from bursar.ports.limits import AnyLimits, NamedLimits
 from bursar.store.database import Database
@@ -56,8 +60,11 @@ def _named(rows: Sequence[Row], kind: ScopeKind) -> dict[Scope, NamedLimits]:
     }
 
 
-def limits_of(row: Row, scope: Scope, *, prefix: str = "", name: str = "") -> Limits | None:
-    """The limits of `scope` in the columns `<prefix>max_budget`, `<prefix>rpm_limit` … None: it has none."""
+def limits_of(
+    row: Row, scope: Scope, *, prefix: str = "", name: str = "", metadata: Mapping[str, object] | None = None
+) -> Limits | None:
+    """The limits of `scope` in the columns `<prefix>max_budget`, `<prefix>rpm_limit` …, and what its `metadata` says of
+    single models. None: it has none."""
     found = Limits(
         scope=scope,
         name=name,
@@ -66,29 +73,30 @@ def limits_of(row: Row, scope: Scope, *, prefix: str = "", name: str = "") -> Li
         requests_per_minute=row[f"{prefix}rpm_limit"],
         tokens_per_minute=row[f"{prefix}tpm_limit"],
         parallel_calls=row[f"{prefix}max_parallel_requests"],
+        models=model_limits(scope, row[f"{prefix}model_max_budget"], metadata or {}) or None,
     )
     return found if found.limiting else None
 
 
-def model_limits(token: str, model_max_budget: object, metadata: Mapping[str, object]) -> dict[str, Limits]:
-    """What a key may do with single models, by the name its limits give.
+def model_limits(whose: Scope, model_max_budget: str | None, metadata: Mapping[str, object]) -> dict[str, Limits]:
+    """What a key, a team … may do with single models, by the name its limits give.
 
-    `model_max_budget`: `{"gpt-4o": {"budget_limit": 5.0, "time_period": "1d", "rpm_limit": 10, "tpm_limit": 1000}}`, or
-    LiteLLM's other words for the first two, `max_budget` and `budget_duration`. `metadata` may hold `model_rpm_limit`
-    and `model_tpm_limit`: `{"gpt-4o": 10}`. Entries that are none of this say nothing.
+    `model_max_budget`: `{"gpt-4o": {"budget_limit": 5.0, "time_period": "1d", "rpm_limit": 10, "tpm_limit": 1000}}` in
+    JSON, or LiteLLM's other words for the first two, `max_budget` and `budget_duration`. `metadata` may hold
+    `model_rpm_limit` and `model_tpm_limit`: `{"gpt-4o": 10}`. Entries that are none of this say nothing.
     """
-    stated: dict[str, dict[str, object]] = {}
-    if isinstance(model_max_budget, dict):
-        for model, entry in model_max_budget.items():
-            if isinstance(entry, dict):
-                stated.setdefault(str(model), {}).update(entry)
-    for name in ("rpm_limit", "tpm_limit"):
-        by_model = metadata.get(f"model_{name}")
-        if isinstance(by_model, dict):
-            for model, count in by_model.items():
-                stated.setdefault(str(model), {})[name] = count
-    found = {model: _model_limits(key_model_scope(token, model), entry) for model, entry in stated.items()}
-    return {model: limits for model, limits in found.items() if limits.limiting}
+    terms = terms_by_name(msgspec.json.decode(model_max_budget or "{}"), metadata, "model")
+    return _limits_by_name(partial(model_scope, whose), terms)
+
+
+def tag_limits(token: str, metadata: Mapping[str, object]) -> dict[str, Limits]:
+    """What a key may do with single tags, by its `tag_rpm_limit` and `tag_tpm_limit`: `{"nightly": 10}`."""
+    return _limits_by_name(partial(key_tag_scope, token), terms_by_name(None, metadata, "tag"))
+
+
+def _limits_by_name(scope_of: Callable[[str], Scope], terms: Mapping[str, Mapping[str, object]]) -> dict[str, Limits]:
+    found = {name: _stated_limits(scope_of(name), entry) for name, entry in terms.items()}
+    return {name: limits for name, limits in found.items() if limits.limiting}
 
 
 def period_limits(scope_of: Callable[[str], Scope], stated: object) -> list[Limits]:
@@ -105,7 +113,7 @@ def period_limits(scope_of: Callable[[str], Scope], stated: object) -> list[Limi
     return [Limits(scope=scope_of(duration), budget=Budget(limit, duration)) for duration, limit in found.items()]
 
 
-def _model_limits(scope: Scope, entry: Mapping[str, object]) -> Limits:
+def _stated_limits(scope: Scope, entry: Mapping[str, object]) -> Limits:
     amount, period = (
         entry.get("budget_limit", entry.get("max_budget")),
         entry.get("time_period", entry.get("budget_duration")),

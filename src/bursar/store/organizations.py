@@ -20,7 +20,7 @@ from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
 from bursar.store.named_users import identified, organizations_of
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
-from bursar.store.scope_windows import lock_totals, set_spent
+from bursar.store.scope_windows import begin_anew, lock_totals
 from bursar.store.user_bounds import bounds_of_new
 
 _SQL = {**load_named_sql("organizations"), **load_named_sql("tell_limits")}
@@ -260,7 +260,7 @@ async def _delete(connection: Any, organization_id: str, row: Row, actor: Actor)
     members = await connection.fetch(_SQL["delete_memberships"], organization_id, None)
     await connection.execute(_SQL["delete"], organization_id)
     await drop_own(connection, [row["budget_id"], *(member["budget_id"] for member in members)], actor=actor)
-    await set_spent(connection, [Scope(ScopeKind.ORGANIZATION, organization_id)])
+    await begin_anew(connection, [Scope(ScopeKind.ORGANIZATION, organization_id)])
     await record(connection, change(Action.DELETED, _TABLE, organization_id, actor, before=row))
 
 

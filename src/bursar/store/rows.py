@@ -14,6 +14,7 @@ import msgspec
 from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.errors import StoreRefused
 from bursar.domain.moments import in_utc
+from bursar.domain.money import without_dust
 from bursar.store.database import Database
 
 Row = dict[str, object]
@@ -39,6 +40,10 @@ _JSON_COLUMNS = frozenset(
 )
 
 
+SUMS = frozenset({"spend", "total_spend"})
+"""Columns to which the ledger adds up."""
+
+
 def record_of(row: asyncpg.Record) -> Row:
     """A row by column name."""
     found: dict[str, Any] = dict(row)
@@ -49,6 +54,8 @@ def record_of(row: asyncpg.Record) -> Row:
             found[name] = []  # rows that others wrote; LiteLLM reads them so
         elif isinstance(value, datetime):
             found[name] = value.replace(tzinfo=UTC)
+        elif name in SUMS and isinstance(value, float):
+            found[name] = without_dust(value)
     return found
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from bursar.domain.audit import Action, Actor, Change
+from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.json_rows import json_mapping, json_text
 from bursar.store.named_sql import load_named_sql
@@ -24,8 +26,10 @@ class SealedRow(msgspec.Struct, frozen=True):
 class SealedRows:
     """Models, credentials and settings."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, actor: Actor) -> None:
+        """`actor`: whom changes are put down to."""
         self._database = database
+        self._actor = actor
 
     async def all(self) -> list[SealedRow]:
         """Every row there is. Raises StoreUnavailable."""
@@ -35,7 +39,8 @@ class SealedRows:
     async def change(
         self, row: SealedRow, change: Callable[[Values], Values | None], verify: Callable[[Values], None]
     ) -> bool:
-        """Change the values of a row that nobody else changes meanwhile; None from `change`: leave them.
+        """Change the values of a row that nobody else changes meanwhile, and put that on record, without the values;
+        None from `change`: leave them.
 
         `verify` looks at what the database has then; what it raises undoes the change. False: left, or gone.
         Raises StoreUnavailable.
@@ -46,6 +51,8 @@ class SealedRows:
             if after is None:
                 return False
             verify(json_mapping(await _save(connection, row, json_text(after))))
+            change_made = Change(action=Action.ROTATED, table_name=row.table, object_id=row.id, actor=self._actor)
+            await record(connection, change_made)
         return True
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from bursar.domain.money import without_dust
 from bursar.domain.reports import Days, LogFilter, LogOrder, LogPage, LogPlace, Sight, SpendOnDay
 from bursar.store.named_sql import load_named_sql
 from bursar.store.reports import ReportReader
@@ -99,7 +100,7 @@ class PostgresSpendLogs:
         found = []
         for row in rows:
             of = _GROUPED[row["grouped"]]
-            found.append(SpendOnDay(row["date"], of, row[_NAMED_BY[of]] or "", row["spend"]))
+            found.append(SpendOnDay(row["date"], of, row[_NAMED_BY[of]] or "", without_dust(row["spend"])))
         return found
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import msgspec
 
+from bursar.domain.money import without_dust
 from bursar.domain.reports import ActiveTag, Days, Sight
 from bursar.store.named_sql import load_named_sql
 from bursar.store.reports import ReportReader
+from bursar.store.rows import SUMS
 
 _SQL = load_named_sql("spend_totals")
 
@@ -29,7 +31,7 @@ class PostgresSpendTotals:
     async def total(self, days: Days) -> float:
         """Everything that was spent, in US dollars."""
         async with self._reader.reading() as connection:
-            return float(await connection.fetchval(_SQL["total"], *_span(days)))
+            return without_dust(await connection.fetchval(_SQL["total"], *_span(days)))
 
     async def by_day(self, days: Days, *, api_keys: Sequence[str] | None = None) -> Rows:
         """`date`, `spend`, `api_requests`, `total_tokens`."""
@@ -117,7 +119,7 @@ class PostgresSpendTotals:
                 "successful_requests": row["successful"],
                 "failed_requests": row["failed"],
                 "total_tokens": row["tokens"],
-                "total_spend": row["spend"],
+                "total_spend": without_dust(row["spend"]),
             }
             for row in await self._usage_of_tags([days], tags)
         ]
@@ -164,6 +166,8 @@ def _dicts(rows: list[Any]) -> Rows:
         for name, value in values.items():
             if isinstance(value, datetime):
                 values[name] = value.replace(tzinfo=UTC)
+            elif name in SUMS and isinstance(value, float):
+                values[name] = without_dust(value)
             elif name in _JSON_COLUMNS and isinstance(value, str):
                 values[name] = msgspec.Raw(value.encode())
         found.append(values)

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from bursar.domain.audit import Action, Actor
-from bursar.domain.errors import InvalidRequest
+from bursar.domain.errors import InvalidRequest, NotFound
 from bursar.domain.limit_terms import terms_after
 from bursar.domain.limits import member_scope
 from bursar.domain.money import NANO_PER_USD
 from bursar.domain.periods import Calendar
 from bursar.domain.preconditions import check_unchanged
-from bursar.domain.team_roster import Member, find_member, id_of, joined, roster_of
+from bursar.domain.team_roster import Member, Roster, TeamPlace, find_member, id_of, joined, roster_of
 from bursar.store.audit_log import record
 from bursar.store.budget_table import OWN, budget_with, drop_own, with_budgets
 from bursar.store.database import Database
@@ -113,7 +114,7 @@ class PostgresTeamMembers:
             if moved:
                 await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
             member_id = id_of(entry)
-            membership = await self._with_terms(connection, team_id, member_id, terms, actor)
+            membership = await self._with_terms(connection, team, member_id, terms, actor)
             await connection.execute(_SQL["keys_of_teams"], [team_id], member_id)
             [found] = await with_budgets(connection, [membership])
         return after, entry, found
@@ -121,17 +122,18 @@ class PostgresTeamMembers:
     async def _with_terms(
         self,
         connection: Any,  # noqa: ANN401  # asyncpg
-        team_id: str,
+        team: Row,
         user_id: str,
         terms: Mapping[str, object],
         actor: Actor,
     ) -> Row:
-        """His membership, with limits of his own changed."""
+        """His membership, with limits of his own changed: those that he had, or the team's for its members."""
+        team_id = str(team["team_id"])
         found = await connection.fetchrow(_SQL["membership"], team_id, user_id)
         before = {} if found is None else record_of(found)
-        named = before.get("budget_id")
-        current = str(named) if named is not None else None
-        budget = await budget_with(connection, current, terms, calendar=self._calendar, actor=actor)
+        current = before.get("budget_id")
+        starts = _default_budget(team) if current is None else str(current)
+        budget = await budget_with(connection, starts, terms, calendar=self._calendar, actor=actor)
         budget_id = None if budget is None else str(budget["budget_id"])
         if found is None or budget_id != current:
             await connection.execute(_SQL["put_memberships"], team_id, [user_id], [budget_id])
@@ -195,16 +197,66 @@ async def join(
 ) -> list[Row]:
     """Put `members` into a team that is locked; users nobody knows are made. Their rows, as far as `sees` is for them.
     Raises InvalidRequest."""
-    team_id = str(team["team_id"])
     known = await identified(connection, members, actor=actor, sees=sees)
-    roster = joined(roster_of(team), [member for member, _ in known], team_id=team_id)
+    entering = [member for member, _ in known]
+    roster = joined(roster_of(team), entering, team_id=str(team["team_id"]))
+    await _enter(connection, team, roster, entering, terms, calendar, actor)
+    return [user for _, user in known]
+
+
+async def join_teams(
+    connection: Any,  # noqa: ANN401  # asyncpg
+    user_id: str,
+    user_email: str | None,
+    places: Sequence[TeamPlace],
+    *,
+    calendar: Calendar,
+    actor: Actor,
+) -> None:
+    """Put a user into teams that are new to him. Only after `lock_totals`. A roster that has his id keeps its entry.
+
+    Raises NotFound: there is no such team; InvalidRequest: limits that cannot be.
+    """
+    for place in sorted(places, key=lambda place: place.team_id):
+        team_id = place.team_id
+        team = await locked_team(connection, team_id, partial(_check_there, team_id))
+        member = Member(role=place.role, user_id=user_id, user_email=user_email)
+        roster = roster_of(team)
+        if all(entry.get("user_id") != user_id for entry in roster):
+            roster = joined(roster, [member], team_id=team_id)
+        await _enter(connection, team, roster, [member], place.terms, calendar, actor)
+        after = await _team(connection, team_id)
+        await record(connection, change(Action.UPDATED, _TABLE, team_id, actor, before=team, after=after))
+
+
+async def not_in(connection: Any, user_id: str, places: Sequence[TeamPlace]) -> list[TeamPlace]:  # noqa: ANN401
+    """Those of `places` that are in teams which do not have the user, or are not there. Only after `lock_totals`."""
+    found = await connection.fetch(_SQL["teams_of"], user_id, [place.team_id for place in places])
+    teams = {row["team_id"] for row in found}
+    return [place for place in places if place.team_id not in teams]
+
+
+def _check_there(team_id: str, team: Row | None) -> None:
+    if team is None:
+        raise NotFound(f"Team not found, passed team_id={team_id}", param="teams")
+
+
+async def _enter(
+    connection: Any,  # noqa: ANN401  # asyncpg
+    team: Row,
+    roster: Roster,
+    entering: Sequence[Member],
+    terms: Mapping[str, object],
+    calendar: Calendar,
+    actor: Actor,
+) -> None:
+    """The one way into a team: its `roster` with those who are `entering` it, each with a membership and its limits."""
+    team_id, ids = str(team["team_id"]), [str(member.user_id) for member in entering]
     await connection.execute(_SQL["team_update"], team_id, json_of({"members_with_roles": roster}))
-    ids = [str(member.user_id) for member, _ in known]
     await connection.execute(_SQL["join_users"], team_id, ids)
     budget_ids = await _budgets(connection, team, ids, terms, calendar, actor)
     await connection.execute(_SQL["put_memberships"], team_id, ids, budget_ids)
     await connection.execute(_SQL["keys_of_teams"], [team_id], ids[0] if len(ids) == 1 else None)
-    return [user for _, user in known]
 
 
 async def _budgets(
@@ -217,10 +269,9 @@ async def _budgets(
 ) -> list[str | None]:
     """Of new members: one each where limits are stated, else the team's for all its members, if it has one."""
     if not terms:
-        metadata = team.get("metadata")
-        default = metadata.get("team_member_budget_id") if isinstance(metadata, Mapping) else None
-        exists = isinstance(default, str) and await connection.fetch(_SQL["budget_find"], [default])
-        return [str(default) if exists else None] * len(user_ids)
+        default = _default_budget(team)
+        exists = default is not None and await connection.fetch(_SQL["budget_find"], [default])
+        return [default if exists else None] * len(user_ids)
     values = json_of(terms_after({}, terms, now=datetime.now(UTC), calendar=calendar))
     made: list[str | None] = []
     for some in batches(user_ids):
@@ -230,6 +281,13 @@ async def _budgets(
         await record(connection, *told)
         made += ids
     return made
+
+
+def _default_budget(team: Row) -> str | None:
+    """Of its members who have none of their own."""
+    metadata = team.get("metadata")
+    default = metadata.get("team_member_budget_id") if isinstance(metadata, Mapping) else None
+    return default if isinstance(default, str) else None
 
 
 async def _leave(connection: Any, team_id: str, user_id: str, actor: Actor) -> None:  # noqa: ANN401  # asyncpg

@@ -23,7 +23,7 @@ from bursar.store.limits import period_limits
 from bursar.store.named_sql import load_named_sql
 from bursar.store.named_users import SeesUser
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
-from bursar.store.scope_windows import lock_totals, set_spent
+from bursar.store.scope_windows import begin_anew, lock_totals
 from bursar.store.team_members import join, locked_team, team_row
 
 _SQL = {
@@ -142,7 +142,7 @@ class PostgresTeams:
             )
             assert budget is not None, "there are terms"
             metadata[_DEFAULT_BUDGET] = budget["budget_id"]
-            await connection.execute(_SQL["member_give_default_budget"], team_id, budget["budget_id"])
+            await connection.execute(_SQL["member_give_default_budget"], team_id, budget["budget_id"], default)
         return found if metadata == old and "metadata" not in terms else {**found, "metadata": metadata}
 
     async def delete(
@@ -173,7 +173,7 @@ class PostgresTeams:
         await drop_own(connection, [default, *(row["budget_id"] for row in memberships)], actor=actor)
         members = [member_scope(team_id, row["user_id"]) for row in memberships]
         periods = period_limits(partial(team_period_scope, team_id), team["budget_limits"])
-        await set_spent(connection, [Scope(ScopeKind.TEAM, team_id), *(one.scope for one in periods), *members])
+        await begin_anew(connection, [Scope(ScopeKind.TEAM, team_id), *(one.scope for one in periods), *members])
         await record(connection, change(Action.DELETED, _TABLE, team_id, actor, before=team))
         return team
 

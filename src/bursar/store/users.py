@@ -11,7 +11,9 @@ from bursar.domain.audit import Action, Actor, Change
 from bursar.domain.errors import Conflict, NotFound, StoreRefused
 from bursar.domain.ids import KeyHash
 from bursar.domain.limits import Scope, ScopeKind, member_scope
+from bursar.domain.periods import Calendar
 from bursar.domain.preconditions import check_unchanged
+from bursar.domain.team_roster import TeamPlace
 from bursar.ports.keys import KeyPlace, KeyRow, NewKey
 from bursar.ports.users import UserFilter, UserPage, UserRow
 from bursar.store.audit_log import record
@@ -23,8 +25,8 @@ from bursar.store.named_sql import load_named_sql
 from bursar.store.named_users import check_nobodys
 from bursar.store.organizations import membership_change
 from bursar.store.rows import Row, change, records_of
-from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
-from bursar.store.team_members import team_row
+from bursar.store.scope_windows import begin_anew, hold_totals, lock_totals, set_spent
+from bursar.store.team_members import join_teams, not_in, team_row
 from bursar.store.user_bounds import bounds_of_new
 
 _SQL = {**load_named_sql("totals"), **load_named_sql("users")}
@@ -35,14 +37,15 @@ _KEYS_MAX = 1_000
 class PostgresUsers:
     """The table `LiteLLM_UserTable`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, calendar: Calendar) -> None:
         self._database = database
+        self._calendar = calendar
 
     async def insert(
         self,
         user: UserRow,
         *,
-        teams: Sequence[str],
+        teams: Sequence[TeamPlace],
         organizations: Sequence[str],
         key: NewKey | None,
         actor: Actor,
@@ -56,16 +59,14 @@ class PostgresUsers:
                 await (lock_totals if teams else hold_totals)(connection)
                 of_key = None if key is None else key.organization_id
                 await hold_organizations(connection, *organizations, of_key, asker=asker)
-                await _check_known(connection, teams, organizations)
+                await _check_known(connection, organizations)
                 await _check_email(connection, email, user_id)
                 found = await connection.fetchrow(_SQL["insert"], _json(user))
                 if found is None:
                     raise Conflict(f"User with id {user_id} already exists", param="user_id")
                 if asker is not None:
                     await check_nobodys(connection, [user_id])
-                before = await _teams(connection, teams)
-                await connection.fetch(_SQL["join_teams"], user_id, email, list(teams))
-                await _record_rosters(connection, before, actor)
+                await join_teams(connection, user_id, _text(email), teams, calendar=self._calendar, actor=actor)
                 belongs = records_of(await connection.fetch(_SQL["join_organizations"], user_id, list(organizations)))
                 await record(connection, *(membership_change(Action.CREATED, one, actor, after=one) for one in belongs))
                 if check is not None:
@@ -134,6 +135,7 @@ class PostgresUsers:
         user_id: str,
         edit: Callable[[UserRow], Mapping[str, object]],
         *,
+        teams: Sequence[TeamPlace] = (),
         actor: Actor,
         expected: datetime | None = None,
         spend: bool = False,
@@ -141,7 +143,7 @@ class PostgresUsers:
         """See `ports.users.UserAdministration.change`."""
         with refusals():
             async with self._database.transaction() as connection:
-                if spend:
+                if spend or teams:
                     await lock_totals(connection)
                 found = await connection.fetchrow(_SQL["lock"], user_id)
                 if found is None:
@@ -151,6 +153,9 @@ class PostgresUsers:
                 changes = edit(before)
                 if "user_email" in changes:
                     await _check_email(connection, changes["user_email"], user_id)
+                new = await not_in(connection, user_id, teams)
+                address = changes.get("user_email", before["user_email"])
+                await join_teams(connection, user_id, _text(address), new, calendar=self._calendar, actor=actor)
                 after = user_of(await connection.fetchrow(_SQL["update"], user_id, _json(changes)))
                 if spend:
                     spent = after["spend"]
@@ -180,7 +185,7 @@ class PostgresUsers:
                 gone = [membership_change(Action.DELETED, one, actor, before=one) for one in belonged]
                 await record(connection, *gone)
                 members = [member_scope(row["team_id"], row["user_id"]) for row in left]
-                await set_spent(connection, [*(Scope(ScopeKind.USER, user_id) for user_id in user_ids), *members])
+                await begin_anew(connection, [*(Scope(ScopeKind.USER, user_id) for user_id in user_ids), *members])
                 await drop_own(connection, [row["budget_id"] for row in (*left, *belonged)], actor=actor)
                 rows = [user_of(row) for row in await connection.fetch(_SQL["delete"], list(user_ids))]
                 await record(connection, *(user_change(Action.DELETED, row, actor) for row in rows))
@@ -210,11 +215,8 @@ async def end_sessions(connection: Any, user_id: str, *, actor: Actor) -> None: 
     await delete_keys(connection, tokens=[KeyHash(row["token"]) for row in found], actor=actor)
 
 
-async def _check_known(connection: Any, teams: Sequence[str], organizations: Sequence[str]) -> None:  # noqa: ANN401
-    """Raises NotFound: there is no such team or organization."""
-    known = {row["team_id"] for row in await connection.fetch(_SQL["known_teams"], list(teams))}
-    if missing := [team for team in teams if team not in known]:
-        raise NotFound(f"Team not found, passed team_id={missing[0]}", param="teams")
+async def _check_known(connection: Any, organizations: Sequence[str]) -> None:  # noqa: ANN401  # asyncpg
+    """Raises NotFound: there is no such organization."""
     found = await connection.fetch(_SQL["known_organizations"], list(organizations))
     known = {row["organization_id"] for row in found}
     if missing := [organization for organization in organizations if organization not in known]:
@@ -246,6 +248,10 @@ def user_change(action: Action, row: UserRow, actor: Actor, *, before: UserRow |
 def user_of(row: asyncpg.Record) -> UserRow:
     """Without the password, whose hash is nobody's business either."""
     return {name: value for name, value in row_of(row).items() if name != "password"}
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _json(value: Mapping[str, object]) -> str:

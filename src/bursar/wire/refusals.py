@@ -7,7 +7,7 @@ clients log the errors they get.
 import msgspec
 
 from bursar.domain import errors
-from bursar.domain.audit import masked
+from bursar.domain.masking import masked
 from bursar.wire.http import JSON, FieldLines
 from bursar.wire.openai_error import error_body
 

@@ -93,7 +93,8 @@ SELECT count(*) AS total,
 FROM "LiteLLM_VerificationToken"
 
 -- name: budgets
--- $1: how many of each kind. Those that are used most come first; each row has the sums of its kind.
+-- $1: how many of each kind, $2: what we have spent of the whole gateway's, in nano-dollars. Those that are used most come
+-- first; each row has the sums of its kind.
 WITH budgets AS (
     SELECT 'key' AS kind, coalesce(k.key_alias, k.key_name, left(k.token, 12) || '…') AS name,
         coalesce(k.max_budget, b.max_budget) AS max_budget, k.spend,
@@ -103,7 +104,9 @@ WITH budgets AS (
     UNION ALL
     SELECT CASE user_id WHEN 'litellm-proxy-budget' THEN 'gateway' ELSE 'user' END,
         CASE user_id WHEN 'litellm-proxy-budget' THEN 'everything' ELSE coalesce(user_email, user_alias, user_id) END,
-        max_budget, spend, budget_duration, budget_reset_at
+        max_budget,
+        spend + CASE user_id WHEN 'litellm-proxy-budget' THEN $2::bigint / 1e9::double precision ELSE 0 END,
+        budget_duration, budget_reset_at
     FROM "LiteLLM_UserTable"
     UNION ALL
     SELECT 'team', coalesce(team_alias, team_id), max_budget, spend, budget_duration, budget_reset_at
@@ -253,7 +256,7 @@ SELECT what FROM (
         format('the model %s is for the team %s alone, which Bursar cannot see to: nobody can call it', model_id, team)
     FROM (
         SELECT model_id, model_info ->> 'team_id' AS team FROM "LiteLLM_ProxyModelTable"
-        WHERE jsonb_typeof(model_info) = 'object' AND model_info ->> 'team_id' IS NOT NULL
+        WHERE jsonb_typeof(model_info) = 'object' AND model_info ->> 'team_id' <> ''
     ) AS m
 ) AS o
 WHERE place <= $1 ORDER BY kind, place
@@ -269,18 +272,29 @@ INSERT INTO bursar.adoptions (litellm_migration) VALUES ($1)
 DELETE FROM bursar.openings
 
 -- name: running_windows
--- Of whom LiteLLM counts what we count: not of the whole gateway, nor of a key's single models.
+-- Of whom LiteLLM counts, so not of a key's single models. ours_nano_usd: what its tables do not have of it, as they have
+-- nothing of what we booked for the whole gateway.
 SELECT window_id, scope_kind, scope_id, spent_nano_usd,
+    CASE WHEN scope_kind = 'gateway' THEN spent_nano_usd - opening_nano_usd ELSE 0 END AS ours_nano_usd,
     CASE WHEN ends_at = 'infinity' THEN NULL ELSE extract(epoch FROM ends_at)::double precision END AS ends_at_s
 FROM bursar.windows
-WHERE ends_at > now() AND scope_kind IN ('key', 'user', 'team', 'team_member', 'organization', 'end_user', 'tag')
+WHERE ends_at > now()
+    AND scope_kind IN ('gateway', 'key', 'user', 'team', 'team_member', 'organization', 'end_user', 'tag')
 ORDER BY window_id FOR UPDATE
 
--- name: raise_windows
--- $1: windows, $2: what LiteLLM has spent of each since it was opened. Spent is spent, limit or not.
+-- name: ours_of_gateway
+-- Of the whole gateway's running period what we booked ourselves.
+SELECT coalesce(sum(spent_nano_usd - opening_nano_usd), 0)::bigint
+FROM bursar.windows WHERE scope_kind = 'gateway' AND ends_at > now()
+
+-- name: move_windows
+-- $1: windows, $2: what LiteLLM has spent of each since it was opened, or less than nothing: what it has set back. That is
+-- taken off what the window began with and, beyond that, as something that was booked without a grant. Spent is spent, limit
+-- or not.
 UPDATE bursar.windows AS w
-SET opening_nano_usd = opening_nano_usd + r.amount, leased_nano_usd = leased_nano_usd + r.amount,
-    spent_nano_usd = spent_nano_usd + r.amount
+SET opening_nano_usd = greatest(opening_nano_usd + r.amount, 0),
+    forced_nano_usd = forced_nano_usd + least(opening_nano_usd + r.amount, 0),
+    leased_nano_usd = leased_nano_usd + r.amount, spent_nano_usd = spent_nano_usd + r.amount
 FROM unnest($1::uuid[], $2::bigint[]) AS r (window_id, amount)
 WHERE w.window_id = r.window_id
 

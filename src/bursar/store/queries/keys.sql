@@ -1,7 +1,8 @@
 -- Virtual keys, in LiteLLM's tables.
 
 -- name: find
--- Inline limits win over those of the budget that the row names. A former hash of a key finds it until it is revoked.
+-- Inline limits win over those of the budget that the row names. A former hash of a key finds it until it is revoked. Of a
+-- member without a budget the team's for its members counts, also where LiteLLM has made no membership of him yet.
 WITH named AS (
     SELECT token, NULL::timestamp AS revoke_at FROM "LiteLLM_VerificationToken" WHERE token = $1
     UNION ALL
@@ -9,7 +10,7 @@ WITH named AS (
     WHERE token = $1 AND revoke_at > now() AT TIME ZONE 'UTC'
 )
 SELECT named.revoke_at, k.token, bursar.scope_of_key(k.token) AS scope_token, k.key_name, k.key_alias, k.user_id, k.team_id, k.organization_id, k.models, k.allowed_routes,
-    k.metadata, k.expires, k.blocked, k.spend, k.budget_limits, k.model_max_budget, k.aliases, u.user_role, u.models AS user_models,
+    k.metadata, k.expires, k.blocked, k.spend, k.budget_limits, k.aliases, u.user_role, u.models AS user_models,
     mb.allowed_models AS member_models, o.models AS org_models, ta.aliases AS team_aliases,
     t.team_id IS NOT NULL AS in_team, t.team_alias, t.blocked AS team_blocked, t.models AS team_models, t.metadata AS team_metadata,
     t.budget_limits AS team_budget_limits,
@@ -20,32 +21,39 @@ SELECT named.revoke_at, k.token, bursar.scope_of_key(k.token) AS scope_token, k.
     coalesce(k.rpm_limit, kb.rpm_limit) AS key_rpm_limit,
     coalesce(k.tpm_limit, kb.tpm_limit) AS key_tpm_limit,
     coalesce(k.max_parallel_requests, kb.max_parallel_requests) AS key_max_parallel_requests,
+    coalesce(nullif(k.model_max_budget, '{}'), kb.model_max_budget) AS key_model_max_budget,
     u.max_budget AS user_max_budget, u.budget_duration AS user_budget_duration,
     u.budget_reset_at AS user_budget_reset_at, NULL::double precision AS user_soft_budget,
     u.rpm_limit AS user_rpm_limit, u.tpm_limit AS user_tpm_limit,
-    u.max_parallel_requests AS user_max_parallel_requests,
+    u.max_parallel_requests AS user_max_parallel_requests, u.model_max_budget AS user_model_max_budget,
     t.max_budget AS team_max_budget, t.budget_duration AS team_budget_duration,
     t.budget_reset_at AS team_budget_reset_at, t.soft_budget AS team_soft_budget,
     t.rpm_limit AS team_rpm_limit, t.tpm_limit AS team_tpm_limit,
-    t.max_parallel_requests AS team_max_parallel_requests,
+    t.max_parallel_requests AS team_max_parallel_requests, t.model_max_budget AS team_model_max_budget,
     mb.max_budget AS member_max_budget, mb.budget_duration AS member_budget_duration,
     mb.budget_reset_at AS member_budget_reset_at, mb.soft_budget AS member_soft_budget,
     jsonb_build_object(
         'temp_budget_increase', mb.temp_budget_increase, 'temp_budget_expiry', mb.temp_budget_expiry
     ) AS member_raise,
     mb.rpm_limit AS member_rpm_limit, mb.tpm_limit AS member_tpm_limit,
-    mb.max_parallel_requests AS member_max_parallel_requests,
+    mb.max_parallel_requests AS member_max_parallel_requests, NULL::jsonb AS member_model_max_budget,
     ob.max_budget AS org_max_budget, ob.budget_duration AS org_budget_duration,
     ob.budget_reset_at AS org_budget_reset_at, ob.soft_budget AS org_soft_budget,
     ob.rpm_limit AS org_rpm_limit, ob.tpm_limit AS org_tpm_limit,
-    ob.max_parallel_requests AS org_max_parallel_requests, o.organization_id AS org_id
+    ob.max_parallel_requests AS org_max_parallel_requests, ob.model_max_budget AS org_model_max_budget,
+    o.metadata AS org_metadata, o.organization_id AS org_id
 FROM named JOIN "LiteLLM_VerificationToken" AS k ON k.token = named.token
 LEFT JOIN "LiteLLM_BudgetTable" AS kb ON kb.budget_id = k.budget_id
 LEFT JOIN "LiteLLM_TeamTable" AS t ON t.team_id = k.team_id
 LEFT JOIN "LiteLLM_ModelTable" AS ta ON ta.id = t.model_id
 LEFT JOIN "LiteLLM_UserTable" AS u ON u.user_id = k.user_id
 LEFT JOIN "LiteLLM_TeamMembership" AS m ON m.team_id = k.team_id AND m.user_id = k.user_id
-LEFT JOIN "LiteLLM_BudgetTable" AS mb ON mb.budget_id = m.budget_id
+LEFT JOIN "LiteLLM_BudgetTable" AS mb ON mb.budget_id = coalesce(
+    m.budget_id,
+    CASE WHEN k.user_id IS NULL OR t.metadata ->> 'team_member_budget_id' IS NULL THEN NULL
+        WHEN t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', k.user_id))
+            THEN t.metadata ->> 'team_member_budget_id' END
+)
 LEFT JOIN "LiteLLM_OrganizationTable" AS o ON o.organization_id = coalesce(k.organization_id, t.organization_id)
 LEFT JOIN "LiteLLM_BudgetTable" AS ob ON ob.budget_id = o.budget_id
 

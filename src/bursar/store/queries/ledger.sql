@@ -10,9 +10,12 @@ INSERT INTO bursar.journals (journal_id) VALUES ($1)
 ON CONFLICT (journal_id) DO NOTHING
 
 -- name: journal_position
-SELECT j.posted_sequence, i.epoch, i.ended_at IS NULL AS unsettled
+SELECT j.posted_sequence, i.epoch, i.ended_at IS NULL AS unsettled, (SELECT id::text FROM bursar.books) AS books
 FROM bursar.journals AS j JOIN bursar.instances AS i ON i.instance_id = j.journal_id
 WHERE j.journal_id = $1
+
+-- name: books
+SELECT id::text FROM bursar.books
 
 -- name: take_over
 UPDATE bursar.instances SET epoch = epoch + 1 WHERE instance_id = $1 AND epoch = $2 RETURNING epoch

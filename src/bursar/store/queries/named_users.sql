@@ -9,10 +9,10 @@ WHERE user_id = ANY ($1::text[]) OR lower(user_email) = ANY ($2::text[])
 -- $1: ids, $2: e-mail addresses, $3: limits of all of them, as JSON by column name.
 INSERT INTO "LiteLLM_UserTable" (
     user_id, user_email, user_role, models, teams, max_budget, budget_duration, budget_reset_at, tpm_limit, rpm_limit,
-    max_parallel_requests
+    max_parallel_requests, model_max_budget
 )
 SELECT u.id, u.email, 'internal_user', coalesce(n.models, '{}'), '{}', n.max_budget, n.budget_duration,
-    n.budget_reset_at, n.tpm_limit, n.rpm_limit, n.max_parallel_requests
+    n.budget_reset_at, n.tpm_limit, n.rpm_limit, n.max_parallel_requests, coalesce(n.model_max_budget, '{}')
 FROM unnest($1::text[], $2::text[]) AS u (id, email),
     jsonb_populate_record(NULL::"LiteLLM_UserTable", $3::jsonb) AS n
 ORDER BY u.id

@@ -17,6 +17,13 @@ SET forced_nano_usd = w.forced_nano_usd + ($3 - w.spent_nano_usd),
 FROM locked WHERE w.window_id = locked.window_id
 RETURNING w.window_id
 
+-- name: of_models
+-- Scopes of single models, as the scopes $1 and $2 use them, that have a window.
+SELECT DISTINCT w.scope_kind, w.scope_id FROM bursar.windows AS w
+JOIN unnest($1::text[], $2::text[]) AS s (kind, id)
+    ON w.scope_kind = s.kind || '_model' AND starts_with(w.scope_id, bursar.member_scope(s.id, ''))
+WHERE w.ends_at > now()
+
 -- name: tell_spent
 -- $1: windows of which somebody has said what is spent. Workers give back what they have leased and do not use.
 SELECT pg_notify('bursar_windows', 'spent:' || window_id) FROM unnest($1::uuid[]) AS window_id

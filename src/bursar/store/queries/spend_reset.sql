@@ -5,7 +5,7 @@
 -- are, so what their instances hold stays held, and the books close.
 WITH locked AS MATERIALIZED (
     SELECT window_id FROM bursar.windows
-    WHERE scope_kind IN ('key', 'key_period', 'key_model', 'team', 'team_period') AND ends_at > now()
+    WHERE scope_kind IN ('key', 'key_period', 'key_model', 'team', 'team_period', 'team_model') AND ends_at > now()
         AND spent_nano_usd <> 0
     ORDER BY window_id
     FOR UPDATE

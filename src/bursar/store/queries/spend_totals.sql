@@ -1,4 +1,5 @@
--- Sums of what was spent, from the daily tables. $1 and $2 are the first and the last day, text as the tables have it.
+-- Sums of what was spent, from the daily tables. Those in JSON are rounded to nano-dollars: floats add up to a little
+-- more or less. $1 and $2 are the first and the last day, text as the tables have it.
 
 -- name: total
 SELECT coalesce(sum(spend), 0) AS spend FROM "LiteLLM_DailyUserSpend"
@@ -83,11 +84,12 @@ ORDER BY spend DESC, user_id LIMIT $2
 SELECT convert_to(coalesce(json_agg(json_build_object('group_by_day', day || 'T00:00:00+00:00', 'teams', teams) ORDER BY day),
     '[]')::text, 'UTF8')
 FROM (
-    SELECT day, json_agg(json_build_object('team_name', name, 'total_spend', spend, 'metadata', parts) ORDER BY spend DESC)
-        AS teams
+    SELECT day, json_agg(json_build_object(
+        'team_name', name, 'total_spend', round(spend::numeric, 9), 'metadata', parts) ORDER BY spend DESC) AS teams
     FROM (
         SELECT day, name, sum(spend) AS spend, json_agg(json_build_object(
-            'model', model, 'api_key', api_key, 'spend', spend, 'total_tokens', tokens) ORDER BY spend DESC) AS parts
+            'model', model, 'api_key', api_key, 'spend', round(spend::numeric, 9), 'total_tokens', tokens
+        ) ORDER BY spend DESC) AS parts
         FROM (
             SELECT d.date COLLATE "C" AS day, coalesce(t.team_alias, d.team_id, '') COLLATE "C" AS name,
                 coalesce(d.model, '') COLLATE "C" AS model, d.api_key COLLATE "C" AS api_key,
@@ -130,13 +132,14 @@ chosen AS (  -- looked up by the index, for the few that are shown
 ),
 parts AS (
     SELECT day, name, json_agg(json_build_object(
-        'model', model, 'api_key', api_key, 'spend', spend, 'total_tokens', tokens) ORDER BY spend DESC) AS parts
+        'model', model, 'api_key', api_key, 'spend', round(spend::numeric, 9), 'total_tokens', tokens
+    ) ORDER BY spend DESC) AS parts
     FROM chosen GROUP BY day, name
 )
 SELECT convert_to(coalesce(json_agg(json_build_object('group_by_day', day || 'T00:00:00+00:00', 'customers', customers)
     ORDER BY day), '[]')::text, 'UTF8')
 FROM (
-    SELECT day, json_agg(json_build_object('customer', name, 'total_spend', spend, 'metadata', parts)
+    SELECT day, json_agg(json_build_object('customer', name, 'total_spend', round(spend::numeric, 9), 'metadata', parts)
         ORDER BY rest, spend DESC) AS customers
     FROM (
         SELECT day, name, spend, parts, false AS rest FROM great JOIN parts USING (day, name)
@@ -148,11 +151,12 @@ FROM (
 
 -- name: report_by_key
 -- $3: keys (null: all), $4: a user (null: all).
-SELECT convert_to(coalesce(json_agg(json_build_object('api_key', api_key, 'total_cost', cost, 'total_input_tokens', input,
+SELECT convert_to(coalesce(json_agg(json_build_object(
+    'api_key', api_key, 'total_cost', round(cost::numeric, 9), 'total_input_tokens', input,
     'total_output_tokens', output, 'model_details', models) ORDER BY cost DESC), '[]')::text, 'UTF8')
 FROM (
     SELECT api_key, sum(cost) AS cost, sum(input)::bigint AS input, sum(output)::bigint AS output,
-        json_agg(json_build_object('model', model, 'total_cost', cost, 'total_input_tokens', input,
+        json_agg(json_build_object('model', model, 'total_cost', round(cost::numeric, 9), 'total_input_tokens', input,
             'total_output_tokens', output) ORDER BY cost DESC) AS models
     FROM (
         SELECT api_key, coalesce(model, '') AS model, sum(spend) AS cost, sum(prompt_tokens)::bigint AS input,

@@ -123,7 +123,8 @@ WITH teams AS (
     SELECT t.*, d.deleted_at, d.deleted_by
     FROM "LiteLLM_DeletedTeamTable" AS d, jsonb_populate_record(NULL::"LiteLLM_TeamTable", to_jsonb(d)) AS t WHERE $11
 )
-SELECT t.*, NULL::jsonb AS model_aliases, count(*) OVER () AS total FROM teams AS t
+SELECT t.*, m.aliases AS model_aliases, count(*) OVER () AS total
+FROM teams AS t LEFT JOIN "LiteLLM_ModelTable" AS m ON m.id = t.model_id
 WHERE ($1::text[] IS NULL OR t.team_id = ANY ($1) OR t.organization_id = ANY ($2::text[]))
     AND ($3::text IS NULL OR t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $3::text)))
     AND ($4::text IS NULL OR t.organization_id = $4)

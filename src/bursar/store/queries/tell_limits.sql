@@ -24,13 +24,16 @@ SELECT pg_notify('bursar_keys', told) FROM (
 ) AS t (told)
 
 -- name: keys_of_budget
--- Those that name it, and those whose user's place in their team, or whose organization, does.
+-- Those that name it, and those whose user's place in their team, whose team for its members, or whose organization, does.
 WITH found AS (
     SELECT token FROM "LiteLLM_VerificationToken" WHERE budget_id = $1
     UNION
     SELECT k.token FROM "LiteLLM_TeamMembership" AS m
     JOIN "LiteLLM_VerificationToken" AS k ON k.team_id = m.team_id AND k.user_id = m.user_id
     WHERE m.budget_id = $1
+    UNION
+    SELECT k.token FROM "LiteLLM_TeamTable" AS t JOIN "LiteLLM_VerificationToken" AS k ON k.team_id = t.team_id
+    WHERE t.metadata ->> 'team_member_budget_id' = $1 AND k.user_id IS NOT NULL
     UNION
     SELECT k.token FROM "LiteLLM_OrganizationTable" AS o
     JOIN "LiteLLM_VerificationToken" AS k ON k.organization_id = o.organization_id

@@ -72,6 +72,10 @@ tagged AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT DISTINCT tag FROM json_array_elements_text(moves.tags::json) AS tag) AS tags
     WHERE moves.tags IS NOT NULL
 ),
+limited_models AS MATERIALIZED (  -- most databases have few of these kinds or none: then nothing is looked up for them
+    SELECT kind FROM unnest(ARRAY['key_model', 'user_model', 'team_model', 'organization_model', 'end_user_model']) AS kind
+    WHERE (SELECT true FROM bursar.windows AS w WHERE w.scope_kind = kind ORDER BY w.scope_kind, w.scope_id LIMIT 1)
+),
 ended AS MATERIALIZED (
     SELECT w.scope_kind, w.scope_id, min(m.key) AS key, sum(m.cost) AS cost
     FROM moves AS m
@@ -373,13 +377,16 @@ FROM (
         UNION ALL
         SELECT 'tag', tag, windows, cost FROM tagged
         UNION ALL
-        SELECT 'key_model', (  -- by its whole name, else by what is behind the last slash, as limits of models are found
-            SELECT c.scope_id FROM bursar.windows AS c
-            WHERE c.scope_kind = 'key_model' AND c.scope_id IN (
-                key_scope || '/' || model_group, key_scope || '/' || substring(model_group FROM '[^/]*$')
-            )
-            ORDER BY c.scope_id = key_scope || '/' || model_group DESC LIMIT 1
-        ), windows, cost FROM moves
+        SELECT o.kind, bursar.member_scope(o.id, name), windows, cost
+        FROM moves CROSS JOIN LATERAL (VALUES
+            ('key_model', key_scope), ('user_model', CASE WHEN "user" = owner THEN owner END), ('team_model', team_id),
+            ('organization_model', organization_id), ('end_user_model', end_user)
+        ) AS o (kind, id)
+        CROSS JOIN LATERAL unnest(  -- by its whole name and by what is behind the last slash, as limits of models are found
+            CASE WHEN model_group LIKE '%/%' THEN ARRAY[model_group, substring(model_group FROM '[^/]*$')]
+                ELSE ARRAY[model_group] END
+        ) AS name
+        WHERE o.kind IN (SELECT kind FROM limited_models)
         UNION ALL
         SELECT 'key_period', m.key_scope || '/' || (b ->> 'budget_duration'), m.windows, m.cost
         FROM moves AS m JOIN "LiteLLM_VerificationToken" AS k ON k.token = m.key

@@ -39,24 +39,6 @@ SET (user_alias, sso_user_id, password, user_role, max_budget, spend, user_email
 WHERE u.user_id = $1
 RETURNING *
 
--- name: join_teams
--- $1: the user, $2: his address, $3: teams. Those that he joins.
-WITH joined AS (
-    UPDATE "LiteLLM_TeamTable" AS t
-    SET members_with_roles = CASE jsonb_typeof(t.members_with_roles) WHEN 'array' THEN t.members_with_roles ELSE '[]' END
-            || jsonb_build_array(jsonb_build_object('user_id', $1::text, 'user_email', $2::text, 'role', 'user')),
-        members = array_append(array_remove(t.members, $1), $1),
-        updated_at = greatest(now() AT TIME ZONE 'UTC', t.updated_at + interval '1 millisecond')
-    WHERE t.team_id = ANY ($3::text[])
-        AND NOT t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text))
-    RETURNING t.team_id
-),
-his AS (
-    UPDATE "LiteLLM_UserTable" SET teams = ARRAY(SELECT unnest(teams) UNION SELECT unnest($3::text[]))
-    WHERE user_id = $1
-)
-SELECT team_id FROM joined
-
 -- name: join_organizations
 -- $1: the user, $2: organizations.
 INSERT INTO "LiteLLM_OrganizationMembership" (user_id, organization_id, user_role, created_at, updated_at)
@@ -64,9 +46,6 @@ SELECT $1, organization_id, 'internal_user', now() AT TIME ZONE 'UTC', now() AT 
 FROM unnest($2::text[]) AS organization_id
 ON CONFLICT DO NOTHING
 RETURNING *
-
--- name: known_teams
-SELECT team_id FROM "LiteLLM_TeamTable" WHERE team_id = ANY ($1::text[])
 
 -- name: known_organizations
 SELECT organization_id FROM "LiteLLM_OrganizationTable" WHERE organization_id = ANY ($1::text[])
@@ -163,7 +142,7 @@ DELETE FROM "LiteLLM_TeamMembership" WHERE user_id = ANY ($1::text[]) RETURNING 
 DELETE FROM "LiteLLM_OrganizationMembership" WHERE user_id = ANY ($1::text[]) RETURNING *
 
 -- name: rosters
--- $1: teams, $2: users whose teams are meant as well. Those that somebody is about to join or leave.
+-- $1: teams, $2: users whose teams are meant as well. Those that somebody is about to leave.
 SELECT t.*, m.aliases AS model_aliases
 FROM "LiteLLM_TeamTable" AS t LEFT JOIN "LiteLLM_ModelTable" AS m ON m.id = t.model_id
 WHERE t.team_id = ANY ($1::text[]) OR EXISTS (
