@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.sdk.replaying import replay
+from tests.sdk.replaying import for_database, replay
 from tests.sdk.running import App
 
 SUCCESS, FAILURE = "success", "failure"
@@ -116,7 +116,7 @@ async def test_kill_9_loses_no_call_whose_callback_had_returned(
             told += [program.stdout.readline().strip() for _ in range(draw.randrange(100, 1500))]
             program.kill()
             told += [line.strip() for line in program.stdout if line.endswith("\n")]
-    await replay(database_url, tmp_path / "sdk")
+    await replay(database_url, for_database(tmp_path, database_url))
     ids = Counter(row[0] for row in await connection.fetch('SELECT litellm_call_id FROM "LiteLLM_SpendLogs"'))
     assert set(told) <= set(ids)
     assert set(ids.values()) == {1}

@@ -19,7 +19,7 @@ from bursar.sdk.settings import Settings
 from bursar.store.audit import audit
 from bursar.store.database import Database
 from bursar.store.migrate import migrate
-from tests.sdk.replaying import replay
+from tests.sdk.replaying import for_database, replay
 from tests.sdk.telling import charge, failed, spend
 
 NOWHERE = "postgresql://nobody:s3cret@127.0.0.1:1/nothing"
@@ -102,7 +102,7 @@ async def test_while_the_database_is_away_calls_wait_on_disk(
     assert "does not answer" in health.last_error
     assert health.oldest_s is not None
     assert not recorder.close(5)
-    assert await replay(database_url, tmp_path / "sdk") == 1
+    assert await replay(database_url, for_database(tmp_path, NOWHERE)) == 1
     assert await rows(connection) == 20
     assert "s3cret" not in caplog.text + health.last_error
 
@@ -166,7 +166,7 @@ async def test_a_role_that_may_make_no_tables_is_told_what_to_do(empty_database:
     assert recorder.health().queued == 1
     assert not recorder.close(5)
     await migrate(admin, lambda _: None)
-    assert await replay(empty_database, tmp_path / "sdk") == 1
+    assert await replay(empty_database, for_database(tmp_path, url)) == 1
     assert await rows(admin) == 1
     await admin.execute(f"DROP ROLE {role}")
     await admin.close()

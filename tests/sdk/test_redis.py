@@ -16,7 +16,7 @@ from bursar.domain.secrets import Secret
 from bursar.sdk.recorder import Recorder
 from bursar.sdk.settings import Settings
 from tests.sdk.redis_server import RedisServer
-from tests.sdk.replaying import replay
+from tests.sdk.replaying import for_database, replay
 from tests.sdk.running import App
 from tests.sdk.telling import spend
 
@@ -126,7 +126,7 @@ async def test_kill_9_of_instances_and_of_redis_loses_nothing_and_doubles_nothin
     last.book(spend("the last"))
     assert await asyncio.to_thread(last.flush, 60)
     await asyncio.to_thread(last.close, 20)
-    await replay(database_url, tmp_path / "sdk")
+    await replay(database_url, for_database(tmp_path, database_url))
     booked = await ids(connection)
     on_record = told.read_text().splitlines()
     assert set(on_record) <= set(booked), "0 lost"

@@ -68,9 +68,10 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
     """Carry into the database what waits in journals.
 
     `bursar serve` does so by itself, and every app that books through the SDK. This is for journals that they do not
-    find: of a host whose gateway will not run again, brought here; or of this one, without starting it. Journals that
-    were put by are looked at as well, in case the database was restored and lacks some of them. Nothing is booked
-    twice, however often this is run.
+    find: of a host whose gateway will not run again, brought here; or of this one, without starting it. Those of apps
+    are kept apart by the database that their DATABASE_URL names (host, port, name, schema): carried are those for the
+    one that is named here, and those of apps that had none. Journals that were put by are looked at as well, in case
+    the database was restored and lacks some of them. Nothing is booked twice, however often this is run.
 
     Exits with 0 when everything is in the database, with 1 when some journals were left: they are in use, or damaged.
 
@@ -82,24 +83,35 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
 
     with told(code=2):
         books = running_books_of(data_dir)
-        places = [journals] if journals is not None else _journals(data_directory(data_dir, os.environ))
+        places, others = [journals] if journals is not None else [], list[Path]()
+        if journals is None:
+            places, others = _journals(data_directory(data_dir, os.environ), books.url)
         with click.progressbar(length=1000, label="Carrying journals", file=sys.stderr) as bar:
 
             def progress(done: int, of: int) -> None:
                 bar.update((1000 * done // of if of else 1000) - bar.pos)
 
             found = replay_journals(books, places, progress)
+    for other in others:
+        click.echo(f"Left: journals for another database, in {other} (--journals carries them all the same).", err=True)
     click.echo(f"{found.carried} of {found.found} journals are in the database to their end.")
     if found.carried < found.found:
         click.echo("The others are in use by processes that live, or damaged: the messages above say which.", err=True)
         raise SystemExit(1)
 
 
-def _journals(data_dir: Path) -> list[Path]:
-    """Where the gateway's are, and those of apps that book through the SDK."""
-    from bursar.data_directory import SDK_JOURNALS
+def _journals(data_dir: Path, url: str) -> tuple[list[Path], list[Path]]:
+    """Where the gateway's are, those of apps that book through the SDK into the database at `url`, and those of apps
+    that know of no database. And where journals wait that are for others."""
+    from bursar.config.database_url import parse_database_url
+    from bursar.domain.secrets import Secret
+    from bursar.ledger.places import waiting_journals
+    from bursar.sdk.settings import journals_for
 
-    return [place for place in (data_dir / "journal", data_dir / SDK_JOURNALS) if place.is_dir()]
+    unassigned = journals_for(data_dir, None)
+    places = [data_dir / "journal", journals_for(data_dir, parse_database_url(Secret(url))), unassigned]
+    others = [path for path in unassigned.glob("*") if path not in places and waiting_journals(path)]
+    return [place for place in places if place.is_dir()], others
 
 
 @ledger.command("worker")
@@ -132,11 +144,15 @@ def ledger_worker(*, data_dir: Path | None, redis_url: str | None) -> None:
             data_dir=place,
             redis_url=Secret(redis_url) if redis_url else None,
             uses_redis=lambda: bool(redis_url),
+            carries_unassigned=True,
         )
     signal.pthread_sigmask(signal.SIG_BLOCK, told_to_end)
     recorder = Recorder(settings)
     recorder.start()
-    say(f"Posting what apps leave in {settings.journals()}" + (", and in Redis." if redis_url else "."))
+    say(
+        f"Posting what apps leave in {settings.journals(settings.database())}"
+        + (", and in Redis." if redis_url else ".")
+    )
     signal.sigwait(told_to_end)
     sys.exit(0 if recorder.close(30.0) else 1)
 

@@ -8,13 +8,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from bursar.domain.errors import JournalError, JournalTaken, StoreRefused, StoreTooSlow, StoreUnavailable
 from bursar.domain.ids import JournalId
-from bursar.ledger.reader import JournalReader
 from bursar.ports.ledger import Batch, JournalPosition, LedgerStore, SetAside
 from bursar.wire.spend import entries_of
 
@@ -37,6 +36,26 @@ _LOOK_BACK_S = 10.0
 """How often a poster that has nothing to post looks whether the database still has what it acknowledged."""
 _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 5.0
+
+
+class RecordReader(Protocol):
+    """What is to be posted: a journal on disk (`ledger.reader.JournalReader`), or what no disk takes."""
+
+    next_sequence: int
+    """Of the record that is expected next."""
+
+    @property
+    def segment(self) -> int:
+        """Those below it have been read to their end."""
+
+    def seek(self, sequence: int) -> None:
+        """Go to the record `sequence`, or the oldest after it that there is. Raises JournalError, OSError."""
+
+    def read(self, max_bytes: int) -> list[memoryview]:
+        """The next records, about `max_bytes` of them, without a gap between them. Raises JournalError, OSError."""
+
+    def read_on(self, max_bytes: int) -> list[memoryview]:
+        """What follows them in the next segment, without a gap. Raises JournalError, OSError."""
 
 
 class _Waiter(NamedTuple):
@@ -68,7 +87,7 @@ class Poster:
     def __init__(
         self,
         store: LedgerStore,
-        reader: JournalReader,
+        reader: RecordReader,
         *,
         journal_id: JournalId,
         host: str,
