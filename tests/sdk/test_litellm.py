@@ -116,7 +116,8 @@ async def test_kill_9_loses_no_call_whose_callback_had_returned(
             told += [program.stdout.readline().strip() for _ in range(draw.randrange(100, 1500))]
             program.kill()
             told += [line.strip() for line in program.stdout if line.endswith("\n")]
-    await replay(database_url, for_database(tmp_path, database_url))
+    for url in {database_url, *elsewhere.values()}:
+        await replay(database_url, for_database(tmp_path, url))
     ids = Counter(row[0] for row in await connection.fetch('SELECT litellm_call_id FROM "LiteLLM_SpendLogs"'))
     assert set(told) <= set(ids)
     assert set(ids.values()) == {1}

@@ -142,6 +142,11 @@ class Pending:
             if found.due(what, overdue_s) and self._answered.pop(key, None) is not None:
                 self._book_untold(found)
 
+    def forget(self) -> None:
+        """They are another process's, which this one was forked from."""
+        self._answered.clear()
+        self._left.clear()
+
     def _gone(self, key: int) -> None:
         """Called by the garbage collector, in the middle of anything: it may hold the recorder's lock."""
         found = self._answered.get(key)

@@ -75,6 +75,7 @@ class Recorder:
         """What is to be put on record: what is told twice bears a name."""
         self._known: OrderedDict[str, None] = OrderedDict()
         self._sweepers: list[Callable[[Sweep], None]] = []
+        self._forgetters: list[Callable[[], None]] = []
         self._journal: Journal | None = None
         self._shipper: Shipper | None = None
         self._target: DatabaseTarget | None = None
@@ -115,9 +116,11 @@ class Recorder:
         self._incoming.append((None, payload))
         self._work_off()
 
-    def swept_by(self, sweep: Callable[[Sweep], None]) -> None:
-        """Have `sweep` called every few seconds, and at the end: it books what it has waited for in vain."""
+    def swept_by(self, sweep: Callable[[Sweep], None], *, forget: Callable[[], None]) -> None:
+        """Have `sweep` called every few seconds, and at the end: it books what it has waited for in vain. A forked
+        process is to `forget` what its parent waits for."""
         self._sweepers.append(sweep)
+        self._forgetters.append(forget)
 
     def flush(self, timeout_s: float = EXIT_S) -> bool:
         """Wait until the database has all calls that were recorded before; whether it has. In a signal handler it
@@ -400,3 +403,5 @@ class Recorder:
         self._waiting.clear()
         self._marks.clear()
         self._posted_before = self._lost = 0
+        for forget in self._forgetters:
+            forget()

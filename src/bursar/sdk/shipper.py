@@ -413,7 +413,7 @@ class Shipper:
             delay = min(delay * 2, _AGAIN_MAX_S)
 
     def _complain(self, error: Exception, told: str) -> str:
-        self._complaint = str(error) if isinstance(error, BursarError) else f"{type(error).__name__}: {error}"
+        self._complaint = _reason(error)
         if self._complaint != told:
             log.warning("sdk.not_posted reason=%s", self._complaint)
         return self._complaint
@@ -434,8 +434,11 @@ class Shipper:
         while True:
             try:
                 await run()
-            except Exception:  # the edge of a task
-                log.exception("sdk.%s_failed", name)
+            except Exception as error:  # the edge of a task
+                if _is_refused(error):
+                    log.warning("sdk.%s_failed reason=%s", name, _reason(error))
+                else:
+                    log.exception("sdk.%s_failed", name)
             await asyncio.sleep(_AGAIN_MAX_S)
 
     async def _tend(self, journal: Journal, poster: "Poster") -> None:
@@ -452,3 +455,20 @@ class Shipper:
                     retention.sweep(before=poster.segment)
                 except OSError as error:
                     log.info("journal.not_swept reason=%s", error)
+
+
+def _is_refused(error: BaseException) -> bool:
+    """The role lacks a privilege."""
+    import asyncpg
+
+    return isinstance(error, asyncpg.InsufficientPrivilegeError)
+
+
+def _reason(error: Exception) -> str:
+    if _is_refused(error):
+        return (
+            f"this role may not do what the books need: {error}. Post as the role that owns the tables, or grant this "
+            "one SELECT, INSERT, UPDATE and DELETE on all of them, in the schema bursar and in LiteLLM's, and USAGE on "
+            "both schemas; until then calls are kept in the journal."
+        )
+    return str(error) if isinstance(error, BursarError) else f"{type(error).__name__}: {error}"
