@@ -103,6 +103,15 @@ async def test_lists_and_names(app: App, connection: Any) -> None:
     assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
 
 
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+async def test_children_of_multiprocessing_post_what_they_were_answered(
+    newest_app: App, connection: Any, method: str
+) -> None:
+    newest_app.run("children", method, patience_s=100)
+    booked = await connection.fetch('SELECT "user", count(*) FROM "LiteLLM_SpendLogs" GROUP BY 1')
+    assert dict(booked) == {"answered": 5, "left": 5, "pool": 30, "executor": 30}
+
+
 @pytest.mark.parametrize("database_is", ["there", "away"])
 async def test_kill_9_loses_no_call_whose_callback_had_returned(
     newest_app: App, connection: Any, database_url: str, tmp_path: Path, database_is: str

@@ -129,6 +129,7 @@ def ledger_worker(*, data_dir: Path | None, redis_url: str | None) -> None:
     """
     import signal
 
+    from bursar.config.database_url import parse_database_url
     from bursar.config.options import data_directory
     from bursar.domain.secrets import Secret
     from bursar.sdk.recorder import Recorder
@@ -139,8 +140,10 @@ def ledger_worker(*, data_dir: Path | None, redis_url: str | None) -> None:
     told_to_end = {signal.SIGTERM, signal.SIGINT}
     with told(code=2):
         place = data_directory(data_dir, os.environ)
+        url = Secret(running_books_of(data_dir).url)
+        label = parse_database_url(url).label
         settings = Settings(
-            database_url=Secret(running_books_of(data_dir).url),
+            database_url=url,
             data_dir=place,
             redis_url=Secret(redis_url) if redis_url else None,
             uses_redis=lambda: bool(redis_url),
@@ -149,10 +152,7 @@ def ledger_worker(*, data_dir: Path | None, redis_url: str | None) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, told_to_end)
     recorder = Recorder(settings)
     recorder.start()
-    say(
-        f"Posting what apps leave in {settings.journals(settings.database())}"
-        + (", and in Redis." if redis_url else ".")
-    )
+    say(f"Posting what apps leave in {settings.journals(None)} for {label}" + (", and in Redis." if redis_url else "."))
     signal.sigwait(told_to_end)
     sys.exit(0 if recorder.close(30.0) else 1)
 

@@ -78,7 +78,7 @@ def journals_for(data_dir: Path, target: DatabaseTarget | None) -> Path:
     named = f"{target.host.lower()}_{target.port}_{target.database}"
     exactly = "\0".join((target.host.lower(), str(target.port), target.database, target.schema or "public"))
     digest = hashlib.sha256(exactly.encode()).hexdigest()
-    return place / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', named)[:_READABLE_MAX].lstrip('.')}-{digest[:12]}"
+    return place / f"{re.sub(r'[^A-Za-z0-9._-]+', '_', named)[:_READABLE_MAX].strip('._')}-{digest[:12]}"
 
 
 def private_directory() -> Path:
