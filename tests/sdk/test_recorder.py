@@ -3,10 +3,12 @@
 import logging
 import os
 import re
+import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -204,6 +206,29 @@ async def test_at_the_end_what_no_disk_takes_is_posted_or_counted_and_told(
         assert "sdk.lost" not in errors
     else:
         assert "sdk.lost calls=50" in errors
+
+
+def test_a_pooler_that_is_not_named_as_one_is(tmp_path: Path) -> None:
+    """It answers as PgBouncer does to what it does not know."""
+    told = b"SFATAL\0C08P01\0Munsupported startup parameter: plan_cache_mode\0\0"
+
+    def refuse(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b"E" + (len(told) + 4).to_bytes(4) + told)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=refuse, args=(server,), daemon=True).start()
+        url = f"postgresql://u:s3cret@127.0.0.1:{server.getsockname()[1]}/d?sslmode=disable"
+        recorder = Recorder(Settings(database_url=Secret(url), data_dir=tmp_path))
+        recorder.book(spend("a"))
+        assert not recorder.flush(2)
+        assert "plan_cache_mode. Add pgbouncer=true" in recorder.health().last_error
+        assert "does not answer" not in recorder.health().last_error
+        recorder.close(1)
 
 
 async def test_a_role_that_may_not_write_is_told_what_to_grant(

@@ -51,7 +51,7 @@ class RecordReader(Protocol):
     def seek(self, sequence: int) -> None:
         """Go to the record `sequence`, or the oldest after it that there is. Raises JournalError, OSError."""
 
-    def read(self, max_bytes: int) -> list[memoryview]:
+    def read(self, max_bytes: int = ...) -> list[memoryview]:
         """The next records, about `max_bytes` of them, without a gap between them. Raises JournalError, OSError."""
 
     def read_on(self, max_bytes: int) -> list[memoryview]:

@@ -1,6 +1,7 @@
 """What no disk takes, posted straight from memory while the database is there."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -71,7 +72,7 @@ class _Records:
             self._begin = sequence
         self.next_sequence = max(sequence, self._begin)
 
-    def read(self, max_bytes: int) -> list[memoryview]:
+    def read(self, max_bytes: int = sys.maxsize) -> list[memoryview]:
         """See `RecordReader`."""
         assert self._begin is not None
         found: list[memoryview] = []

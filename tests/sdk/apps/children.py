@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import litellm
 
@@ -43,7 +44,7 @@ def left(user: str) -> None:
 
 
 def main(method: str) -> None:
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     for target in (answered, left):
         child = context.Process(target=target, args=(target.__name__,))
         child.start()
