@@ -176,6 +176,19 @@ async def test_memory_goes_to_disk_when_it_is_well(connection: Any, database_url
     assert await rows(connection) == 4
 
 
+def test_beyond_what_memory_may_hold_the_oldest_are_lost_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "sdk").write_text("in the way")
+    recorder = lost_from_sight(tmp_path)
+    for number in range(10_050):
+        recorder.book(spend(str(number)))
+    health = recorder.health()
+    assert (health.queued, health.in_memory, health.lost) == (10_000, 10_000, 50)
+    assert "sdk.lost calls=32" in caplog.text
+    assert not recorder.close(0.1)
+
+
 FULL = """
 import resource
 from bursar.domain.secrets import Secret

@@ -338,6 +338,8 @@ class Recorder:
                 if self._waiting and self._waiting[0] is record:
                     self._waiting.popleft()
                     self._posted_before += 1
+            if not self._waiting and self._target is not None:
+                self._error = ""
 
     # The end
 
