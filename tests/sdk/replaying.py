@@ -14,7 +14,7 @@ from bursar.sdk.settings import journals_for
 async def replay(database_url: str, journals: Path) -> int:
     """`bursar ledger replay`; how many journals were carried."""
     target = parse_database_url(Secret(database_url))
-    books = Books(database_options(target), database_url)
+    books = Books(database_options(target), database_url, target)
     replayed = await asyncio.to_thread(replay_journals, books, [journals], lambda _done, _of: None)
     assert replayed.carried == replayed.found
     return replayed.carried

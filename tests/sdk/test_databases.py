@@ -13,6 +13,7 @@ import pytest
 from bursar.config.database_url import parse_database_url
 from bursar.domain.errors import ConfigError
 from bursar.domain.secrets import Secret
+from bursar.main import find_books
 from bursar.sdk.recorder import Recorder
 from bursar.sdk.settings import Settings, journals_for, private_directory
 from bursar.store.migrate import migrate
@@ -22,6 +23,7 @@ from tests.sdk.telling import spend
 BOOK_AND_DIE = """
 import os, signal, sys
 from bursar.domain.secrets import Secret
+from bursar.main import find_books
 from bursar.sdk.recorder import Recorder
 from bursar.sdk.settings import Settings
 from tests.sdk.telling import spend
@@ -106,6 +108,13 @@ async def test_a_worker_posts_what_is_for_its_database_and_what_is_for_none(
     assert worker.returncode == 0, errors
     assert await calls_in(connection) == {"for one", "for none"}
     assert await calls_in(other) == set()
+
+
+def test_commands_look_where_apps_with_the_same_url_put_theirs(tmp_path: Path) -> None:
+    url = "postgresql://u:s3cret@db.example:5433/books?schema=s&pgbouncer=false&sslmode=require"
+    app = Settings(database_url=Secret(url), data_dir=tmp_path)
+    books = find_books({"DATABASE_URL": url}, tmp_path)
+    assert journals_for(tmp_path, books.target) == app.journals(app.database())
 
 
 def test_a_directory_is_named_after_the_database_and_shows_no_password(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
@@ -10,6 +11,9 @@ import click
 from bursar.command_line import data_dir_option, told
 from bursar.commands.books import running_books_of
 from bursar.commands.say import say
+
+if TYPE_CHECKING:
+    from bursar.config.database_url import DatabaseTarget
 
 
 @click.group()
@@ -85,7 +89,7 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
         books = running_books_of(data_dir)
         places, others = [journals] if journals is not None else [], list[Path]()
         if journals is None:
-            places, others = _journals(data_directory(data_dir, os.environ), books.url)
+            places, others = _journals(data_directory(data_dir, os.environ), books.target)
         with click.progressbar(length=1000, label="Carrying journals", file=sys.stderr) as bar:
 
             def progress(done: int, of: int) -> None:
@@ -100,16 +104,14 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None) -> None:
         raise SystemExit(1)
 
 
-def _journals(data_dir: Path, url: str) -> tuple[list[Path], list[Path]]:
-    """Where the gateway's are, those of apps that book through the SDK into the database at `url`, and those of apps
+def _journals(data_dir: Path, target: "DatabaseTarget") -> tuple[list[Path], list[Path]]:
+    """Where the gateway's are, those of apps that book through the SDK into `target`, and those of apps
     that know of no database. And where journals wait that are for others."""
-    from bursar.config.database_url import parse_database_url
-    from bursar.domain.secrets import Secret
     from bursar.ledger.places import waiting_journals
     from bursar.sdk.settings import journals_for
 
     unassigned = journals_for(data_dir, None)
-    places = [data_dir / "journal", journals_for(data_dir, parse_database_url(Secret(url))), unassigned]
+    places = [data_dir / "journal", journals_for(data_dir, target), unassigned]
     others = [path for path in unassigned.glob("*") if path not in places and waiting_journals(path)]
     return [place for place in places if place.is_dir()], others
 
@@ -129,7 +131,6 @@ def ledger_worker(*, data_dir: Path | None, redis_url: str | None) -> None:
     """
     import signal
 
-    from bursar.config.database_url import parse_database_url
     from bursar.config.options import data_directory
     from bursar.domain.secrets import Secret
     from bursar.sdk.recorder import Recorder
@@ -139,12 +140,10 @@ def ledger_worker(*, data_dir: Path | None, redis_url: str | None) -> None:
     configure_logs(level="WARNING")
     told_to_end = {signal.SIGTERM, signal.SIGINT}
     with told(code=2):
-        place = data_directory(data_dir, os.environ)
-        url = Secret(running_books_of(data_dir).url)
-        label = parse_database_url(url).label
+        target = running_books_of(data_dir).target
         settings = Settings(
-            database_url=url,
-            data_dir=place,
+            target=target,
+            data_dir=data_directory(data_dir, os.environ),
             redis_url=Secret(redis_url) if redis_url else None,
             uses_redis=lambda: bool(redis_url),
             carries_unassigned=True,
@@ -152,7 +151,8 @@ def ledger_worker(*, data_dir: Path | None, redis_url: str | None) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, told_to_end)
     recorder = Recorder(settings)
     recorder.start()
-    say(f"Posting what apps leave in {settings.journals(None)} for {label}" + (", and in Redis." if redis_url else "."))
+    place = settings.journals(None)
+    say(f"Posting what apps leave in {place} for {target.label}" + (", and in Redis." if redis_url else "."))
     signal.sigwait(told_to_end)
     sys.exit(0 if recorder.close(30.0) else 1)
 

@@ -23,6 +23,8 @@ class Settings:
     """What an app said; None: the environment says it."""
 
     database_url: Secret | None = None
+    target: DatabaseTarget | None = None
+    """The same, read already."""
     data_dir: Path | None = None
     redis_url: Secret | None = None
     uses_redis: Callable[[], bool] = lambda: False
@@ -60,6 +62,8 @@ class Settings:
 
     def database(self) -> DatabaseTarget | None:
         """The database; None: nobody named one. Raises ConfigError: what is named cannot be understood."""
+        if self.target is not None:
+            return self.target
         url = self.database_url
         if url is not None:
             return parse_database_url(url, source="database_url")

@@ -247,8 +247,8 @@ class Shipper:
                 done = await self._carry(self.journal, ledger, budgets, background)
             await background.cancel()
             memory.stop()
+            done = await memory.post() and done
             async with asyncio.timeout(_RELEASE_S):
-                done = await memory.post() and done
                 await memory.release()
             return done
         except (BursarError, TimeoutError) as error:
