@@ -6,8 +6,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
+from bursar.store.embedded import EmbeddedPostgres
 from tests.sdk.replaying import for_database, replay
 from tests.sdk.running import App
 
@@ -147,14 +149,19 @@ sys.stdin.read()
 
 @pytest.mark.parametrize("queued", [1000, pytest.param(10_000, marks=pytest.mark.long)])
 async def test_what_was_queued_when_the_app_was_killed_arrives_after_its_restart(
-    newest_app: App, connection: Any, queued: int
+    newest_app: App, connection: Any, postgres_server: EmbeddedPostgres, queued: int
 ) -> None:
-    away = newest_app.start("-m", "tests.sdk.apps.until_killed", DATABASE_URL="postgresql://u@127.0.0.1:1/nothing")
+    admin = await asyncpg.connect(postgres_server.url("postgres"))
+    name = await connection.fetchval("SELECT current_database()")
+    await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    away = newest_app.start("-m", "tests.sdk.apps.until_killed")
     assert away.stdout is not None
     told = [away.stdout.readline().strip() for _ in range(queued)]
     away.kill()
     told += [line.strip() for line in away.communicate()[0].splitlines(keepends=True) if line.endswith("\n")]
     assert await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs"') == 0, "all of them were queued"
+    await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    await admin.close()
     with newest_app.start("-c", RESTARTED) as restarted:
         async with asyncio.timeout(60):
             while await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs"') <= len(told):

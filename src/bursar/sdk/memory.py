@@ -32,6 +32,11 @@ class MemoryPoster:
         self._records = _Records()
         self._poster = Poster(store, self._records, journal_id=self._id, host=host)
 
+    @property
+    def away(self) -> bool:
+        """The database did not answer when it was last asked."""
+        return self._poster.away
+
     async def post(self) -> bool:
         """Post all there is; False: told to `stop` while the database is away. Raises as `Poster.run` does."""
         while records := self._first():

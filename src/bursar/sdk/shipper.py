@@ -111,8 +111,8 @@ class Shipper:
         self._poster: Poster | None = None
         self._books = target.label
         """Which database it is: as the URL names it, until the database says so itself."""
-        self._reached = False
-        """The database has answered."""
+        self._memory: MemoryPoster | None = None
+        """None: the database has not answered yet."""
         self._awake = False
         """What is appended will be looked for without being told of."""
         self._many_at = _MANY
@@ -131,15 +131,18 @@ class Shipper:
     @property
     def connected(self) -> bool:
         """The database answered when it was last asked."""
-        away = self._poster is not None and self._poster.away
-        return self._reached and not away and not self._complaint
+        return self._memory is not None and not self._away and not self._complaint
 
     @property
     def last_error(self) -> str:
         """Why nothing is posted at the moment; "" if there is no reason."""
-        if not self._complaint and self._poster is not None and self._poster.away:
+        if not self._complaint and self._away:
             return "the database does not answer"
         return self._complaint
+
+    @property
+    def _away(self) -> bool:
+        return any(poster is not None and poster.away for poster in (self._poster, self._memory))
 
     def notify(self) -> None:
         """There is something new in the journal. From any thread.
@@ -231,10 +234,9 @@ class Shipper:
         options = database_options(self._target)
         if not await self._persist(lambda: self._prepare(options)):
             return False
-        self._reached = True
         database = Database(options)
         ledger, budgets = PostgresLedger(database), PostgresBudgets(database)
-        memory = MemoryPoster(
+        self._memory = memory = MemoryPoster(
             ledger, budgets, host=platform.node(), first=self._owner.in_memory, posted=self._owner.has_posted
         )
         background = TaskOwner("sdk")
