@@ -4,7 +4,8 @@ lock      held by the running `serve`, with its process id
 keys/     generated secrets
 pg/       the embedded database
 journal/  one directory for each life of a worker (ledger.places)
-sdk/      the same for apps that book through the SDK, many at once and beside a running `serve`
+sdk/      the same for apps that book through the SDK, many at once and beside a running `serve`: in a directory for
+          each database, and here those of apps that know of none
 """
 
 import errno

@@ -24,7 +24,7 @@ import uvloop
 
 from bursar import worker
 from bursar.config.check import CheckReport, render_check
-from bursar.config.database_url import DatabaseTarget
+from bursar.config.database_url import DatabaseTarget, parse_database_url
 from bursar.config.load import LoadedConfig, load_config
 from bursar.config.options import Flags, ServerOptions, refuse_open_door, resolve_options
 from bursar.config.schema import DeploymentConfig
@@ -351,6 +351,8 @@ class Books:
     options: DatabaseOptions
     url: str
     """As psql takes it, password included."""
+    target: DatabaseTarget
+    """As apps name it, which post into it."""
     embedded: bool = False
 
 
@@ -362,11 +364,11 @@ def find_books(environ: Mapping[str, str], data_dir: Path, config_path: Path | N
     loaded = load_config(config_path, environ)
     options = resolve_options(Flags(data_dir=data_dir), loaded.environ, loaded.config)
     if options.database is not None:
-        return Books(database_options(options.direct_database or options.database), _url_of(options.database))
+        return _books_of(options.database, options.direct_database)
     if not (data_dir / "pg" / "PG_VERSION").exists():
         raise StoreError(f"there is no embedded database in {data_dir}. Start `bursar serve` once, or name --data-dir.")
     url = EmbeddedPostgres(data_dir).url(DATABASE)
-    return Books(DatabaseOptions({"dsn": url}), url, embedded=True)
+    return Books(DatabaseOptions({"dsn": url}), url, parse_database_url(Secret(url)), embedded=True)
 
 
 def configured_books(environ: Mapping[str, str]) -> Books:
@@ -378,7 +380,7 @@ def configured_books(environ: Mapping[str, str]) -> Books:
             "there is no DATABASE_URL. Set it to that of the LiteLLM proxy, or to general_settings.database_url of its "
             "config.yaml. The embedded database is Bursar's own: there is nothing to adopt in it."
         )
-    return Books(database_options(options.direct_database or options.database), _url_of(options.database))
+    return _books_of(options.database, options.direct_database)
 
 
 def running_books(environ: Mapping[str, str], data_dir: Path, config_path: Path | None = None) -> Books:
@@ -387,6 +389,10 @@ def running_books(environ: Mapping[str, str], data_dir: Path, config_path: Path 
     if books.embedded and not EmbeddedPostgres(data_dir).answers():
         raise StoreError(f"the embedded database in {data_dir} is not running: it runs while `bursar serve` does.")
     return books
+
+
+def _books_of(target: DatabaseTarget, direct: DatabaseTarget | None) -> Books:
+    return Books(database_options(direct or target), _url_of(target), target)
 
 
 def _url_of(target: DatabaseTarget) -> str:

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from bursar.sdk.ledger import Ledger
-from tests.sdk.replaying import replay
+from tests.sdk.replaying import for_database, replay
 from tests.sdk.running import ROOT
 
 
@@ -71,7 +71,7 @@ with Ledger().call(provider="openai", model="gpt-4o", user="alice", promised_usd
         subprocess.run, [sys.executable, "-c", code], env=environ, cwd=ROOT, capture_output=True, check=False
     )
     assert died.returncode == -9, died.stderr
-    await replay(database_url, tmp_path / "sdk")
+    await replay(database_url, for_database(tmp_path, database_url))
     alice = await row(connection, "alice")
     assert (alice["spend"], alice["status"], alice["evidence"]) == (0.125, "failure", "estimated")
 

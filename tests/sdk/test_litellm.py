@@ -6,9 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
-from tests.sdk.replaying import replay
+from bursar.store.embedded import EmbeddedPostgres
+from tests.sdk.replaying import for_database, replay
 from tests.sdk.running import App
 
 SUCCESS, FAILURE = "success", "failure"
@@ -175,6 +177,15 @@ def test_a_call_that_cannot_be_read_is_counted(newest_litellm: Path, tmp_path: P
     assert "sdk.not_booked" in errors
 
 
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+async def test_children_of_multiprocessing_post_what_they_were_answered(
+    newest_app: App, connection: Any, method: str
+) -> None:
+    newest_app.run("children", method, patience_s=100)
+    booked = await connection.fetch('SELECT "user", count(*) FROM "LiteLLM_SpendLogs" GROUP BY 1')
+    assert dict(booked) == {"answered": 5, "left": 5, "pool": 30, "executor": 30}
+
+
 @pytest.mark.parametrize("database_is", ["there", "away"])
 async def test_kill_9_loses_no_call_whose_callback_had_returned(
     newest_app: App, connection: Any, database_url: str, tmp_path: Path, database_is: str
@@ -188,7 +199,8 @@ async def test_kill_9_loses_no_call_whose_callback_had_returned(
             told += [program.stdout.readline().strip() for _ in range(draw.randrange(100, 1500))]
             program.kill()
             told += [line.strip() for line in program.stdout if line.endswith("\n")]
-    await replay(database_url, tmp_path / "sdk")
+    for url in {database_url, *elsewhere.values()}:
+        await replay(database_url, for_database(tmp_path, url))
     ids = Counter(row[0] for row in await connection.fetch('SELECT litellm_call_id FROM "LiteLLM_SpendLogs"'))
     assert set(told) <= set(ids)
     assert set(ids.values()) == {1}
@@ -209,14 +221,19 @@ sys.stdin.read()
 
 @pytest.mark.parametrize("queued", [1000, pytest.param(10_000, marks=pytest.mark.long)])
 async def test_what_was_queued_when_the_app_was_killed_arrives_after_its_restart(
-    newest_app: App, connection: Any, queued: int
+    newest_app: App, connection: Any, postgres_server: EmbeddedPostgres, queued: int
 ) -> None:
-    away = newest_app.start("-m", "tests.sdk.apps.until_killed", DATABASE_URL="postgresql://u@127.0.0.1:1/nothing")
+    admin = await asyncpg.connect(postgres_server.url("postgres"))
+    name = await connection.fetchval("SELECT current_database()")
+    await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    away = newest_app.start("-m", "tests.sdk.apps.until_killed")
     assert away.stdout is not None
     told = [away.stdout.readline().strip() for _ in range(queued)]
     away.kill()
     told += [line.strip() for line in away.communicate()[0].splitlines(keepends=True) if line.endswith("\n")]
     assert await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs"') == 0, "all of them were queued"
+    await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    await admin.close()
     with newest_app.start("-c", RESTARTED) as restarted:
         async with asyncio.timeout(60):
             while await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs"') <= len(told):

@@ -197,6 +197,23 @@ def test_the_same_attempt_has_the_same_id_and_no_other() -> None:
     assert first.endswith("00"), "its attempts count up from it"
 
 
+@pytest.mark.parametrize(
+    ("base", "is_one"),
+    [
+        ("http://h/bursar/v1", True),
+        ("http://h:80/bursar", True),
+        ("http://h/bursar/", True),
+        ("http://h/bursar/anthropic/v1/messages", True),
+        ("http://h/vllm/v1", False),
+        ("http://h/bursary/v1", False),
+        ("http://h", False),
+        ("https://h/bursar/v1", False),
+    ],
+)
+def test_a_gateway_is_what_is_below_its_url(base: str, is_one: bool) -> None:
+    assert Gateways(["http://h/bursar"]).serve({"litellm_params": {"api_base": base}}) is is_one
+
+
 def test_a_gateway_is_known_by_its_url_or_by_its_mark() -> None:
     here = {"litellm_params": {"api_base": "https://gate.example:443/v1"}}
     assert Gateways(["https://gate.example"]).serve(here)
@@ -204,4 +221,5 @@ def test_a_gateway_is_known_by_its_url_or_by_its_mark() -> None:
     assert not gateways.serve(here)
     assert gateways.serve(here | {"response_headers": {"x-bursar-version": "1"}})
     assert gateways.serve(here), "from then on"
+    assert not gateways.serve({"litellm_params": {"api_base": "https://gate.example/vllm/v1"}})
     assert not gateways.serve({"litellm_params": {"api_base": "https://other.example/v1"}})

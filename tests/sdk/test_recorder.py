@@ -3,9 +3,12 @@
 import logging
 import os
 import re
+import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,7 +22,8 @@ from bursar.sdk.settings import Settings
 from bursar.store.audit import audit
 from bursar.store.database import Database
 from bursar.store.migrate import migrate
-from tests.sdk.replaying import replay
+from tests.sdk.replaying import for_database, replay
+from tests.sdk.running import App
 from tests.sdk.telling import charge, failed, spend
 
 NOWHERE = "postgresql://nobody:s3cret@127.0.0.1:1/nothing"
@@ -102,7 +106,7 @@ async def test_while_the_database_is_away_calls_wait_on_disk(
     assert "does not answer" in health.last_error
     assert health.oldest_s is not None
     assert not recorder.close(5)
-    assert await replay(database_url, tmp_path / "sdk") == 1
+    assert await replay(database_url, for_database(tmp_path, NOWHERE)) == 1
     assert await rows(connection) == 20
     assert "s3cret" not in caplog.text + health.last_error
 
@@ -135,13 +139,134 @@ def test_a_disk_that_takes_nothing_harms_nobody(database_url: str, tmp_path: Pat
     (tmp_path / "sdk").write_text("in the way")
     recorder = Recorder(Settings(database_url=Secret(database_url), data_dir=tmp_path))
     recorder.book(spend("a"))
+    assert "no journal" in recorder.health().last_error
+    assert recorder.flush(20), "what waits in memory is posted from there"
     health = recorder.health()
-    assert (health.queued, health.in_memory, health.lost) == (1, 1, 0)
-    assert "no journal" in health.last_error
+    assert (health.connected, health.posted, health.queued, health.in_memory) == (True, 1, 0, 0)
+    assert recorder.close()
+
+
+async def test_memory_is_posted_where_no_disk_takes_it(connection: Any, database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "sdk").write_text("in the way")
+    recorder = Recorder(Settings(database_url=Secret(database_url), data_dir=tmp_path))
+    for number in range(2_500):
+        recorder.book(spend(f"in memory-{number}"))
+    recorder.book(spend("refused", call_type="\0"))
+    assert recorder.flush(20)
+    recorder.book(spend("a little later"))
+    assert recorder.close(20)
+    assert (recorder.health().posted, recorder.health().lost) == (2_502, 0)
+    assert await rows(connection) >= 2_501
+    assert await connection.fetchval("SELECT count(*) FROM bursar.instances WHERE ended_at IS NULL") == 0
+    assert await connection.fetchval("SELECT count(*) FROM bursar.incidents") == 0
+
+
+async def test_memory_goes_to_disk_when_it_is_well(connection: Any, database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "sdk").write_text("in the way")
+    recorder = lost_from_sight(tmp_path)
+    for number in range(3):
+        recorder.book(spend(str(number)))
+    health = recorder.health()
+    assert (health.queued, health.in_memory, health.lost) == (3, 3, 0)
     (tmp_path / "sdk").unlink()
-    assert recorder.flush(20), "what waited in memory is written when the disk is well"
-    assert recorder.health().posted == 1
-    recorder.close()
+    recorder.book(spend("3"))
+    assert (recorder.health().queued, recorder.health().in_memory) == (4, 0)
+    assert not recorder.close(0.5)
+    assert await replay(database_url, for_database(tmp_path, NOWHERE)) == 1
+    assert await rows(connection) == 4
+
+
+def test_beyond_what_memory_may_hold_the_oldest_are_lost_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "sdk").write_text("in the way")
+    recorder = lost_from_sight(tmp_path)
+    for number in range(10_050):
+        recorder.book(spend(str(number)))
+    health = recorder.health()
+    assert (health.queued, health.in_memory, health.lost) == (10_000, 10_000, 50)
+    assert "sdk.lost calls=32" in caplog.text
+    assert not recorder.close(0.1)
+
+
+FULL = """
+import resource
+from bursar.domain.secrets import Secret
+from bursar.sdk.recorder import Recorder
+from bursar.sdk.settings import Settings
+from tests.sdk.running import App
+from tests.sdk.telling import spend
+
+recorder = Recorder(Settings())
+recorder.book(spend("on disk"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+for number in range(50):
+    recorder.book(spend(f"in memory-{number}"))
+"""
+
+
+@pytest.mark.parametrize("database_is", ["there", "away"])
+async def test_at_the_end_what_no_disk_takes_is_posted_or_counted_and_told(
+    connection: Any, database_url: str, tmp_path: Path, database_is: str
+) -> None:
+    url = database_url if database_is == "there" else NOWHERE
+    app = App(Path(sys.executable), {"DATABASE_URL": url, "BURSAR_DATA_DIR": str(tmp_path)})
+    with app.start("-c", FULL) as program:
+        _, errors = program.communicate(timeout=60)
+    assert program.returncode == 0, errors
+    if database_is == "there":
+        assert await rows(connection) == 51
+        assert "sdk.lost" not in errors
+    else:
+        assert "sdk.lost calls=50" in errors
+
+
+def test_a_pooler_that_is_not_named_as_one_is(tmp_path: Path) -> None:
+    """It answers as PgBouncer does to what it does not know."""
+    told = b"SFATAL\0C08P01\0Munsupported startup parameter: plan_cache_mode\0\0"
+
+    def refuse(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b"E" + (len(told) + 4).to_bytes(4) + told)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=refuse, args=(server,), daemon=True).start()
+        url = f"postgresql://u:s3cret@127.0.0.1:{server.getsockname()[1]}/d?sslmode=disable"
+        recorder = Recorder(Settings(database_url=Secret(url), data_dir=tmp_path))
+        recorder.book(spend("a"))
+        assert not recorder.flush(2)
+        assert "plan_cache_mode. Add pgbouncer=true" in recorder.health().last_error
+        assert "does not answer" not in recorder.health().last_error
+        recorder.close(1)
+
+
+async def test_a_role_that_may_not_write_is_told_what_to_grant(
+    connection: Any, database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    role = f"weak_{uuid4().hex}"
+    await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'weak'")
+    url = re.sub("//[^@]*@", f"//{role}:weak@", database_url)
+    recorder = Recorder(Settings(database_url=Secret(url), data_dir=tmp_path))
+    recorder.book(spend("a"))
+    for granted in ("", "SELECT", "SELECT, INSERT, UPDATE, DELETE"):
+        for schema in ("bursar", "public"):
+            if granted:
+                await connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
+                await connection.execute(f"GRANT {granted} ON ALL TABLES IN SCHEMA {schema} TO {role}")
+        if "INSERT" not in granted:
+            assert not recorder.flush(3)
+            assert "grant this one SELECT, INSERT" in recorder.health().last_error
+            assert recorder.health().queued == 1
+    assert recorder.flush(30), recorder.health()
+    assert recorder.close(20)
+    assert await rows(connection) == 1
+    assert "Traceback" not in caplog.text
+    await connection.execute(f"DROP OWNED BY {role}")
+    await connection.execute(f"DROP ROLE {role}")
 
 
 async def test_an_empty_database_is_made_ready(empty_database: str, tmp_path: Path) -> None:
@@ -166,7 +291,7 @@ async def test_a_role_that_may_make_no_tables_is_told_what_to_do(empty_database:
     assert recorder.health().queued == 1
     assert not recorder.close(5)
     await migrate(admin, lambda _: None)
-    assert await replay(empty_database, tmp_path / "sdk") == 1
+    assert await replay(empty_database, for_database(tmp_path, url)) == 1
     assert await rows(admin) == 1
     await admin.execute(f"DROP ROLE {role}")
     await admin.close()

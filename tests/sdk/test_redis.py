@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import redis
 
 from bursar.domain.secrets import Secret
 from bursar.sdk.recorder import Recorder
 from bursar.sdk.settings import Settings
+from bursar.store.database import identify
+from bursar.store.migrate import migrate
 from tests.sdk.redis_server import RedisServer
-from tests.sdk.replaying import replay
+from tests.sdk.replaying import for_database, replay
 from tests.sdk.running import App
 from tests.sdk.telling import spend
-
-STREAM = "bursar:batches"
 
 
 @pytest.fixture
@@ -48,6 +49,11 @@ async def ids(connection: Any) -> Counter[str]:
     return Counter(row[0] for row in await connection.fetch('SELECT litellm_call_id FROM "LiteLLM_SpendLogs"'))
 
 
+async def stream_of(connection: Any) -> str:
+    """Of the database that `connection` is to."""
+    return f"bursar:batches:{await identify(connection)}"
+
+
 async def test_instances_post_for_each_other_once(
     database_url: str, connection: Any, tmp_path: Path, server: RedisServer
 ) -> None:
@@ -57,13 +63,34 @@ async def test_instances_post_for_each_other_once(
         if number % 100 == 99:
             assert all(one.flush(20) for one in instances)
     with redis.Redis.from_url(server.url) as client:
-        assert client.xinfo_stream(STREAM)["entries-added"] >= 3, "they went through it"
-        assert client.xlen(STREAM) == 0, "and all were acknowledged"
+        assert client.xinfo_stream(await stream_of(connection))["entries-added"] >= 3, "they went through it"
+        assert client.xlen(await stream_of(connection)) == 0, "and all were acknowledged"
     for one in instances:
         assert await asyncio.to_thread(one.close, 20)
     assert await ids(connection) == Counter(str(number) for number in range(300))
     assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
     assert await connection.fetchval("SELECT count(*) FROM bursar.instances WHERE ended_at IS NULL") == 0
+
+
+async def test_databases_that_share_a_redis_share_nothing_else(
+    database_url: str, empty_database: str, connection: Any, tmp_path: Path, server: RedisServer
+) -> None:
+    other = await asyncpg.connect(empty_database)
+    await migrate(other, lambda _: None)
+    apps = [instance(url, tmp_path / url[-9:], server.url) for url in (database_url, empty_database)]
+    told = [str(number) for number in range(60)]
+    for number, call in enumerate(told):
+        apps[number % 2].book(spend(call))
+        if number % 6 > 3:
+            assert await asyncio.to_thread(apps[number % 2].flush, 20)
+    for app in apps:
+        assert await asyncio.to_thread(app.close, 20)
+    assert await ids(connection) == Counter(told[::2])
+    assert await ids(other) == Counter(told[1::2])
+    with redis.Redis.from_url(server.url) as client:
+        for books in (connection, other):
+            assert client.xinfo_stream(await stream_of(books))["entries-added"] >= 3, "they went through it"
+    await other.close()
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "http://no.redis", None])
@@ -81,8 +108,10 @@ async def test_what_nobody_understands_is_passed_over(
     database_url: str, connection: Any, tmp_path: Path, server: RedisServer
 ) -> None:
     with redis.Redis.from_url(server.url) as client:
-        client.xadd(STREAM, {"nonsense": "1"})
-        client.xadd(STREAM, {"journal": "x", "epoch": "y", "after": "0", "upto": "1", "entries": "[]"})
+        client.xadd(await stream_of(connection), {"nonsense": "1"})
+        client.xadd(
+            await stream_of(connection), {"journal": "x", "epoch": "y", "after": "0", "upto": "1", "entries": "[]"}
+        )
     recorder = instance(database_url, tmp_path, server.url)
     recorder.book(spend("a"))
     assert recorder.flush(20)
@@ -126,7 +155,7 @@ async def test_kill_9_of_instances_and_of_redis_loses_nothing_and_doubles_nothin
     last.book(spend("the last"))
     assert await asyncio.to_thread(last.flush, 60)
     await asyncio.to_thread(last.close, 20)
-    await replay(database_url, tmp_path / "sdk")
+    await replay(database_url, for_database(tmp_path, database_url))
     booked = await ids(connection)
     on_record = told.read_text().splitlines()
     assert set(on_record) <= set(booked), "0 lost"
@@ -157,9 +186,10 @@ async def test_the_worker_posts_what_apps_leave_and_what_is_in_redis(
                 break
             await asyncio.sleep(0.05)
         with redis.Redis.from_url(server.url) as client:
-            assert [group["name"] for group in client.xinfo_groups(STREAM)] == [b"posters"]
+            assert [group["name"] for group in client.xinfo_groups(await stream_of(connection))] == [b"posters"]
         worker.terminate()
         output, errors = worker.communicate(timeout=20)
     assert worker.returncode == 0, errors
-    assert output == f"Posting what apps leave in {tmp_path / 'sdk'}, and in Redis.\n"
+    assert output.startswith(f"Posting what apps leave in {tmp_path / 'sdk'} for ")
+    assert output.endswith(", and in Redis.\n")
     assert await ids(connection) == Counter(["left"])

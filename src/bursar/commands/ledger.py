@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
@@ -10,6 +11,9 @@ import click
 from bursar.command_line import data_dir_option, told
 from bursar.commands.books import running_books_of
 from bursar.commands.say import say
+
+if TYPE_CHECKING:
+    from bursar.config.database_url import DatabaseTarget
 
 
 @click.group()
@@ -69,9 +73,10 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None, any_books: bo
     """Carry into the database what waits in journals.
 
     `bursar serve` does so by itself, and every app that books through the SDK. This is for journals that they do not
-    find: of a host whose gateway will not run again, brought here; or of this one, without starting it. Journals that
-    were put by are looked at as well, in case the database was restored and lacks some of them. Nothing is booked
-    twice, however often this is run.
+    find: of a host whose gateway will not run again, brought here; or of this one, without starting it. Those of apps
+    are kept apart by the database that their DATABASE_URL names (host, port, name, schema): carried are those for the
+    one that is named here, and those of apps that had none. Journals that were put by are looked at as well, in case
+    the database was restored and lacks some of them. Nothing is booked twice, however often this is run.
 
     A journal that was posted to another database is left to that one, unless --any-books is given.
 
@@ -86,24 +91,33 @@ def ledger_replay(*, data_dir: Path | None, journals: Path | None, any_books: bo
 
     with told(code=2):
         books = running_books_of(data_dir)
-        places = [journals] if journals is not None else _journals(data_directory(data_dir, os.environ))
+        places, others = [journals] if journals is not None else [], list[Path]()
+        if journals is None:
+            places, others = _journals(data_directory(data_dir, os.environ), books.target)
         with click.progressbar(length=1000, label="Carrying journals", file=sys.stderr) as bar:
 
             def progress(done: int, of: int) -> None:
                 bar.update((1000 * done // of if of else 1000) - bar.pos)
 
             found = replay_journals(books, places, progress, any_books=any_books)
+    for other in others:
+        click.echo(f"Left: journals for another database, in {other} (--journals carries them all the same).", err=True)
     click.echo(f"{found.carried} of {found.found} journals are in the database to their end.")
     if found.carried < found.found:
         click.echo("The others are in use, damaged, or of another database: the messages above say which.", err=True)
         raise SystemExit(1)
 
 
-def _journals(data_dir: Path) -> list[Path]:
-    """Where the gateway's are, and those of apps that book through the SDK."""
-    from bursar.data_directory import SDK_JOURNALS
+def _journals(data_dir: Path, target: "DatabaseTarget") -> tuple[list[Path], list[Path]]:
+    """Where the gateway's are, those of apps that book through the SDK into `target`, and those of apps
+    that know of no database. And where journals wait that are for others."""
+    from bursar.ledger.places import waiting_journals
+    from bursar.sdk.settings import journals_for
 
-    return [place for place in (data_dir / "journal", data_dir / SDK_JOURNALS) if place.is_dir()]
+    unassigned = journals_for(data_dir, None)
+    places = [data_dir / "journal", journals_for(data_dir, target), unassigned]
+    others = [path for path in unassigned.glob("*") if path not in places and waiting_journals(path)]
+    return [place for place in places if place.is_dir()], others
 
 
 @ledger.command("worker")
@@ -130,17 +144,19 @@ def ledger_worker(*, data_dir: Path | None, redis_url: str | None) -> None:
     configure_logs(level="WARNING")
     told_to_end = {signal.SIGTERM, signal.SIGINT}
     with told(code=2):
-        place = data_directory(data_dir, os.environ)
+        target = running_books_of(data_dir).target
         settings = Settings(
-            database_url=Secret(running_books_of(data_dir).url),
-            data_dir=place,
+            target=target,
+            data_dir=data_directory(data_dir, os.environ),
             redis_url=Secret(redis_url) if redis_url else None,
             uses_redis=lambda: bool(redis_url),
+            carries_unassigned=True,
         )
     signal.pthread_sigmask(signal.SIG_BLOCK, told_to_end)
     recorder = Recorder(settings)
     recorder.start()
-    say(f"Posting what apps leave in {settings.journals()}" + (", and in Redis." if redis_url else "."))
+    place = settings.journals(None)
+    say(f"Posting what apps leave in {place} for {target.label}" + (", and in Redis." if redis_url else "."))
     signal.sigwait(told_to_end)
     sys.exit(0 if recorder.close(30.0) else 1)
 

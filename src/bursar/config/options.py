@@ -113,7 +113,10 @@ def is_loopback(host: str) -> bool:
 
 
 def data_directory(flag: Path | None, environ: Mapping[str, str]) -> Path:
-    """--data-dir, BURSAR_DATA_DIR, $XDG_DATA_HOME/bursar or ~/.local/share/bursar, the first that is set; absolute."""
+    """--data-dir, BURSAR_DATA_DIR, $XDG_DATA_HOME/bursar or ~/.local/share/bursar, the first that is set; absolute.
+
+    Raises ConfigError: none is set, and the user has no home.
+    """
     if flag is not None:
         return flag.absolute()
     if own := environ.get("BURSAR_DATA_DIR"):
@@ -121,7 +124,10 @@ def data_directory(flag: Path | None, environ: Mapping[str, str]) -> Path:
     # The XDG base directory specification tells to ignore a relative path here.
     if (data_home := environ.get("XDG_DATA_HOME")) and Path(data_home).is_absolute():
         return Path(data_home) / "bursar"
-    home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+    try:
+        home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
+    except RuntimeError as error:  # HOME is not set, and the system does not know the user
+        raise ConfigError("is not set, and this user has no home directory", path="BURSAR_DATA_DIR") from error
     return home.absolute() / ".local" / "share" / "bursar"
 
 

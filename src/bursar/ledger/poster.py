@@ -9,14 +9,12 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from bursar.domain.errors import JournalError, JournalTaken, StoreRefused, StoreTooSlow, StoreUnavailable
 from bursar.domain.ids import JournalId
-from bursar.ledger.places import assign, books_of
-from bursar.ledger.reader import JournalReader
 from bursar.ports.ledger import Batch, JournalPosition, LedgerStore, SetAside
 from bursar.wire.spend import entries_of
 
@@ -39,6 +37,29 @@ _LOOK_BACK_S = 10.0
 """How often a poster that has nothing to post looks whether the database still has what it acknowledged."""
 _RETRY_FIRST_S = 0.1
 _RETRY_MAX_S = 5.0
+
+
+class RecordReader(Protocol):
+    """What is to be posted: a journal on disk (`ledger.reader.JournalReader`), or what no disk takes."""
+
+    next_sequence: int
+    """Of the record that is expected next."""
+
+    @property
+    def segment(self) -> int:
+        """Those below it have been read to their end."""
+
+    def belongs_to(self, books: str) -> None:
+        """Whoever finds it is to know which books it is in. Raises OSError."""
+
+    def seek(self, sequence: int) -> None:
+        """Go to the record `sequence`, or the oldest after it that there is. Raises JournalError, OSError."""
+
+    def read(self, max_bytes: int = ...) -> list[memoryview]:
+        """The next records, about `max_bytes` of them, without a gap between them. Raises JournalError, OSError."""
+
+    def read_on(self, max_bytes: int) -> list[memoryview]:
+        """What follows them in the next segment, without a gap. Raises JournalError, OSError."""
 
 
 class _Waiter(NamedTuple):
@@ -70,7 +91,7 @@ class Poster:
     def __init__(
         self,
         store: LedgerStore,
-        reader: JournalReader,
+        reader: RecordReader,
         *,
         journal_id: JournalId,
         host: str,
@@ -256,10 +277,9 @@ class Poster:
         return self._piece
 
     def _assign(self, books: str) -> None:
-        """Whoever finds the journal is to know which books it is in."""
         try:
-            if books and books_of(self._reader.directory) != books:
-                assign(self._reader.directory, books)
+            if books:
+                self._reader.belongs_to(books)
         except OSError as error:  # the disk is full, or whoever reads may not write there
             log.warning("journal.not_assigned journal=%s reason=%s", self._journal_id, error)
 

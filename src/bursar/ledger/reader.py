@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from bursar.domain.ids import JournalId
-from bursar.ledger.places import journal_of, keep_damaged, segment_numbers, segment_path
+from bursar.ledger.places import assign, books_of, journal_of, keep_damaged, segment_numbers, segment_path
 from bursar.ledger.segment import FRAME_BYTES, HEADER_BYTES, first_sequence, next_record, payloads_in, seed_of
 
 log = logging.getLogger(__name__)
@@ -43,10 +43,10 @@ class JournalReader:
         self.missing = 0
         """Records that were passed over because they cannot be read, or are gone."""
 
-    @property
-    def directory(self) -> Path:
-        """Where the journal is."""
-        return self._directory
+    def belongs_to(self, books: str) -> None:
+        """Whoever finds the journal is to know which books it is in. Raises OSError."""
+        if books_of(self._directory) != books:
+            assign(self._directory, books)
 
     def seek(self, sequence: int) -> None:
         """Go to the record `sequence`; if that is no longer kept, to the oldest that is, which `next_sequence` tells.

@@ -15,18 +15,21 @@ class Gateways:
     """Which calls those are: by the URL where it is known, else by the mark that every answer of a gateway bears."""
 
     def __init__(self, urls: Iterable[str] = ()) -> None:
-        self._known = {origin for url in urls if (origin := _origin(url))}
+        """`urls`: whatever is at or below them is a gateway's."""
+        self._named = [base for url in urls if (base := _base(url))]
+        self._seen: set[str] = set()
+        """Where a gateway has answered: that very URL, since others may answer beside and below it."""
 
     def serve(self, details: Mapping[str, object]) -> bool:
         """Whether the call of LiteLLM's `details` went through one. An answer with the mark, also a refusal, makes
         its URL known: a call that fails without an answer is recognised by that from then on."""
         marked = _is_marked(details)
-        if not marked and not self._known:
+        if not marked and not self._named and not self._seen:
             return False
-        origin = _origin(_api_base(details))
-        if marked and origin:
-            self._known.add(origin)
-        return marked or origin in self._known
+        base = _base(_api_base(details))
+        if marked and base:
+            self._seen.add(base)
+        return marked or base in self._seen or any(f"{base}/".startswith(f"{named}/") for named in self._named)
 
 
 def _api_base(details: Mapping[str, object]) -> str:
@@ -52,11 +55,11 @@ def _is_marked(details: Mapping[str, object]) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _origin(url: str) -> str:
-    """Scheme, host and port; "": it is no URL."""
+def _base(url: str) -> str:
+    """Scheme, host, port and path, always in the same spelling; "": it is no URL."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:
         return ""
-    return f"{parts.scheme}://{parts.hostname}:{port}" if parts.hostname else ""
+    return f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}" if parts.hostname else ""

@@ -63,7 +63,7 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         self._prices = BookPrices()
         self._version = _version()
         self._pending = Pending(self._book_untold)
-        self._recorder.swept_by(self._pending.sweep)
+        self._recorder.swept_by(self._pending.sweep, forget=self._pending.forget)
         self.destination = f"bursar-{id(self)}"
         """LiteLLM takes two callbacks of a class for one when what they show is equal."""
 

@@ -154,6 +154,11 @@ class Pending:
             else:
                 self._booked.pop(_name(found.details), None)
 
+    def forget(self) -> None:
+        """They are another process's, which this one was forked from."""
+        self._answered.clear()
+        self._left.clear()
+
     def _gone(self, key: int) -> None:
         """Called by the garbage collector, in the middle of anything: it may hold the recorder's lock."""
         found = self._answered.get(key)

@@ -23,6 +23,7 @@ from bursar.ports.ledger import Batch, JournalPosition, LedgerStore
 log = logging.getLogger(__name__)
 
 _STREAM = "bursar:batches"
+"""With the name of the books behind it."""
 _GROUP = "posters"
 _REPLIES = "bursar:posted:"
 _REPLY_KEPT_S = 60
@@ -43,15 +44,24 @@ class RedisBuffer:
     """What one instance does with Redis."""
 
     def __init__(
-        self, url: Secret, ledger: LedgerStore, *, journal_id: JournalId, host: str, keep: Callable[[bytes], None]
+        self,
+        url: Secret,
+        ledger: LedgerStore,
+        *,
+        books: str,
+        journal_id: JournalId,
+        host: str,
+        keep: Callable[[bytes], None],
     ) -> None:
-        """`keep` writes a record into the instance's journal, `journal_id`.
+        """`books`: which database's, so that what is meant for one is posted into no other; `keep` writes a record
+        into the instance's journal, `journal_id`.
 
         Raises ValueError: `url` is none of Redis.
         """
         self._client: Any = Redis.from_url(url.reveal(), socket_connect_timeout=2.0, socket_timeout=_PATIENCE_S)
-        self.ledger = RedisLedger(self._client, ledger)
-        self.reader = Reader(self._client, ledger, name=journal_id, host=host, keep=keep)
+        stream = f"{_STREAM}:{books}"
+        self.ledger = RedisLedger(self._client, ledger, stream=stream)
+        self.reader = Reader(self._client, ledger, stream=stream, name=journal_id, host=host, keep=keep)
 
     async def close(self) -> None:
         """Read no more, and let go."""
@@ -62,8 +72,9 @@ class RedisBuffer:
 class RedisLedger:
     """Implements `ports.ledger.LedgerStore`: posts through the stream, and straight where that does not work."""
 
-    def __init__(self, client: Redis, ledger: LedgerStore) -> None:
+    def __init__(self, client: Redis, ledger: LedgerStore, *, stream: str) -> None:
         self._client: Any = client
+        self._stream = stream
         self._ledger = ledger
         self._away = False
 
@@ -92,7 +103,7 @@ class RedisLedger:
         """Whether a reader says that the database has it."""
         reply = f"{_REPLIES}{batch.journal_id}"
         try:
-            await self._client.xadd(_STREAM, _fields(batch))
+            await self._client.xadd(self._stream, _fields(batch))
             deadline = asyncio.get_running_loop().time() + _PATIENCE_S
             while asyncio.get_running_loop().time() < deadline:
                 posted = await self._client.get(reply)
@@ -115,6 +126,7 @@ class Reader:
         client: Redis,
         ledger: LedgerStore,
         *,
+        stream: str,
         name: JournalId,
         host: str,
         keep: Callable[[bytes], None],
@@ -122,6 +134,7 @@ class Reader:
         """`name`: whose reader it is; `keep` writes a record into its journal."""
         self._client: Any = client
         self._ledger = ledger
+        self._stream = stream
         self._name = name
         self._host = host
         self._keep = keep
@@ -134,10 +147,10 @@ class Reader:
             try:
                 if clock() >= claim_at_s:
                     await self._make_group()
-                    claimed = await self._client.xautoclaim(_STREAM, _GROUP, self._name, _IDLE_MS, count=16)
+                    claimed = await self._client.xautoclaim(self._stream, _GROUP, self._name, _IDLE_MS, count=16)
                     await self._take(claimed[1])
                     claim_at_s = clock() + _CLAIM_S
-                read = await self._client.xreadgroup(_GROUP, self._name, {_STREAM: ">"}, count=16, block=_BLOCK_MS)
+                read = await self._client.xreadgroup(_GROUP, self._name, {self._stream: ">"}, count=16, block=_BLOCK_MS)
                 for _, messages in read:
                     await self._take(messages)
             except _ERRORS as error:
@@ -148,14 +161,14 @@ class Reader:
     async def close(self) -> None:
         """Read no more under this name."""
         try:
-            if not await self._client.xpending_range(_STREAM, _GROUP, "-", "+", 1, self._name):
-                await self._client.xgroup_delconsumer(_STREAM, _GROUP, self._name)
+            if not await self._client.xpending_range(self._stream, _GROUP, "-", "+", 1, self._name):
+                await self._client.xgroup_delconsumer(self._stream, _GROUP, self._name)
         except _ERRORS:
             pass  # others take what it had
 
     async def _make_group(self) -> None:
         try:
-            await self._client.xgroup_create(_STREAM, _GROUP, id="0", mkstream=True)
+            await self._client.xgroup_create(self._stream, _GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):  # Redis's code for: it is there
                 raise
@@ -165,8 +178,8 @@ class Reader:
             batch = _batch(fields) if fields else None
             posted = batch is not None and await self._post(batch)
             async with self._client.pipeline(transaction=True) as pipe:
-                pipe.xack(_STREAM, _GROUP, message)
-                pipe.xdel(_STREAM, message)
+                pipe.xack(self._stream, _GROUP, message)
+                pipe.xdel(self._stream, message)
                 if posted and batch is not None:
                     pipe.set(f"{_REPLIES}{batch.journal_id}", batch.upto, ex=_REPLY_KEPT_S)
                 await pipe.execute()

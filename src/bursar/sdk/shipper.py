@@ -8,20 +8,26 @@ import logging
 import platform
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from bursar.config.database_url import DatabaseTarget
 from bursar.domain.errors import BursarError, JournalTaken, StoreError
+from bursar.domain.ids import JournalId
 from bursar.domain.secrets import Secret
 from bursar.ledger.journal import Journal
 from bursar.ledger.reader import JournalReader
 from bursar.tasks import TaskOwner
 
 if TYPE_CHECKING:
+    from bursar.ledger.adoption import Adopter
     from bursar.ledger.poster import Poster
+    from bursar.sdk.memory import MemoryPoster
     from bursar.sdk.redis_buffer import RedisBuffer
+    from bursar.store.budgets import PostgresBudgets
     from bursar.store.database import DatabaseOptions
     from bursar.store.ledger import PostgresLedger
 
@@ -60,30 +66,53 @@ class _Loop(asyncio.SelectorEventLoop):
         return done
 
 
+class Owner(Protocol):
+    """Whose journal it is. Called in the shipper's thread."""
+
+    def record(self, payload: bytes) -> None:
+        """Put entries on record in the journal."""
+
+    def look(self) -> None:
+        """Called every few seconds."""
+
+    def in_memory(self) -> Sequence[bytes]:
+        """Records that no disk takes, those that have waited longest."""
+
+    def has_posted(self, records: Sequence[bytes]) -> None:
+        """The database has these of them."""
+
+
 class Shipper:
     """Posts one journal, and those of processes that have died, until told to end."""
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Journal | None,
         target: DatabaseTarget,
         *,
         redis: Secret | None,
-        record: Callable[[bytes], None],
-        look: Callable[[], None],
+        owner: Owner,
+        others: Sequence[Path] = (),
     ) -> None:
-        """`redis`: what is posted goes through it, and is read there; `record` writes into `journal`; `look` is called
-        every few seconds. The thread starts at once."""
+        """`journal`: None, while no disk takes one; `redis`: what is posted goes through it, and is read there;
+        `others`: where journals are that are looked after as well as those beside `journal`. The thread starts at
+        once."""
         self.journal = journal
         self._complaint = ""
         self._target = target
         self._redis = redis
-        self._record = record
-        self._look = look
+        self._owner = owner
+        self._others = others
         self._loop = _Loop()
         self._stopping = asyncio.Event()
         self._moved = threading.Condition()
+        self._spilled = asyncio.Event()
+        """Somebody waits for what is in memory."""
         self._poster: Poster | None = None
+        self._books = target.label
+        """Which database it is: as the URL names it, until the database says so itself."""
+        self._memory: MemoryPoster | None = None
+        """None: the database has not answered yet."""
         self._awake = False
         """What is appended will be looked for without being told of."""
         self._many_at = _MANY
@@ -102,14 +131,18 @@ class Shipper:
     @property
     def connected(self) -> bool:
         """The database answered when it was last asked."""
-        return self._poster is not None and not self._poster.away and not self._complaint
+        return self._memory is not None and not self._away and not self._complaint
 
     @property
     def last_error(self) -> str:
         """Why nothing is posted at the moment; "" if there is no reason."""
-        if not self._complaint and self._poster is not None and self._poster.away:
+        if not self._complaint and self._away:
             return "the database does not answer"
         return self._complaint
+
+    @property
+    def _away(self) -> bool:
+        return any(poster is not None and poster.away for poster in (self._poster, self._memory))
 
     def notify(self) -> None:
         """There is something new in the journal. From any thread.
@@ -119,26 +152,38 @@ class Shipper:
         if not self._awake and not self._ended:
             self._awake = True
             self._call(lambda: self._loop.call_later(_NOTIFY_S, self._tell_poster))
-        elif (last := self.journal.last_sequence) >= self._many_at and not self._ended:
+        elif (last := self._last) >= self._many_at and not self._ended:
             self._many_at = last + _MANY
             self._call(lambda: self._hurry(last))
 
     def wait(self, sequence: int, timeout_s: float) -> bool:
-        """Have the journal posted up to `sequence` at once, and wait for that; whether the database has it."""
+        """Have the journal posted up to `sequence`, and what is in memory, at once, and wait for that; whether the
+        database has it."""
         self._call(lambda: self._hurry(sequence))
         deadline = time.monotonic() + timeout_s
         with self._moved:
-            while self.posted < sequence and not self._ended and (left := deadline - time.monotonic()) > 0:
+            while not (done := self._has(sequence)) and not self._ended and (left := deadline - time.monotonic()) > 0:
                 self._moved.wait(left)
-            return self.posted >= sequence
+            return done
+
+    def _has(self, sequence: int) -> bool:
+        return self.posted >= sequence and not self._owner.in_memory()
+
+    @property
+    def _last(self) -> int:
+        return 0 if self.journal is None else self.journal.last_sequence
 
     def close(self, timeout_s: float) -> bool:
         """Post what is there, and end; whether everything was posted in that time."""
-        self._call(self._stopping.set)
+        self.end()
         try:
             return self.finished.result(timeout_s)
         except TimeoutError:
             return False
+
+    def end(self) -> None:
+        """End, without being waited for."""
+        self._call(self._stopping.set)
 
     def _call(self, function: Callable[[], object]) -> None:
         try:
@@ -156,11 +201,12 @@ class Shipper:
     def _look_on(self) -> None:
         """Rest, unless more was appended. In this order: whoever appends afterwards tells us."""
         self._awake = False
-        if self.journal.last_sequence > self.posted:
+        if self._last > self.posted:
             self._awake = True
             self._tell_poster()
 
     def _hurry(self, sequence: int) -> None:
+        self._spilled.set()
         if self._poster is not None:
             self._poster.posted(sequence).add_done_callback(lambda done: done.cancelled() or done.exception())
 
@@ -180,8 +226,7 @@ class Shipper:
 
     async def _run(self) -> bool:
         from bursar.database_setup import database_options
-        from bursar.ledger.adoption import Adopter
-        from bursar.ledger.poster import Poster
+        from bursar.sdk.memory import MemoryPoster
         from bursar.store.budgets import PostgresBudgets
         from bursar.store.database import Database
         from bursar.store.ledger import PostgresLedger
@@ -191,69 +236,121 @@ class Shipper:
             return False
         database = Database(options)
         ledger, budgets = PostgresLedger(database), PostgresBudgets(database)
-        reader = JournalReader(self.journal.directory, self.journal.id)
-        buffer = self._buffer(ledger)
+        self._memory = memory = MemoryPoster(
+            ledger, budgets, host=platform.node(), first=self._owner.in_memory, posted=self._owner.has_posted
+        )
+        background = TaskOwner("sdk")
+        background.start(self._again("memory", lambda: self._post_memory(memory)), "memory")
+        try:
+            if self.journal is None:
+                await self._stopping.wait()
+                done = True
+            else:
+                done = await self._carry(self.journal, ledger, budgets, background)
+            await background.cancel()
+            memory.stop()
+            done = await memory.post() and done
+            async with asyncio.timeout(_RELEASE_S):
+                await memory.release()
+            return done
+        except (BursarError, TimeoutError) as error:
+            log.warning("sdk.not_released reason=%s", error)
+            return False
+        finally:
+            await database.close()
+
+    async def _carry(
+        self, journal: Journal, ledger: "PostgresLedger", budgets: "PostgresBudgets", background: TaskOwner
+    ) -> bool:
+        """Post the journal, and look after those of others, until told to end; whether everything is posted."""
+        from bursar.ledger.poster import Poster
+
+        reader = JournalReader(journal.directory, journal.id)
+        buffer = self._buffer(journal, ledger, self._books)
         store = ledger if buffer is None else buffer.ledger
-        went_back = asyncio.Event()
+        roots = (journal.directory.parent, *self._others)
+        went_back = {root: asyncio.Event() for root in roots}
 
         async def remember() -> None:
-            went_back.set()
+            for event in went_back.values():
+                event.set()
 
         poster = Poster(
             store,
             reader,
-            journal_id=self.journal.id,
+            journal_id=journal.id,
             host=platform.node(),
             pace_s=_PACE_S,
             batch_bytes=_BATCH_BYTES,
             went_back=remember,
         )
         self._poster = poster
-
-        async def record(payload: bytes) -> None:
-            self._record(payload)
-
-        adopter = Adopter(
-            ledger,
-            budgets,
-            root=self.journal.directory.parent,
-            own=self.journal.id,
-            record=record,
-            host=platform.node(),
-            keep_bytes=_KEEP_BYTES,
-            keep_s=_KEEP_S,
-            went_back=went_back,
-        )
-        background = TaskOwner("sdk")
-        background.start(self._again("adopter", adopter.run), "adopter")
-        background.start(self._again("tending", lambda: self._tend(poster)), "tending")
+        adopters = self._adopters(journal.id, ledger, budgets, went_back)
+        for adopter in adopters:
+            background.start(self._again("adopter", adopter.run), "adopter")
+        background.start(self._again("tending", lambda: self._tend(journal, poster)), "tending")
         if buffer is not None:
             background.start(self._again("redis", buffer.reader.run), "redis")
         try:
-            background.start(self._stop_when_told(adopter.look, poster.stop), "stop")
+            background.start(self._stop_when_told(adopters, poster.stop), "stop")
             done = await self._persist(lambda: self._post(poster), stop_at_once=False)
             await background.cancel()
-            done = done and self.posted == self.journal.last_sequence
+            done = done and self.posted == journal.last_sequence
             if done and poster.epoch is not None:
                 async with asyncio.timeout(_RELEASE_S):
-                    await budgets.release(self.journal.id, poster.epoch, self.posted)
+                    await budgets.release(journal.id, poster.epoch, self.posted)
             return done
-        except (BursarError, TimeoutError) as error:
-            log.warning("sdk.not_released reason=%s", error)
-            return False
         finally:
             reader.close()
             if buffer is not None:
                 await buffer.close()
-            await database.close()
 
-    def _buffer(self, ledger: "PostgresLedger") -> "RedisBuffer | None":
+    def _adopters(
+        self, own: JournalId, ledger: "PostgresLedger", budgets: "PostgresBudgets", roots: Mapping[Path, asyncio.Event]
+    ) -> "list[Adopter]":
+        from bursar.ledger.adoption import Adopter
+
+        async def record(payload: bytes) -> None:
+            self._owner.record(payload)
+
+        return [
+            Adopter(
+                ledger,
+                budgets,
+                root=root,
+                own=own,
+                record=record,
+                host=platform.node(),
+                keep_bytes=_KEEP_BYTES,
+                keep_s=_KEEP_S,
+                went_back=went_back,
+            )
+            for root, went_back in roots.items()
+        ]
+
+    async def _post_memory(self, memory: "MemoryPoster") -> None:
+        while True:
+            self._spilled.clear()
+            await memory.post()
+            with self._moved:
+                self._moved.notify_all()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._spilled.wait(), _LOOK_S)
+
+    def _buffer(self, journal: Journal, ledger: "PostgresLedger", books: str) -> "RedisBuffer | None":
         if self._redis is None:
             return None
         try:
             from bursar.sdk.redis_buffer import RedisBuffer
 
-            return RedisBuffer(self._redis, ledger, journal_id=self.journal.id, host=platform.node(), keep=self._record)
+            return RedisBuffer(
+                self._redis,
+                ledger,
+                books=books,
+                journal_id=journal.id,
+                host=platform.node(),
+                keep=self._owner.record,
+            )
         except ImportError:
             log.warning("sdk.no_redis reason=redis is not installed: pip install 'bursar[redis]'")
         except ValueError as error:
@@ -261,14 +358,15 @@ class Shipper:
         return None
 
     async def _prepare(self, options: "DatabaseOptions") -> None:
-        """Bring the database up to date, if the role may. Raises StoreError."""
+        """Bring the database up to date, if the role may, and learn which it is. Raises StoreError."""
         import asyncpg
 
-        from bursar.store.database import connect
+        from bursar.store.database import connect, identify
         from bursar.store.migrate import known_migrations, migrate, pending_migrations
 
         connection = await connect(options)
         try:
+            self._books = await identify(connection) or self._target.label
             if not await pending_migrations(connection, known_migrations()):
                 return
             try:
@@ -317,17 +415,18 @@ class Shipper:
             delay = min(delay * 2, _AGAIN_MAX_S)
 
     def _complain(self, error: Exception, told: str) -> str:
-        self._complaint = str(error) if isinstance(error, BursarError) else f"{type(error).__name__}: {error}"
+        self._complaint = _reason(error)
         if self._complaint != told:
             log.warning("sdk.not_posted reason=%s", self._complaint)
         return self._complaint
 
-    async def _stop_when_told(self, look: Callable[[], Awaitable[int]], stop: Callable[[], None]) -> None:
+    async def _stop_when_told(self, adopters: "Sequence[Adopter]", stop: Callable[[], None]) -> None:
         """Children that were forked may have ended a moment ago: what they left is looked for once more."""
         await self._stopping.wait()
         try:
             async with asyncio.timeout(_LAST_LOOK_S):
-                await look()
+                for adopter in adopters:
+                    await adopter.look()
         except (BursarError, OSError) as error:  # TimeoutError is one: the next process goes on
             log.info("sdk.not_adopted reason=%s", error)
         finally:
@@ -337,21 +436,41 @@ class Shipper:
         while True:
             try:
                 await run()
-            except Exception:  # the edge of a task
-                log.exception("sdk.%s_failed", name)
+            except Exception as error:  # the edge of a task
+                if _is_refused(error):
+                    log.warning("sdk.%s_failed reason=%s", name, _reason(error))
+                else:
+                    log.exception("sdk.%s_failed", name)
             await asyncio.sleep(_AGAIN_MAX_S)
 
-    async def _tend(self, poster: "Poster") -> None:
+    async def _tend(self, journal: Journal, poster: "Poster") -> None:
         from bursar.ledger.retention import Retention
 
-        retention = Retention(self.journal.directory, keep_bytes=_KEEP_BYTES, keep_s=_KEEP_S)
+        retention = Retention(journal.directory, keep_bytes=_KEEP_BYTES, keep_s=_KEEP_S)
         swept_at = time.monotonic()
         while True:
             await asyncio.sleep(_LOOK_S)
-            self._look()
+            self._owner.look()
             if time.monotonic() - swept_at > _SWEEP_S:
                 swept_at = time.monotonic()
                 try:
                     retention.sweep(before=poster.segment)
                 except OSError as error:
                     log.info("journal.not_swept reason=%s", error)
+
+
+def _is_refused(error: BaseException) -> bool:
+    """The role lacks a privilege."""
+    import asyncpg
+
+    return isinstance(error, asyncpg.InsufficientPrivilegeError)
+
+
+def _reason(error: Exception) -> str:
+    if _is_refused(error):
+        return (
+            f"this role may not do what the books need: {error}. Post as the role that owns the tables, or grant this "
+            "one SELECT, INSERT, UPDATE and DELETE on all of them, in the schema bursar and in LiteLLM's, and USAGE on "
+            "both schemas; until then calls are kept in the journal."
+        )
+    return str(error) if isinstance(error, BursarError) else f"{type(error).__name__}: {error}"

@@ -100,8 +100,8 @@ class Database:
         except _AWAY as error:
             if self._pool is not None and isinstance(error, _CUT):
                 await self._pool.expire_connections()  # the others have hardly fared better
-            away = StoreTooSlow if isinstance(error, _SLOW) else StoreUnavailable
-            raise away(f"the database does not answer: {describe(error)}") from error
+            kind = StoreTooSlow if isinstance(error, _SLOW) else StoreUnavailable
+            raise kind(away(error)) from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
@@ -168,7 +168,16 @@ async def connect(options: DatabaseOptions) -> Any:  # noqa: ANN401  # asyncpg i
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
         raise StoreError(f"the database refuses the connection: {error}. Check DATABASE_URL.") from error
     except _AWAY as error:
-        raise StoreUnavailable(f"the database does not answer: {describe(error)}") from error
+        raise StoreUnavailable(away(error)) from error
+
+
+async def identify(connection: Any) -> str | None:  # noqa: ANN401  # asyncpg is not typed
+    """Which database it is, however it is reached; None: the server does not say. A copy of its files says the same."""
+    try:
+        identity: str | None = await connection.fetchval(_SQL["identity"])
+    except asyncpg.PostgresError:  # the role may not ask, or it is no PostgreSQL of the usual make
+        return None
+    return identity
 
 
 def connect_arguments(options: DatabaseOptions) -> dict[str, Any]:
@@ -191,6 +200,13 @@ def connect_arguments(options: DatabaseOptions) -> dict[str, Any]:
             settings["search_path"] = options.schema
         arguments["server_settings"] = settings
     return arguments
+
+
+def away(error: BaseException) -> str:
+    """That the database is away, and why: without addresses or passwords."""
+    if "unsupported startup parameter" in str(error):  # PgBouncer's words; it has no code of its own for that
+        return f"PgBouncer refuses the connection: {error}. Add pgbouncer=true to the parameters of DATABASE_URL."
+    return f"the database does not answer: {describe(error)}"
 
 
 def describe(error: BaseException) -> str:

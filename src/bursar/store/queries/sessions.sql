@@ -10,3 +10,8 @@ WHERE datname = current_database() AND usename = current_user AND application_na
 -- name: probe
 -- $1: the channel on which a listener tells itself that it still hears.
 SELECT pg_notify($1, '')
+
+-- name: identity
+-- Which database this is, however a URL may spell it; the tables with LiteLLM's names are in its current schema.
+SELECT control.system_identifier || '-' || own.oid || '-' || current_schema()
+FROM pg_control_system() AS control, pg_database AS own WHERE own.datname = current_database()
