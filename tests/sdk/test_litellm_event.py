@@ -222,4 +222,8 @@ def test_a_gateway_is_known_by_its_url_or_by_its_mark() -> None:
     assert gateways.serve(here | {"response_headers": {"x-bursar-version": "1"}})
     assert gateways.serve(here), "from then on"
     assert not gateways.serve({"litellm_params": {"api_base": "https://gate.example/vllm/v1"}})
-    assert not gateways.serve({"litellm_params": {"api_base": "https://other.example/v1"}})
+    other = {"litellm_params": {"api_base": "https://other.example/v1"}}
+    assert not gateways.serve(other)
+    refused = SimpleNamespace(litellm_response_headers={"x-bursar-version": "1"})
+    assert not gateways.serve(other | {"exception": refused}), "of the attempt before this answer"
+    assert gateways.serve(other | {"exception": refused}, failed=True)

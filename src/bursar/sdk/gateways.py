@@ -20,10 +20,13 @@ class Gateways:
         self._seen: set[str] = set()
         """Where a gateway has answered: that very URL, since others may answer beside and below it."""
 
-    def serve(self, details: Mapping[str, object]) -> bool:
-        """Whether the call of LiteLLM's `details` went through one. An answer with the mark, also a refusal, makes
-        its URL known: a call that fails without an answer is recognised by that from then on."""
-        marked = _is_marked(details)
+    def serve(self, details: Mapping[str, object], *, failed: bool = False) -> bool:
+        """Whether the call of LiteLLM's `details`, which `failed` or not, went through one.
+
+        An answer with the mark, also a refusal, makes its URL known: a call that fails without an answer is recognised
+        by that from then on.
+        """
+        marked = _is_marked(details, failed=failed)
         if not marked and not self._named and not self._seen:
             return False
         base = _base(_api_base(details))
@@ -42,9 +45,10 @@ def _api_base(details: Mapping[str, object]) -> str:
     return ""
 
 
-def _is_marked(details: Mapping[str, object]) -> bool:
+def _is_marked(details: Mapping[str, object], *, failed: bool) -> bool:
     headers = details.get("response_headers")
-    if headers is None and (error := details.get("exception")) is not None:
+    # Of an answer, an exception is that of an attempt before it: a call's attempts share one record.
+    if failed and headers is None and (error := details.get("exception")) is not None:
         headers = getattr(error, "litellm_response_headers", None)
     if isinstance(headers, MAPPINGS) and _MARK in headers:
         return True

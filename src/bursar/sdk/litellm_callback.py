@@ -201,7 +201,7 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         self._book_unharmed(details, response, failed=failed)
 
     def _book(self, details: Mapping[str, object], response: object, *, failed: bool) -> None:
-        if self._gateways.serve(details) or is_silenced(details):
+        if self._gateways.serve(details, failed=failed) or is_silenced(details):
             return
         spend = spend_of(details, response, failed=failed, price_of=self._prices.find, version=self._version)
         self._recorder.book(spend)
