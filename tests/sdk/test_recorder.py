@@ -146,6 +146,15 @@ def test_a_disk_that_takes_nothing_harms_nobody(database_url: str, tmp_path: Pat
     assert recorder.close()
 
 
+async def test_what_cannot_be_recorded_is_counted_and_holds_up_nothing(recorder: Recorder, connection: Any) -> None:
+    recorder.record("no bytes")  # type: ignore[arg-type]  # a fault of ours
+    recorder.book(spend("after it"))
+    health = recorder.health()
+    assert (health.lost, health.queued) == (1, 1)
+    assert recorder.flush(20)
+    assert await rows(connection) == 1
+
+
 async def test_memory_is_posted_where_no_disk_takes_it(connection: Any, database_url: str, tmp_path: Path) -> None:
     (tmp_path / "sdk").write_text("in the way")
     recorder = Recorder(Settings(database_url=Secret(database_url), data_dir=tmp_path))

@@ -180,9 +180,13 @@ class Recorder:
                 self._busy = True
                 try:
                     self._append(*self._incoming[0])
-                    self._incoming.popleft()
+                except Exception as error:  # whatever it is: those behind it go on
+                    log.exception("sdk.not_recorded")
+                    self._error = f"{type(error).__name__}: {error}"
+                    self._lose(1)
                 finally:
                     self._busy = False
+                self._incoming.popleft()  # not where a handler has raised: then it is put on record with the next
 
     def _unless_busy(self, act: Callable[[], object]) -> bool:
         """Do it, and whether it was done. What is recorded in a signal handler meanwhile is put on record after it."""
