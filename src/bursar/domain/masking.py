@@ -67,7 +67,8 @@ def masked_members(members: Mapping[str, object]) -> dict[str, object]:
 def masked_row(row: Mapping[str, object]) -> dict[str, object]:
     """A row of a table without its secrets. Hashes of keys stay: they say which key, and are no way in."""
     return {
-        name: value if name == _HASH_COLUMN and _is_hash(value) else masked(value, name) for name, value in row.items()
+        _named(name)[1]: value if name == _HASH_COLUMN and _is_hash(value) else masked(value, name)
+        for name, value in row.items()
     }
 
 
