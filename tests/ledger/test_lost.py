@@ -1,5 +1,6 @@
 """Processes that are declared lost: what they had under way is booked at what it held, until the truth comes."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -25,11 +26,12 @@ ONE_TAG = WHO | {"request_tags": ["a"]}
 
 
 @pytest.fixture
-async def ledger(database: Database, tmp_path: Path) -> Ledger:
+async def ledger(database: Database, tmp_path: Path) -> AsyncIterator[Ledger]:
     ledger = Ledger(database, tmp_path)
     await everybody(ledger)
     await ledger.do('UPDATE "LiteLLM_VerificationToken" SET total_spend = 0')
-    return ledger
+    yield ledger
+    ledger.close()
 
 
 def truth(kind: str) -> list[Entry]:

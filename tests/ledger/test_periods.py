@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -77,11 +77,12 @@ PERIODS = (
 
 
 @pytest.fixture
-async def ledger(database: Database, tmp_path: Path) -> Ledger:
+async def ledger(database: Database, tmp_path: Path) -> AsyncIterator[Ledger]:
     ledger = Ledger(database, tmp_path)
     await everybody(ledger)
     await ledger.do('UPDATE "LiteLLM_VerificationToken" SET total_spend = 0', *PERIODS)
-    return ledger
+    yield ledger
+    ledger.close()
 
 
 async def window(

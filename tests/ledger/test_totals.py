@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
-from itertools import count
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,19 +47,27 @@ class Ledger:
     def __init__(self, database: Database, root: Path) -> None:
         self.database = database
         self._root = root
-        self._numbers = count(1)
+        self._journals: list[Journal] = []
 
     def journal(self) -> Journal:
         """A new one."""
-        return Journal(self._root, JournalId(uuid7(AT_US // 1000, next(self._numbers))))
+        journal = Journal(self._root, JournalId(uuid7(AT_US // 1000, len(self._journals) + 1)))
+        self._journals.append(journal)
+        return journal
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        for journal in self._journals:
+            journal.release()
 
     async def post(self, *records: Sequence[Entry], journal: Journal | None = None) -> None:
         """Records of a journal, a new one unless told, posted together."""
-        journal = journal or self.journal()
+        posted = journal or self.journal()
         for record in records:
-            journal.append(encode_entries(list(record)))
-        reader = JournalReader(journal.directory, journal.id)
-        assert await Poster(PostgresLedger(self.database), reader, journal_id=journal.id, host="t").run(follow=False)
+            posted.append(encode_entries(list(record)))
+        reader = JournalReader(posted.directory, posted.id)
+        assert await Poster(PostgresLedger(self.database), reader, journal_id=posted.id, host="t").run(follow=False)
+        reader.close()
 
     async def rows(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
         async with self.database.connection() as connection:
@@ -95,8 +102,10 @@ class Ledger:
 
 
 @pytest.fixture
-def ledger(database: Database, tmp_path: Path) -> Ledger:
-    return Ledger(database, tmp_path)
+def ledger(database: Database, tmp_path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(database, tmp_path)
+    yield ledger
+    ledger.close()
 
 
 def answered(number: int, cost: int, **facts: object) -> list[Entry]:
