@@ -1,9 +1,11 @@
 """What counts as a secret, and what a mask that comes back stands for."""
 
+import msgspec
 import pytest
 
-from bursar.domain.masking import masked, masked_row, unmasked
+from bursar.domain.masking import masked, masked_kept, masked_row, unmasked
 from bursar.domain.secrets import MASK
+from bursar.domain.storable import storable_members
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,21 @@ def test_a_mask_that_comes_back_stands_for_what_is_there() -> None:
     changed = {**seen, "url": "https://other/", "new": MASK, "password": "three"}
     assert unmasked(changed, before) == {**before, "url": "https://other/", "new": MASK, "password": "three"}
     assert unmasked({"logging": [*seen["logging"], {"a": 1}]}, before) == {"logging": [*before["logging"], {"a": 1}]}
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ({"a": "plain", "n": 1, "tags": ["x"]}, {"a": "plain", "n": 1, "tags": ["x"]}),
+        ({"api_key": "abc"}, {"api_key": MASK}),
+        ({"a": {"b": [{"password": "abc"}]}}, {"a": {"b": [{"password": MASK}]}}),
+        ({"a": "with sk-0123456789 in it"}, {"a": f"with {MASK} in it"}),
+        ({"sk-0123456789": 1}, {MASK: 1}),
+        ({"a": "eyJ-" * 5000 + "." * 10}, {"a": MASK}),
+    ],
+)
+def test_what_is_kept_encoded_is_masked_the_same(value: dict[str, object], kept: dict[str, object]) -> None:
+    encoded, left_out = storable_members(value, max_bytes=65536)
+    found = masked_kept(encoded)
+    assert {name: msgspec.json.decode(raw) for name, raw in found.items()} == kept == masked(value)
+    assert left_out == []

@@ -176,3 +176,9 @@ def test_messages() -> None:
     assert kept_message(Hostile()) == "Hostile"
     assert len(kept_message("x" * 5_000)) == 2_000
     assert "keyed" not in kept_message("x" * 1_998 + "keyed", ["keyed"]), "not even the half of it"
+
+
+def test_more_than_can_be_looked_through_is_left_out() -> None:
+    kept, left_out = kept_members({f"m{number}": "x" * 16_000 for number in range(1000)})
+    assert list(kept) == ["m0"]
+    assert left_out[:3] == ["…", "m1", "m2"], "and all that has no room beside the first"

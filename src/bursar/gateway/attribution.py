@@ -9,7 +9,7 @@ import msgspec
 from bursar.domain.client_address import Network, client_address
 from bursar.domain.errors import InvalidRequest
 from bursar.domain.ids import CallId
-from bursar.domain.masking import masked_members
+from bursar.domain.masking import masked_kept
 from bursar.domain.principals import Principal
 from bursar.domain.storable import storable_list, storable_members, storable_text
 from bursar.gateway.call import Attribution
@@ -67,13 +67,13 @@ def attribute(
     if not rules.headers.isdisjoint(fields):
         said = {name: fields[name].decode("utf-8", "replace") for name in rules.headers & fields.keys()}
     options = chat.options
-    metadata = _recordable(options.metadata) if options.metadata else {}
+    metadata = options.metadata
     user = storable_text(chat.user) if chat.user else ""
     user_agent, agent_tags = _user_agent(fields.get(b"user-agent", b""))
     tags, tags_dropped = _tags(said, chat, principal, rules)
     if rules.user_agent_tags:
         tags.extend(tag for tag in agent_tags if tag not in tags)
-    kept, dropped = storable_members(metadata, max_bytes=rules.metadata_max_bytes) if metadata else ({}, [])
+    kept, dropped = _recordable(metadata, rules.metadata_max_bytes) if metadata else ({}, [])
     if tags_dropped:
         dropped.append(f"{tags_dropped} tags")
     return Attribution(
@@ -91,10 +91,11 @@ def attribute(
     )
 
 
-def _recordable(metadata: Mapping[str, object]) -> dict[str, object]:
-    """Without secrets, which have no place on record."""
+def _recordable(metadata: Mapping[str, object], max_bytes: int) -> tuple[dict[str, msgspec.Raw], list[str]]:
+    """What is kept of it, without secrets, which have no place on record; and the names of what is not."""
     try:
-        return masked_members(metadata)
+        kept, dropped = storable_members(metadata, max_bytes=max_bytes)
+        return masked_kept(kept), dropped
     except RecursionError:
         raise InvalidRequest("metadata is nested too deeply.", param="metadata") from None
 
@@ -190,12 +191,12 @@ def _session_id(said: Said, chat: ChatRequest) -> str | None:
 
 def _logs_metadata(said: Said, metadata: Mapping[str, object], principal: Principal) -> dict[str, object]:
     """`spend_logs_metadata`: the key's (with its team's), then the body's, then the header's."""
-    found = masked_members(principal.spend_logs_metadata)
+    found = dict(principal.spend_logs_metadata)
     if isinstance(from_body := metadata.get("spend_logs_metadata"), dict):
         found |= from_body
     if text := said.get(b"x-litellm-spend-logs-metadata"):
         try:
-            found |= masked_members(msgspec.json.decode(text, type=dict[str, object]))
+            found |= msgspec.json.decode(text, type=dict[str, object])
         except (msgspec.DecodeError, RecursionError) as error:
             raise InvalidRequest(
                 "The header x-litellm-spend-logs-metadata must hold a JSON object.",

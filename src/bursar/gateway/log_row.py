@@ -5,6 +5,7 @@ from functools import lru_cache
 import msgspec
 
 from bursar.domain.accounting import NO_JSON, CallBody, CallStatus, Failure, KeyNames, OpenBody, SettleBody
+from bursar.domain.masking import masked_kept
 from bursar.domain.prices import usd_of_scaled
 from bursar.domain.principals import MASTER_KEY_NAME
 from bursar.domain.storable import TEXT_MAX_CHARS, storable_members, storable_text
@@ -76,7 +77,8 @@ def call_body(
     principal, attribution = call.principal, call.attribution
     logs_metadata, dropped = None, attribution.dropped
     if attribution.logs_metadata:
-        logs_metadata, too_large = storable_members(attribution.logs_metadata, max_bytes=_LOGS_METADATA_MAX_BYTES)
+        kept, too_large = storable_members(attribution.logs_metadata, max_bytes=_LOGS_METADATA_MAX_BYTES)
+        logs_metadata = masked_kept(kept)
         dropped = [*dropped, *(f"spend_logs_metadata.{name}" for name in too_large)]
     provider_id = attempt.provider_id if attempt is not None and attempt.provider_id else call.id
     return CallBody(

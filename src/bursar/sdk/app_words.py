@@ -21,6 +21,12 @@ log = logging.getLogger(__name__)
 _MEMBERS_MAX_BYTES = _TAGS_MAX_BYTES = 16_384
 _TAGS_MAX = 4096
 _MESSAGE_MAX = 2_000
+_LOOKED_AT_MAX = 8_000
+"""Characters of a message in which secrets are looked for."""
+_CUT_MAX = 500
+"""As much of its end may be the beginning of one."""
+_WALKED_MAX_BYTES = 4 * _MEMBERS_MAX_BYTES
+"""Of all members together: what is left out for want of room takes time, too."""
 _DEPTH_MAX = 8
 _NAMED_MAX = 20
 _NAME_MAX = 64
@@ -49,15 +55,24 @@ def kept_members(
     if members is None:
         return {}, []
     try:
+        left = _WALKED_MAX_BYTES
         for key, value in _items(members):
             if is_ours is not None and is_ours(key):
                 continue
+            if left <= 0:
+                left_out.append("…")
+                break
             try:
                 name, secret = _remembered(key) if type(key) is str and len(key) <= _NAME_MAX else _named(key)
                 if type(value) is str and len(value) <= _HARMLESS_MAX and not secret and value.isascii():
                     plain[name] = value  # most are such
+                    left -= _HARMLESS_MAX
                 else:
-                    plain[name] = _Walk().plain(value, secret=secret)
+                    walk = _Walk()
+                    try:
+                        plain[name] = walk.plain(value, secret=secret)
+                    finally:
+                        left -= walk.used
             except Exception:  # of any kind: they are the app's objects
                 log.debug("sdk.member_not_kept", exc_info=True)
                 left_out.append(_name_of(key))
@@ -108,10 +123,11 @@ def kept_message(message: object, secrets: Iterable[object] = ()) -> str:
     except Exception:  # of any kind: it is the app's object
         log.warning("sdk.message_not_kept", exc_info=True)
         return type(message).__name__
+    text = text[:_LOOKED_AT_MAX]  # providers repeat prompts, of whatever length
     known = {secret for secret in secrets if isinstance(secret, str) and len(secret) >= _OWN_KEY_MIN}
     for secret in sorted(known, key=len, reverse=True):  # one may have another within it
         text = text.replace(secret, MASK)
-    return storable_text(_shown(text), _MESSAGE_MAX)
+    return storable_text(_shown(text)[: _LOOKED_AT_MAX - _CUT_MAX], _MESSAGE_MAX)
 
 
 def is_secret_name(name: object) -> bool:
@@ -127,6 +143,11 @@ class _Walk:
     def __init__(self) -> None:
         self._left = _MEMBERS_MAX_BYTES
         """Bytes that it may at least still have as JSON."""
+
+    @property
+    def used(self) -> int:
+        """Of what it may have; all of it, if that was too little."""
+        return _MEMBERS_MAX_BYTES - max(self._left, 0)
 
     def plain(self, value: object, depth: int = _DEPTH_MAX, *, secret: bool) -> object:
         """`value` of JSON's own types alone; of what is `secret`, a mask. Raises what its objects raise, and
