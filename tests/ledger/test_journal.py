@@ -13,11 +13,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 from bursar.domain.errors import JournalError, JournalFull
 from bursar.domain.ids import JournalId, uuid7
+from bursar.ledger import journal as journal_module
 from bursar.ledger.journal import Journal, sync
 from bursar.ledger.places import JournalLock, done_journals, segment_numbers, segment_path, waiting_journals
 from bursar.ledger.reader import JournalReader
@@ -178,6 +180,40 @@ def test_of_what_is_cut_short_the_whole_records_count(tmp_path: Path) -> None:
     assert refused.value.recorded == 2
     assert journal.append(b"next") == 4
     assert read_all(journal.directory) == [b"one", b"x" * 10, b"x" * 10, b"next"]
+    journal.release()
+
+
+class TimeIsUp(TimeoutError):
+    """What an app's signal handler raises: an OSError, but none of the disk's."""
+
+
+@pytest.mark.parametrize("error", [TimeIsUp, KeyboardInterrupt])
+def test_a_signal_handler_may_raise_at_any_moment(tmp_path: Path, error: type[BaseException]) -> None:
+    """Before a record is written or just behind it: what counts is what the file says."""
+
+    def handle(_signal: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code.co_filename == journal_module.__file__:
+            raise error
+
+    journal = Journal(tmp_path, ID)
+    previous = signal.signal(signal.SIGALRM, handle)
+    raised = 0
+    try:
+        for delay in range(1, 2000):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, delay * 5e-8)
+                for _ in range(20):
+                    journal.append(b"x" * 100)
+            except error:
+                raised += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert raised > 100
+    last = journal.last_sequence
+    journal.append(b"the end")
+    records = read_all(journal.directory)
+    assert (len(records), records[-1]) == (last + 1, b"the end"), "none is missing, none is there twice"
     journal.release()
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
+from typing import TypeGuard
 
 from bursar.domain.errors import JournalError, JournalFull
 from bursar.domain.ids import JournalId
@@ -94,21 +95,27 @@ class Journal:
         self._write([frame(self._seed, sequence, p) for sequence, p in enumerate(payloads, self.last_sequence + 1)])
 
     def _write(self, frames: Sequence[bytes]) -> None:
-        data = frames[0] if len(frames) == 1 else b"".join(frames)
-        written = 0
+        data, count = frames[0] if len(frames) == 1 else b"".join(frames), len(frames)
         try:
             written = os.write(self._fd, data)
             if written != len(data):
                 raise OSError(errno.ENOSPC, "short write")
-        except OSError as error:
-            self.seal()
-            refusal = JournalError(f"cannot write the journal {self.directory}: {error.strerror}")
-            ends = accumulate(map(len, frames))
-            refusal.recorded = sum(end <= written for end in ends)
-            self.last_sequence += refusal.recorded
-            raise refusal from error
+        except BaseException as error:
+            # How far it came says the file: what a signal handler raises may come before or after it was written.
+            written = os.lseek(self._fd, 0, os.SEEK_CUR) - self._size
+            recorded = sum(end <= written for end in accumulate(map(len, frames)))
+            self._size += written
+            self.last_sequence += recorded
+            if _of_the_system(error):
+                self.seal()
+                refusal = JournalError(f"cannot write the journal {self.directory}: {error.strerror}")
+                refusal.recorded = recorded
+                raise refusal from error
+            if written not in (0, len(data)):
+                self.seal()
+            raise
         self._size += written
-        self.last_sequence += len(frames)
+        self.last_sequence += count
 
     def unsynced(self) -> list[int]:
         """Descriptors of the files and directories changed since this was called last, for `sync`: they are the
@@ -180,6 +187,8 @@ class Journal:
         try:
             self._room_end = self._set_aside(self._fd, self._size, needed)
         except OSError as error:
+            if not _of_the_system(error):
+                raise
             raise JournalFull(f"no room in the journal {self.directory}: {error.strerror}") from error
 
     def _next_segment(self, needed: int) -> None:
@@ -200,11 +209,13 @@ class Journal:
             file = os.fstat(fd)
             if self._synced:
                 self._changed(self.directory)
-        except OSError as error:
+        except BaseException as error:
             if fd >= 0:
                 os.close(fd)
                 with suppress(OSError):
                     path.unlink()
+            if not _of_the_system(error):
+                raise
             raise JournalFull(f"cannot make the journal segment {path}: {error.strerror}") from error
         self.seal()
         self._seed = seed_of(self.id, self._number)
@@ -246,6 +257,11 @@ class Journal:
             self._told_soft = True
             log.warning("journal.cannot_set_aside directory=%s", self.directory)
         return offset + size
+
+
+def _of_the_system(error: BaseException) -> TypeGuard[OSError]:
+    """Not what a signal handler raised: an app's time limits may be OSErrors as well, without a number."""
+    return isinstance(error, OSError) and error.errno is not None
 
 
 def sync(descriptors: Iterable[int]) -> None:

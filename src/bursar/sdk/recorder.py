@@ -176,17 +176,22 @@ class Recorder:
 
     def _work_off(self) -> None:
         with self._lock:
+            failed = False
             while self._incoming and not self._busy:
                 self._busy = True
                 try:
                     self._append(*self._incoming[0])
                 except Exception as error:  # whatever it is: those behind it go on
+                    if not failed:  # it may have been a signal handler's; what is there twice is booked once
+                        failed = True
+                        continue
                     log.exception("sdk.not_recorded")
                     self._error = f"{type(error).__name__}: {error}"
                     self._lose(1)
                 finally:
                     self._busy = False
-                self._incoming.popleft()  # not where a handler has raised: then it is put on record with the next
+                failed = False
+                self._incoming.popleft()  # not where the program is interrupted: then it is put on record with the next
 
     def _unless_busy(self, act: Callable[[], object]) -> bool:
         """Do it, and whether it was done. What is recorded in a signal handler meanwhile is put on record after it."""
