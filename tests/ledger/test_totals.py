@@ -56,11 +56,14 @@ class Ledger:
 
     async def post(self, *records: Sequence[Entry], journal: Journal | None = None) -> None:
         """Records of a journal, a new one unless told, posted together."""
-        journal = journal or self.journal()
+        posted = journal or self.journal()
         for record in records:
-            journal.append(encode_entries(list(record)))
-        reader = JournalReader(journal.directory, journal.id)
-        assert await Poster(PostgresLedger(self.database), reader, journal_id=journal.id, host="t").run(follow=False)
+            posted.append(encode_entries(list(record)))
+        reader = JournalReader(posted.directory, posted.id)
+        assert await Poster(PostgresLedger(self.database), reader, journal_id=posted.id, host="t").run(follow=False)
+        reader.close()
+        if journal is None:
+            posted.release()
 
     async def rows(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
         async with self.database.connection() as connection:
