@@ -188,7 +188,8 @@ async def test_want_of_file_descriptors_harms_nobody_and_passes(
     output, errors = program.communicate(timeout=60)
     assert (program.returncode, "Traceback" in errors) == (0, False), errors
     during, *after = output.splitlines()
-    assert during == "False 5 0 True"
+    assert during in ("False 5 0 True", "True 0 0 False"), errors
+    assert left > 6 or during.startswith("False"), "nothing connects with so few"
     if want == "passes":
         assert after == ["True 0 0 "], errors
         assert await rows(connection) == 6

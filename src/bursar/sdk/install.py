@@ -35,13 +35,11 @@ class Installation:
 
         Raises ImportError: LiteLLM is not installed.
         """
-        if self.callback is None:
-            import litellm
+        import litellm  # which installs us, if we wait for it
 
+        if self.callback is None:
             from bursar.sdk import litellm_callback
 
-            if self.callback is not None:  # importing LiteLLM has done it
-                return self.callback
             self.callback = litellm_callback.NamedCallback()
             _register_seed_path(litellm_callback)
             if os.environ.get(_GUARD, "").lower() not in ("0", "false", "off", "no"):

@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import logging
 import platform
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -77,6 +78,11 @@ class _Loop(asyncio.SelectorEventLoop):
         except Exception as error:  # noqa: BLE001  # whoever awaits it gets it
             done.set_exception(error)
         return done
+
+    def __del__(self) -> None:
+        """asyncio's fails where there were no file descriptors to make it of, and the interpreter prints that."""
+        with suppress(AttributeError):
+            super().__del__()
 
 
 class Owner(Protocol):
@@ -498,9 +504,8 @@ async def _load() -> None:
 
 def _is_refused(error: BaseException) -> bool:
     """The role lacks a privilege."""
-    import asyncpg
-
-    return isinstance(error, asyncpg.InsufficientPrivilegeError)
+    driver = sys.modules.get("asyncpg")  # it may have failed to be imported
+    return driver is not None and isinstance(error, driver.InsufficientPrivilegeError)
 
 
 def _reason(error: Exception) -> str:
