@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -381,6 +381,14 @@ async def test_forked_processes_have_journals_of_their_own(recorder: Recorder, c
     recorder.book(spend("parent, later"))
     assert recorder.close(20), "which looks for what its children left"
     assert await rows(connection) == 5
+
+
+@pytest.mark.parametrize("ask", [Recorder.flush, Recorder.close])
+async def test_any_time_may_be_given(ask: Callable[[Recorder, float], bool], recorder: Recorder) -> None:
+    recorder.book(spend("a"))
+    assert ask(recorder, float("inf"))
+    recorder.book(spend("b"))
+    assert not ask(recorder, -1)
 
 
 async def test_after_the_end_recording_begins_anew(recorder: Recorder, connection: Any) -> None:

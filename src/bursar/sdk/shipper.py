@@ -190,7 +190,7 @@ class Shipper:
         `_moved`.
         """
         self._call(lambda: self._hurry(sequence))
-        timeout_s = min(max(timeout_s, 0.0), threading.TIMEOUT_MAX)
+        timeout_s = _possible(timeout_s)
         deadline = time.monotonic() + timeout_s
         if not self._moved.acquire(timeout=timeout_s):
             return self._has(sequence)
@@ -212,7 +212,7 @@ class Shipper:
         """Post what is there, and end; whether everything was posted in that time."""
         self.end()
         try:
-            return self.finished.result(timeout_s)
+            return self.finished.result(_possible(timeout_s))
         except TimeoutError:
             return False
 
@@ -494,6 +494,11 @@ class Shipper:
                     retention.sweep(before=poster.segment)
                 except OSError as error:
                     log.info("journal.not_swept reason=%s", error)
+
+
+def _possible(timeout_s: float) -> float:
+    """The nearest that a thread can wait."""
+    return min(max(timeout_s, 0.0), threading.TIMEOUT_MAX)
 
 
 async def _load() -> None:
