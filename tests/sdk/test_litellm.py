@@ -177,6 +177,36 @@ def test_a_call_that_cannot_be_read_is_counted(newest_litellm: Path, tmp_path: P
     assert "sdk.not_booked" in errors
 
 
+LOST_IN_SWEEP = """
+import asyncio
+from types import SimpleNamespace
+import litellm
+import bursar.sdk
+class Odd(dict):
+    def get(self, name, default=None):
+        raise RuntimeError("no")
+litellm.success_callback = ["bursar"]
+callback = bursar.sdk.install()
+async def main():
+    calls = [
+        {"litellm_call_id": call_id, "model": "gpt-4o", "standard_logging_object": told}
+        for call_id, told in (("1", {}), ("2", Odd()), (["3"], {}), ("4", {}))
+    ]
+    for call in calls:
+        owner = SimpleNamespace(model_call_details=call)
+        await callback.async_post_call_success_deployment_hook({"litellm_logging_obj": owner}, None, None)
+    print(await callback.aclose(20), bursar.sdk.health().lost)
+asyncio.run(main())
+"""
+
+
+async def test_a_call_that_cannot_be_read_holds_up_no_other(newest_app: App, connection: Any) -> None:
+    program = newest_app.start("-c", LOST_IN_SWEEP)
+    output, errors = program.communicate(timeout=60)
+    assert output == "True 1\n", errors
+    assert await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs"') == 3
+
+
 @pytest.mark.parametrize("method", ["fork", "forkserver"])
 async def test_children_of_multiprocessing_post_what_they_were_answered(
     newest_app: App, connection: Any, method: str
@@ -274,7 +304,48 @@ litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"
 """
 
 
-@pytest.mark.parametrize(("code", "guard"), [(BEFORE_LITELLM, ""), (LOOKED_FOR, ""), (UNGUARDED, "off")])
+CLASS_FIRST = """
+from bursar.sdk import SpendCallback
+import litellm
+assert SpendCallback.__name__ == "SpendCallback"
+assert type(litellm).__name__ == "GuardedModule"
+litellm.success_callback = ["bursar"]
+litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}], mock_response="Hi", user="alice")
+"""
+MODULE_FIRST = CLASS_FIRST.replace("bursar.sdk", "bursar.sdk.litellm_callback")
+ASKED_FIRST = """
+import bursar.sdk
+bursar.sdk.health()
+import litellm
+assert litellm.callbacks == [bursar.sdk.install()]
+litellm.callbacks = ["bursar"]
+litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}], mock_response="Hi", user="alice")
+"""
+OLD_FINDER = """
+import sys
+class Finder:
+    def find_module(self, name, path=None):
+        return None
+sys.meta_path.insert(0, Finder())
+import bursar.sdk
+import litellm
+litellm.callbacks = ["bursar"]
+litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}], mock_response="Hi", user="alice")
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "guard"),
+    [
+        pytest.param(BEFORE_LITELLM, "", id="before LiteLLM"),
+        pytest.param(LOOKED_FOR, "", id="looked for"),
+        pytest.param(UNGUARDED, "off", id="unguarded"),
+        pytest.param(CLASS_FIRST, "", id="our class first"),
+        pytest.param(MODULE_FIRST, "", id="our module first"),
+        pytest.param(ASKED_FIRST, "", id="asked first"),
+        pytest.param(OLD_FINDER, "", id="a finder of the old kind"),
+    ],
+)
 async def test_it_may_be_imported_first_and_need_not_guard(app: App, connection: Any, code: str, guard: str) -> None:
     app.run_code(code, BURSAR_SDK_GUARD_LISTS=guard)
     assert await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs" WHERE "user" = $1', "alice") == 1

@@ -9,7 +9,7 @@ import pytest
 
 from bursar.domain.accounting import Evidence
 from bursar.sdk.gateways import Gateways
-from bursar.sdk.litellm_event import spend_of
+from bursar.sdk.litellm_event import spend_of, untold
 from bursar.sdk.prices import BookPrices
 from bursar.wire.spend import Charge, Spend, Void, id_of, record_of
 
@@ -56,6 +56,29 @@ def failed_with(error_class: str, code: str, error: BaseException) -> Spend:
         "error_message": f"Incorrect API key: {SECRET}",
     }
     return read(facts, failed=True)
+
+
+class Written(str):
+    """A name in a record in which another thread writes while the name is looked at."""
+
+    record: dict[str, object]
+
+    def __hash__(self) -> int:
+        if hasattr(self, "record"):
+            self.record[f"{len(self.record)}th"] = None
+        return super().__hash__()
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_record_may_be_written_in_while_it_is_read(*, failed: bool) -> None:
+    name = Written("name")
+    facts = details() | {name: None}
+    told_of(facts)["status"] = "failure"
+    name.record = facts
+    size = len(facts)
+    spend = read(facts, failed=True) if failed else read(untold(facts))
+    assert len(facts) > size
+    assert spend.told_id == ("call-1" if failed else "")
 
 
 def test_no_secret_is_kept() -> None:

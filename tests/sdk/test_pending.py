@@ -49,6 +49,32 @@ def test_an_event_that_comes_after_its_call_was_booked_is_no_news() -> None:
     assert calls.told({"litellm_call_id": "the app's", "start_time": 3}), "another call of the same id"
 
 
+def test_one_that_cannot_be_booked_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    booked: list[object] = []
+
+    def book(details: Mapping[str, object], _response: object) -> None:
+        if details["model"] == "odd":
+            raise RuntimeError("no")
+        booked.append(details["model"])
+
+    calls = Pending(book)
+    owners = [Owner(), Owner()]
+    records: list[dict[str, object]] = [{"model": "odd"}, {"model": "a"}, {"model": "b", "litellm_call_id": ["b"]}]
+    streams = [{"model": "odd", "completion_start_time": 1}, {"model": "c", "completion_start_time": 1}]
+    for details in records:
+        calls.answered(details, None)
+    for owner, details in zip(owners, streams, strict=True):
+        calls.watch(owner, details)
+    del owner
+    owners.clear()
+    gc.collect()
+    calls.sweep(Sweep.ALL)
+    calls.sweep(Sweep.ALL)
+    assert booked == ["c", "a", "b"]
+    assert [record.message for record in caplog.records] == ["sdk.not_booked"] * 2
+    assert not calls.told(records[2])
+
+
 def test_a_stream_that_is_left_is_booked_with_what_was_seen() -> None:
     calls, booked = pending()
     owner = Owner()

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,55 @@ def test_a_disk_that_takes_nothing_harms_nobody(database_url: str, tmp_path: Pat
     health = recorder.health()
     assert (health.connected, health.posted, health.queued, health.in_memory) == (True, 1, 0, 0)
     assert recorder.close()
+
+
+WITHOUT_FILES = """
+import os, resource, sys, time
+from bursar.domain.secrets import Secret
+from bursar.sdk.recorder import Recorder
+from bursar.sdk.settings import Settings
+from tests.sdk.telling import spend
+
+recorder = Recorder(Settings())
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+taken = []
+while True:
+    try:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        break
+for _ in range(int(sys.argv[1])):
+    os.close(taken.pop())
+for number in range(5):
+    recorder.book(spend(f"without-{number}"))
+flushed, health = recorder.flush(0.5), recorder.health()
+print(flushed, health.queued, health.lost, bool(health.last_error))
+if sys.argv[2] == "passes":
+    for fd in taken:
+        os.close(fd)
+    time.sleep(1.1)
+    recorder.book(spend("after"))
+    flushed, health = recorder.flush(20), recorder.health()
+    print(flushed, health.queued, health.lost, health.last_error)
+"""
+
+
+@pytest.mark.parametrize("left", [0, 2, 3, 4, 5, 6, 8])
+@pytest.mark.parametrize("want", ["passes", "stays"])
+async def test_want_of_file_descriptors_harms_nobody_and_passes(
+    connection: Any, database_url: str, tmp_path: Path, left: int, want: str
+) -> None:
+    app = App(Path(sys.executable), {"DATABASE_URL": database_url, "BURSAR_DATA_DIR": str(tmp_path)})
+    program = app.start("-c", WITHOUT_FILES, str(left), want)
+    output, errors = program.communicate(timeout=60)
+    assert (program.returncode, "Traceback" in errors) == (0, False), errors
+    during, *after = output.splitlines()
+    assert during in ("False 5 0 True", "True 0 0 False"), errors
+    assert left > 6 or during.startswith("False"), "nothing connects with so few"
+    if want == "passes":
+        assert after == ["True 0 0 "], errors
+        assert await rows(connection) == 6
 
 
 async def test_what_cannot_be_recorded_is_counted_and_holds_up_nothing(recorder: Recorder, connection: Any) -> None:
@@ -332,6 +381,14 @@ async def test_forked_processes_have_journals_of_their_own(recorder: Recorder, c
     recorder.book(spend("parent, later"))
     assert recorder.close(20), "which looks for what its children left"
     assert await rows(connection) == 5
+
+
+@pytest.mark.parametrize("ask", [Recorder.flush, Recorder.close])
+async def test_any_time_may_be_given(ask: Callable[[Recorder, float], bool], recorder: Recorder) -> None:
+    recorder.book(spend("a"))
+    assert ask(recorder, float("inf"))
+    recorder.book(spend("b"))
+    assert not ask(recorder, -1)
 
 
 async def test_after_the_end_recording_begins_anew(recorder: Recorder, connection: Any) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bursar.sdk.litellm_callback import NamedCallback
 
 _LITELLM = "litellm"
+_CALLBACK = "bursar.sdk.litellm_callback"
+"""Our module that imports it."""
 _SEED_PATH = "litellm.integrations.prisma_proxy"
 _LISTS = frozenset({"callbacks", "success_callback", "failure_callback"})
 _GUARD = "BURSAR_SDK_GUARD_LISTS"
@@ -33,9 +35,9 @@ class Installation:
 
         Raises ImportError: LiteLLM is not installed.
         """
-        if self.callback is None:
-            import litellm
+        import litellm  # which installs us, if we wait for it
 
+        if self.callback is None:
             from bursar.sdk import litellm_callback
 
             self.callback = litellm_callback.NamedCallback()
@@ -78,8 +80,9 @@ def _guarded(module_class: type[ModuleType], callback: "NamedCallback") -> type[
 
 
 class _WhenImported(importlib.abc.MetaPathFinder):
-    """Notices LiteLLM's import. Its own loader stays, which its resources are found by. Apps may look for it without
-    importing it: what they find is as good."""
+    """Notices LiteLLM's import, and that of our module that needs it: where that comes first, LiteLLM is there while
+    ours is still half made. Their own loaders stay, which LiteLLM's resources are found by. Apps may look for it
+    without importing it: what they find is as good."""
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
@@ -87,9 +90,9 @@ class _WhenImported(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != _LITELLM:
+        if fullname not in (_LITELLM, _CALLBACK):
             return None
-        others = (finder for finder in list(sys.meta_path) if finder is not self)
+        others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
         specs = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next(filter(None, specs), None)
         loader = None if spec is None else spec.loader
@@ -99,6 +102,8 @@ class _WhenImported(importlib.abc.MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
+            if fullname == _LITELLM and _CALLBACK in sys.modules:
+                return  # ours imports it, and is not done
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             self._installation.install()

@@ -207,11 +207,13 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
         self._recorder.book(spend)
 
     def _book_untold(self, details: Mapping[str, object], response: object) -> None:
-        self._book_unharmed(untold(details), response, failed=False)
+        self._book_unharmed(details, response, failed=False, told=False)
 
-    def _book_unharmed(self, details: Mapping[str, object], response: object, *, failed: bool) -> None:
+    def _book_unharmed(
+        self, details: Mapping[str, object], response: object, *, failed: bool, told: bool = True
+    ) -> None:
         try:
-            self._book(details, response, failed=failed)
+            self._book(details if told else untold(details), response, failed=failed)
         except Exception as error:  # whatever it is, the app's call goes on
             log.exception("sdk.not_booked")
             self._recorder.lose(f"a call could not be read: {type(error).__name__}")

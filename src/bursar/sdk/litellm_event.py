@@ -129,10 +129,13 @@ def is_silenced(details: Mapping[str, object]) -> bool:
 
 def untold(details: Mapping[str, object]) -> Mapping[str, object]:
     """`details` of a call that was answered, and of which LiteLLM has not told: without what it says there of an
-    attempt before, which failed. It keeps one record of all attempts of a call."""
+    attempt before, which failed. It keeps one record of all attempts of a call, and writes in it from other threads.
+
+    Raises whatever the app's objects raise.
+    """
     if _mapping(details.get("standard_logging_object")).get("status") != "failure":
         return details
-    kept = {name: value for name, value in details.items() if name not in _OF_FAILURE}
+    kept = {name: value for name, value in dict(details).items() if name not in _OF_FAILURE}
     return kept | {"start_time": details.get("api_call_start_time") or details.get("start_time")}
 
 
@@ -296,9 +299,9 @@ def _where(url: str) -> str:
 
 
 def _credentials(details: Mapping[str, object], params: Mapping[str, object]) -> list[object]:
-    """By which the call was made."""
+    """By which the call was made. LiteLLM's threads may write in all of these places meanwhile."""
     places = (details, params, _mapping(details.get("optional_params")))
-    return [value for place in places for name, value in place.items() if is_secret_name(name)]
+    return [value for place in places for name, value in dict(place).items() if is_secret_name(name)]
 
 
 def _first(*values: object) -> str:

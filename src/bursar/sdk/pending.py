@@ -6,6 +6,7 @@ is handed to the app; what they see is remembered here until the event comes. Wh
 what was seen: at the end of the program, when the call's own objects are gone, or when it is long overdue.
 """
 
+import logging
 import time
 import weakref
 from collections import OrderedDict, deque
@@ -13,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import SimpleNamespace
+
+log = logging.getLogger(__name__)
 
 _OVERDUE_S = 300.0
 """LiteLLM cancels what takes 20 s; before that it may wait behind 50,000 others. And a stream of which nobody has read
@@ -139,20 +142,21 @@ class Pending:
         return _name(details) not in self._booked
 
     def sweep(self, what: Sweep) -> None:
-        """Book calls whose event has not come."""
-        while self._left:
-            found = self._left.popleft()
-            self._note(found)
-            self._book_untold(found)
+        """Book calls whose event has not come. One that cannot be read holds up no other."""
+        while (left := self._next_left()) is not None:
+            try:
+                self._note(left)
+                self._book_untold(left)
+            except Exception:  # the app's own objects are looked at: they may fail in any way
+                log.exception("sdk.not_booked")
         overdue_s = time.monotonic() - _OVERDUE_S
         for key, found in list(self._answered.items()):
-            if not found.due(what, overdue_s):
-                continue
-            self._note(found)  # first: the event may come at any moment
-            if self._answered.pop(key, None) is not None:
-                self._book_untold(found)
-            else:
-                self._booked.pop(_name(found.details), None)
+            try:
+                if found.due(what, overdue_s):
+                    self._book_due(key, found)
+            except Exception:  # as above
+                log.exception("sdk.not_booked")
+                self._answered.pop(key, None)
 
     def forget(self) -> None:
         """They are another process's, which this one was forked from."""
@@ -166,6 +170,19 @@ class Pending:
             del self._answered[key]
             self._left.append(found)
 
+    def _book_due(self, key: int, found: Answered) -> None:
+        self._note(found)  # first: the event may come at any moment
+        if self._answered.pop(key, None) is not None:
+            self._book_untold(found)
+        else:
+            self._booked.pop(_name(found.details), None)
+
+    def _next_left(self) -> Answered | None:
+        try:
+            return self._left.popleft()
+        except IndexError:
+            return None
+
     def _note(self, found: Answered) -> None:
         if found.begun:
             self._booked[_name(found.details)] = None
@@ -178,5 +195,5 @@ class Pending:
 
 
 def _name(details: Mapping[str, object]) -> tuple[object, object]:
-    """What a call's record says in each of its copies. Apps may give several calls the same id."""
-    return details.get("litellm_call_id"), details.get("start_time")
+    """What a call's record says in each of its copies. Apps may give several calls the same id, and one of any type."""
+    return str(details.get("litellm_call_id")), details.get("start_time")

@@ -41,6 +41,8 @@ _LAST = -100
 _FROM_MEMORY_MAX = 1_000
 """So many records are posted from memory at a time."""
 _MARKS_MAX = 10_000
+_SHIP_AGAIN_S = 1.0
+"""Least time from one attempt to start the thread to the next."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Recorder:
         self._journal: Journal | None = None
         self._shipper: Shipper | None = None
         self._target: DatabaseTarget | None = None
+        self._ship_at_s = 0.0
+        """Before that, starting the thread is not tried again."""
         self._waiting: deque[bytes] = deque()
         """What the disk does not take."""
         self._marks: deque[tuple[int, float]] = deque()
@@ -199,12 +203,17 @@ class Recorder:
             if self._busy:
                 return False
             self._busy = True
+            done = False
             try:
                 act()
+                done = True
+            except Exception as error:  # whatever it is: the app goes on
+                log.exception("sdk.failed")
+                self._error = f"{type(error).__name__}: {error}"
             finally:
                 self._busy = False
         self._work_off()
-        return True
+        return done
 
     # With the lock held, and busy
 
@@ -227,8 +236,8 @@ class Recorder:
             except JournalError as error:
                 self._error = str(error)
             else:
-                self._error = "" if self._target is not None else self._error
                 if self._shipper is not None:
+                    self._error = ""
                     self._shipper.notify()
                 self._mark(journal.last_sequence)
                 return
@@ -260,6 +269,8 @@ class Recorder:
             self._marks.clear()
 
     def _drain_memory(self) -> None:
+        if self._journal is not None:
+            self._ship()
         if not self._waiting or (journal := self._open()) is None:
             return
         try:
@@ -269,13 +280,15 @@ class Recorder:
         except JournalError as error:
             self._error = str(error)
         else:
-            self._error = ""
+            self._error = "" if self._shipper is not None else self._error
         if self._shipper is not None:
             self._shipper.notify()
 
     def _open(self) -> Journal | None:
-        """The journal, made if there is none. None: it cannot be made, and `_error` says why."""
+        """The journal, made if there is none, and the thread that posts it. None: it cannot be made, and `_error` says
+        why."""
         if self._journal is not None:
+            self._ship()
             return self._journal
         self._hook_end_of_child()
         target, reason = None, "DATABASE_URL is not set"
@@ -294,19 +307,25 @@ class Recorder:
             self._shipper.end()  # there was nothing but memory until now
             self._shipper = None
         self._journal, self._target = journal, target
-        if self._shipper is None and target is not None:
-            self._ship(journal, target)
-        elif target is None and journal is not None:
+        self._ship()
+        if target is None and journal is not None:
             self._complain(f"{reason}. Calls are kept in {journal.directory}; `bursar ledger replay` posts them.")
         return journal
 
-    def _ship(self, journal: Journal | None, target: DatabaseTarget) -> None:
+    def _ship(self) -> None:
+        """Start the thread, if there is none, and it has not failed to start a moment ago."""
+        journal, target = self._journal, self._target
+        if self._shipper is not None or target is None or (now := time.monotonic()) < self._ship_at_s:
+            return
         try:
             others = self._settings.others(target) if journal is not None else []
             self._shipper = Shipper(journal, target, redis=self._redis(), owner=self, others=others)
-        except RuntimeError as error:  # no threads start at the end of a program
-            if journal is not None:
-                self._complain(f"{error}. Calls are kept in {journal.directory}; the next program posts them.")
+        except (BursarError, OSError, RuntimeError) as error:  # no threads start at the end of a program, say
+            self._ship_at_s = now + _SHIP_AGAIN_S
+            kept = "in memory" if journal is None else f"in {journal.directory}; this program or the next posts them"
+            self._complain(f"nothing can be posted: {error}. Calls are kept {kept}.")
+        else:
+            self._error = "" if journal is not None else self._error
 
     def _let_go(self) -> tuple[Journal | None, Shipper | None]:
         self._drain_memory()
@@ -345,6 +364,10 @@ class Recorder:
             return []  # without the lock: see `look`
         with self._lock:
             return list(islice(self._waiting, _FROM_MEMORY_MAX))
+
+    def holds_any(self) -> bool:
+        """See `shipper.Owner`."""
+        return bool(self._waiting)
 
     def has_posted(self, records: Sequence[bytes]) -> None:
         """See `shipper.Owner`. Some may have gone to disk, or been lost, meanwhile."""
@@ -417,6 +440,7 @@ class Recorder:
         self._incoming.clear()
         self._of_parent.append(self._shipper)
         self._journal = self._shipper = None
+        self._ship_at_s = 0.0
         self._waiting.clear()
         self._marks.clear()
         self._posted_before = self._lost = 0

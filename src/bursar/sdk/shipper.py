@@ -4,8 +4,10 @@ All that needs the database's driver is here, and imported by the thread itself:
 """
 
 import asyncio
+import importlib
 import logging
 import platform
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -49,6 +51,18 @@ _KEEP_BYTES = 256 * 1024 * 1024
 _KEEP_S = 24 * 3600.0
 _RELEASE_S = 2.0
 _LAST_LOOK_S = 1.0
+_NEEDED = (
+    "bursar.database_setup",
+    "bursar.ledger.adoption",
+    "bursar.ledger.poster",
+    "bursar.ledger.retention",
+    "bursar.sdk.memory",
+    "bursar.store.budgets",
+    "bursar.store.database",
+    "bursar.store.ledger",
+    "bursar.store.migrate",
+)
+"""Modules that the thread imports."""
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -65,6 +79,11 @@ class _Loop(asyncio.SelectorEventLoop):
             done.set_exception(error)
         return done
 
+    def __del__(self) -> None:
+        """asyncio's fails where there were no file descriptors to make it of, and the interpreter prints that."""
+        with suppress(AttributeError):
+            super().__del__()
+
 
 class Owner(Protocol):
     """Whose journal it is. Called in the shipper's thread."""
@@ -77,6 +96,9 @@ class Owner(Protocol):
 
     def in_memory(self) -> Sequence[bytes]:
         """Records that no disk takes, those that have waited longest."""
+
+    def holds_any(self) -> bool:
+        """Whether there are such records. From any thread, and without a lock."""
 
     def has_posted(self, records: Sequence[bytes]) -> None:
         """The database has these of them."""
@@ -96,7 +118,7 @@ class Shipper:
     ) -> None:
         """`journal`: None, while no disk takes one; `redis`: what is posted goes through it, and is read there;
         `others`: where journals are that are looked after as well as those beside `journal`. The thread starts at
-        once."""
+        once. Raises OSError: no file descriptors are left for its loop; RuntimeError: no thread can be started."""
         self.journal = journal
         self._complaint = ""
         self._target = target
@@ -121,7 +143,11 @@ class Shipper:
         self.finished: Future[bool] = Future()
         """Whether everything was posted, once the thread has ended."""
         self._thread = threading.Thread(target=self._live, name="bursar-sdk", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._loop.close()
+            raise
 
     @property
     def posted(self) -> int:
@@ -158,16 +184,25 @@ class Shipper:
 
     def wait(self, sequence: int, timeout_s: float) -> bool:
         """Have the journal posted up to `sequence`, and what is in memory, at once, and wait for that; whether the
-        database has it."""
+        database has it.
+
+        Whoever waits may be a signal handler, whose thread holds the owner's lock: nobody asks for that while he holds
+        `_moved`.
+        """
         self._call(lambda: self._hurry(sequence))
+        timeout_s = _possible(timeout_s)
         deadline = time.monotonic() + timeout_s
-        with self._moved:
+        if not self._moved.acquire(timeout=timeout_s):
+            return self._has(sequence)
+        try:
             while not (done := self._has(sequence)) and not self._ended and (left := deadline - time.monotonic()) > 0:
                 self._moved.wait(left)
             return done
+        finally:
+            self._moved.release()
 
     def _has(self, sequence: int) -> bool:
-        return self.posted >= sequence and not self._owner.in_memory()
+        return self.posted >= sequence and not self._owner.holds_any()
 
     @property
     def _last(self) -> int:
@@ -177,7 +212,7 @@ class Shipper:
         """Post what is there, and end; whether everything was posted in that time."""
         self.end()
         try:
-            return self.finished.result(timeout_s)
+            return self.finished.result(_possible(timeout_s))
         except TimeoutError:
             return False
 
@@ -225,6 +260,8 @@ class Shipper:
             self.finished.set_result(done)
 
     async def _run(self) -> bool:
+        if not await self._persist(_load):
+            return False
         from bursar.database_setup import database_options
         from bursar.sdk.memory import MemoryPoster
         from bursar.store.budgets import PostgresBudgets
@@ -459,11 +496,21 @@ class Shipper:
                     log.info("journal.not_swept reason=%s", error)
 
 
+def _possible(timeout_s: float) -> float:
+    """The nearest that a thread can wait."""
+    return min(max(timeout_s, 0.0), threading.TIMEOUT_MAX)
+
+
+async def _load() -> None:
+    """Import what the thread needs, which takes file descriptors: an app may have none left at the moment."""
+    for name in _NEEDED:
+        importlib.import_module(name)
+
+
 def _is_refused(error: BaseException) -> bool:
     """The role lacks a privilege."""
-    import asyncpg
-
-    return isinstance(error, asyncpg.InsufficientPrivilegeError)
+    driver = sys.modules.get("asyncpg")  # it may have failed to be imported
+    return driver is not None and isinstance(error, driver.InsufficientPrivilegeError)
 
 
 def _reason(error: Exception) -> str:
