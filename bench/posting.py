@@ -60,7 +60,9 @@ UPDATE "LiteLLM_VerificationToken" SET spend = 0, total_spend = 0;
 _TABLES = """
 SELECT schemaname, relname FROM pg_stat_user_tables
 WHERE n_live_tup > 0
-    AND relname NOT IN ('migrations', 'books', 'instances', 'journals', 'windows', 'grants', 'LiteLLM_VerificationToken')
+    AND relname NOT IN (
+        'migrations', 'books', 'instances', 'journals', 'windows', 'grants', 'LiteLLM_VerificationToken'
+    )
 ORDER BY 1, 2
 """
 _PAST_ENTRIES = """
