@@ -5,6 +5,7 @@ because that alone lets the books call an attempt void.
 """
 
 import asyncio
+import gc
 import gzip
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -72,6 +73,26 @@ def answering(*pieces: bytes) -> Callable[[Peer], Awaitable[None]]:
                 await asyncio.sleep(0.01)
 
     return script
+
+
+async def test_a_connection_that_has_ended_leaves_nothing_to_the_garbage_collector() -> None:
+    async def once(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+
+    transport = NativeTransport()
+    gc.collect()
+    gc.disable()
+    try:
+        async with serving(once) as port:
+            for _ in range(5):
+                assert await whole(transport, to(port)) == (200, b"hello")
+                await asyncio.sleep(0.02)  # the peer has closed it
+            left = [thing for thing in gc.get_objects() if type(thing).__name__ == "HttpResponseParser"]
+    finally:
+        gc.enable()
+        await transport.aclose()
+    assert left == []
 
 
 async def test_the_request_arrives_as_it_was_given(transport: Transport) -> None:

@@ -1,6 +1,7 @@
 """The front door under every kind of sender: each is answered precisely, and none keeps it open for ever."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ import pytest
 import uvloop
 
 from bursar.ports.http import Handler, Reply
-from bursar.server.connection import Exchange
+from bursar.server.connection import Exchange, HttpConnection
 from bursar.server.limits import Limits
 from bursar.server.listener import HttpServer
 from bursar.wire.http import Request
@@ -103,6 +104,23 @@ def test_keep_alive_and_pipelining(run: Runner) -> None:
             assert b"connection: close" not in answer
 
     run(scenario())
+
+
+def test_a_connection_that_has_ended_leaves_nothing_to_the_garbage_collector(run: Runner) -> None:
+    async def scenario() -> None:
+        async with front(Echo()) as door:
+            for _ in range(5):
+                await door.exchange(POST.replace(b"host: h", b"host: h\r\nconnection: close"))
+            await asyncio.sleep(0.05)  # the last one's end
+            left = sum(isinstance(thing, HttpConnection) for thing in gc.get_objects())
+        assert left == 0
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(scenario())
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

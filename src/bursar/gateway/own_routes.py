@@ -103,7 +103,7 @@ OWN_ROUTES = (
         summary="Look at one of them",
         description="Whom it is not for does not learn whether it exists.",
         answers={_JSON: _MODEL},
-        errors=(*_KEY_REFUSED, 404, 405, 501, 503),
+        errors=(400, *_KEY_REFUSED, 404, 405, 501, 503),
     ),
     OwnRoute(
         method="GET",
