@@ -38,6 +38,28 @@ async def test_a_key_has_to_fit_into_all(gateway: Gateway, books: Books) -> None
     ]
 
 
+async def test_what_is_spent_of_them_can_be_seen(gateway: Gateway, books: Books) -> None:
+    """As of single models; also under the next secret, and with nothing spent yet. Other keys say nothing of it."""
+    by_model = {"cent": {"budget_limit": 0.05, "time_period": "1d"}, "other": {"max_budget": 1}}
+    key = await gateway.new_key(budget_limits=limits(d1=0.2, d30=0.3), model_max_budget=by_model)
+    unused = (await does(gateway, "GET", f"/key/info?key={key}"))["info"]
+    assert unused["budget_limits_usage"] == {"1d": {"current_spend": 0.0}, "30d": {"current_spend": 0.0}}
+    assert await statuses(gateway, "cent", key, key) == [200, 200]
+    key = (await does(gateway, "POST", "/key/regenerate", {"key": key}))["key"]
+    await books.posted()
+    info = (await does(gateway, "GET", f"/key/info?key={key}"))["info"]
+    assert info["budget_limits_usage"] == {"1d": {"current_spend": 0.02}, "30d": {"current_spend": 0.02}}
+    [window] = await books.fetch("SELECT ends_at FROM bursar.windows WHERE scope_kind = 'key_model'")
+    ends = window["ends_at"].strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert info["model_max_budget_usage"] == {
+        "cent": {"current_spend": 0.02, "budget_limit": 0.05, "time_period": "1d", "budget_reset_at": ends},
+        "other": {"current_spend": 0.0, "budget_limit": 1, "time_period": None, "budget_reset_at": None},
+    }
+    assert (await does(gateway, "POST", "/v2/key/info", {"keys": [key]}))["info"] == [info]
+    plain = (await does(gateway, "GET", f"/key/info?key={await gateway.new_key(max_budget=1)}"))["info"]
+    assert not plain.keys() & {"budget_limits_usage", "model_max_budget_usage"}
+
+
 async def test_two_periods_that_end_together_are_two(gateway: Gateway, books: Books) -> None:
     same = [{"budget_duration": "30d", "max_budget": 0.02}, {"budget_duration": "1mo", "max_budget": 0.01}]
     key = await gateway.new_key(budget_limits=same)

@@ -363,6 +363,22 @@ async def test_a_key_that_was_replaced_does_not_come_back(gateway: Gateway) -> N
     check_error(await post(gateway, "/key/regenerate", {}), 404, "Key not found")
 
 
+async def test_reports_know_whose_the_former_secret_was(gateway: Gateway, books: Books) -> None:
+    """Also that of two rotations ago, and once the key is gone."""
+    key = await gateway.new_key(key_alias="ci")
+    for _ in range(3):
+        assert (await gateway.chat(key=key)).status == 200
+        key = (await post(gateway, "/key/regenerate", {"key": key})).json["key"]
+    await books.posted()
+    days = f"start_date={datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}&end_date={datetime.now(UTC):%Y-%m-%d}"
+    for _ in range(2):
+        found = await gateway.request("GET", f"/spend/logs/v2?{days}%2023:59:59&key_alias=ci")
+        assert found.json["total"] == 3
+        spent = await gateway.request("GET", "/global/spend/keys")
+        assert [row["key_alias"] for row in spent.json] == ["ci"] * 3
+        await post(gateway, "/key/delete", {"keys": [key]})
+
+
 # --- reset_spend ---
 
 

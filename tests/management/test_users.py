@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -52,6 +53,14 @@ async def test_a_user_without_one(gateway: Gateway) -> None:
     made = await new(gateway, user_id="a/b+=%", auto_create_key=False, user_role="proxy_admin_viewer")
     assert (made["key"], made["expires"], made["user_id"]) == ("", None, "a/b+=%")
     assert (await info(gateway, "a%2Fb%2B%3D%25"))["keys"] == []
+
+
+@pytest.mark.parametrize("user_id", ["a+b@example.org", "a b@example.org"])
+async def test_whoever_looks_at_a_user_need_not_encode_a_plus(gateway: Gateway, user_id: str) -> None:
+    await new(gateway, user_id=user_id, auto_create_key=False)
+    for named in (user_id.replace(" ", "%20"), quote(user_id)):
+        assert (await info(gateway, named))["user_id"] == user_id
+        assert (await gateway.request("GET", f"/v2/user/info?user_id={named}")).json["user_id"] == user_id
 
 
 async def test_ids_and_addresses_are_unique(gateway: Gateway) -> None:

@@ -16,6 +16,7 @@ from bursar.domain.masking import masked
 from bursar.management.key_fields import Given, JsonObject, KeyFields, columns_of
 from bursar.management.key_making import KeyMaker, made, taken
 from bursar.management.key_rules import KeyRules, KeySettings, asker_of, moved
+from bursar.management.key_usage import usage_of
 from bursar.management.objects import changes_key, require, sees_key
 from bursar.management.route import Asked, Route
 from bursar.ports.keys import KeyAdministration, KeyEdit, KeyFilter, KeyForms, KeyPlace, KeyRow
@@ -176,7 +177,8 @@ class KeyDescription(msgspec.Struct, kw_only=True):
     key: str
     """As it was asked for."""
     info: JsonObject
-    """The row of `LiteLLM_VerificationToken`, without the hash."""
+    """The row of `LiteLLM_VerificationToken`, without the hash; `litellm_budget_table`, `status`; and of a key that has
+    such budgets `model_max_budget_usage` and `budget_limits_usage`: what is spent of them in the periods that run."""
 
 
 class KeyDescriptions(msgspec.Struct, kw_only=True):
@@ -357,7 +359,7 @@ class KeyEndpoints:
         budgets = await self._budgets(rows)
         return KeyDescriptions(
             key=[as_given[KeyHash(str(row["token"]))] for row in rows],
-            info=[_described(row, budgets.get(str(row["budget_id"]))) for row in rows],
+            info=[_described(row, budgets.get(str(row["budget_id"]))) | await self._usage(row) for row in rows],
         )
 
     async def list(self, asked: Asked[None, ListKeys]) -> object:
@@ -535,7 +537,10 @@ class KeyEndpoints:
         return await self._keys.budgets(named) if named else {}
 
     async def _described(self, row: KeyRow) -> JsonObject:
-        return _described(row, await self._budget(row))
+        return _described(row, await self._budget(row)) | await self._usage(row)
+
+    async def _usage(self, row: KeyRow) -> JsonObject:
+        return await usage_of(self._keys, row, now=datetime.now(UTC), calendar=self._settings.calendar)
 
     async def _with_users(self, rows: Sequence[KeyRow]) -> Sequence[KeyRow]:
         users = await self._keys.users([str(row["user_id"]) for row in rows if row["user_id"] is not None])

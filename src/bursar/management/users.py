@@ -330,6 +330,9 @@ class UserEndpoints:
         named, own = asked.query.user_id, asked.caller.user_id
         user_id = named if named is not None else own
         row = None if user_id is None else await self._users.find(user_id)
+        if row is None and user_id is not None and " " in user_id:  # LiteLLM takes a plus for itself in this parameter
+            user_id = user_id.replace(" ", "+")
+            row = await self._users.find(user_id)
         if user_id != own and user_id is not None and not asked.standing.all:
             organizations = (await self._memberships.find(user_id)).organizations if row is not None else ()
             require(

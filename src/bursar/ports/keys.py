@@ -149,6 +149,12 @@ class KeyAdministration(Protocol):
     async def budgets(self, budget_ids: Sequence[str]) -> dict[str, KeyRow]:
         """Rows of `LiteLLM_BudgetTable`, by id."""
 
+    async def spent_beside(
+        self, token: KeyHash, *, models: Mapping[str, datetime | None], periods: Mapping[str, datetime | None]
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """US dollars that the key has spent with single models, by their names, and within periods, by their durations:
+        in those that end then (None: never), where anything was asked of them."""
+
     async def users(self, user_ids: Sequence[str]) -> dict[str, KeyRow]:
         """What is shown of keys' owners, by id."""
 

@@ -21,12 +21,14 @@ from bursar.domain.limits import (
     ScopeKind,
     key_period_scope,
     member_scope,
+    model_scope,
     raise_of,
     team_period_scope,
 )
 from bursar.domain.money import NANO_PER_USD, NanoUsd, without_dust
 from bursar.domain.preconditions import check_unchanged
 from bursar.domain.principals import Memberships, Principal, role_of
+from bursar.domain.windows import window_id
 from bursar.ports.keys import KeyEdit, KeyFilter, KeyPage, KeyPlace, KeyRow, NewKey
 from bursar.store.audit_log import record
 from bursar.store.database import Database
@@ -117,6 +119,21 @@ class PostgresKeys:
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["budgets"], list(budget_ids))
         return {row["budget_id"]: row_of(row) for row in rows}
+
+    async def spent_beside(
+        self, token: KeyHash, *, models: Mapping[str, datetime | None], periods: Mapping[str, datetime | None]
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """See `ports.keys.KeyAdministration.spent_beside`."""
+        async with self._database.connection() as connection:
+            scope = Scope(ScopeKind.KEY, await connection.fetchval(_SQL["scope_of"], token))
+            of_models = {_window(model_scope(scope, name), ends): name for name, ends in models.items()}
+            of_periods = {_window(key_period_scope(scope.id, name), ends): name for name, ends in periods.items()}
+            rows = await connection.fetch(_SQL["spent"], [*of_models, *of_periods])
+        spent = {str(row["window_id"]): row["usd"] for row in rows}
+        return (
+            {name: spent[window] for window, name in of_models.items() if window in spent},
+            {name: spent[window] for window, name in of_periods.items() if window in spent},
+        )
 
     async def users(self, user_ids: Sequence[str]) -> dict[str, KeyRow]:
         """What is shown of keys' owners, by id. Raises StoreUnavailable."""
@@ -335,6 +352,10 @@ async def _soft_budget(connection: Any, budget_id: str | None, amount: float | N
     row = await connection.fetchrow(_SQL["soft_budget"], made, amount, actor.name)
     await record(connection, change(Action.CREATED, "LiteLLM_BudgetTable", made, actor, after=row_of(row)))
     return made
+
+
+def _window(scope: Scope, ends: datetime | None) -> str:
+    return str(window_id(scope, None if ends is None else ends.timestamp()))
 
 
 async def _set_spent(connection: Any, token: KeyHash, usd: object) -> None:  # noqa: ANN401  # asyncpg

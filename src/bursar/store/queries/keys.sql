@@ -247,6 +247,10 @@ LIMIT $5 OFFSET $6
 -- name: scope_of
 SELECT bursar.scope_of_key($1)
 
+-- name: spent
+-- $1: budget windows.
+SELECT window_id, spent_nano_usd / 1e9::double precision AS usd FROM bursar.windows WHERE window_id = ANY ($1::uuid[])
+
 -- name: rotate
 -- $1: the old hash, $2: the new one, $3: until when the old one works.
 WITH former AS (
