@@ -24,9 +24,9 @@ WHERE EXISTS (
 -- `cost` goes to lifetime and daily totals; and to what was spent in the current period (`spend`), unless the attempt is
 -- pinned to a window that has ended, of somebody whose row has periods: where the budget is configured elsewhere, it is
 -- of all time. A charge that is pinned to no window of somebody who has one now is booked into
--- that: returned are [window, cost]. What is taken back from such a charge later lowers no window, since it may be of an
--- earlier period. A user whom only the call named, and not its key, could be anybody: for him there are days alone.
--- Unknown owners, end users and tags get rows, and a member of a team its membership; keys, teams and organizations are
+-- that: returned are [window, cost]. Not so that of a user whom only the call named, who could be anybody; and what is
+-- taken back from such a charge later lowers no window, since it may be of an earlier period.
+-- Unknown users, end users and tags get rows, and a member of a team its membership; keys, teams and organizations are
 -- made by people. What was called with a key's former secret moves the key; days and rows keep the hash. Tags that the gateway makes of user agents are only counted.
 -- Daily rows get ids made of their keys: random ones, of which most are not needed, take five times as long.
 WITH moves AS MATERIALIZED (
@@ -127,11 +127,11 @@ keys AS (
 ),
 users AS (
     INSERT INTO "LiteLLM_UserTable" AS u (user_id, models, spend)
-    SELECT m.owner, '{}', (sum(m.cost) - coalesce(min(e.cost), 0)) / 1e9::double precision
-    FROM moves AS m LEFT JOIN ended AS e ON e.scope_kind = 'user' AND e.scope_id = m.owner
-    WHERE m."user" = m.owner
-    GROUP BY m.owner HAVING sum(m.cost) <> 0 OR sum(m.requests - m.failures) > 0
-    ORDER BY m.owner
+    SELECT m."user", '{}', (sum(m.cost) - coalesce(min(e.cost), 0)) / 1e9::double precision
+    FROM moves AS m LEFT JOIN ended AS e ON e.scope_kind = 'user' AND e.scope_id = m."user"
+    WHERE m."user" IS NOT NULL
+    GROUP BY m."user" HAVING sum(m.cost) <> 0 OR sum(m.requests - m.failures) > 0
+    ORDER BY m."user"
     ON CONFLICT (user_id) DO UPDATE SET spend = greatest(u.spend + excluded.spend, 0)
 ),
 teams AS (
