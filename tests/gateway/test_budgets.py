@@ -197,6 +197,27 @@ async def test_a_team_a_user_and_a_member_have_budgets_of_their_own(start_gatewa
     assert "Team=t Current cost: 0.02, Max budget: 0.02" in answer.json["error"]["message"]
 
 
+async def test_nobody_spends_from_the_budget_of_whom_he_names(start_gateway: StartGateway, books: Books) -> None:
+    """Be it with a key that is nobody's, or with the master key. LiteLLM's tables say it of him all the same."""
+    gateway = await start_gateway(models=CENT)
+    await books.fetch("INSERT INTO \"LiteLLM_UserTable\" (user_id, max_budget) VALUES ('u', 0.01)")
+    nobodys, own = await gateway.new_key(), await gateway.new_key(user_id="u")
+    for key in (nobodys, MASTER_KEY):
+        for named in ("u", "customer", "litellm-proxy-budget"):
+            assert (await cent(gateway, key, user=named)).status == 200
+    await books.posted()
+    users = await books.fetch("SELECT user_id, spend FROM \"LiteLLM_UserTable\" WHERE user_id <> 'default_user_id'")
+    assert {row["user_id"]: row["spend"] for row in users} == {
+        "u": 0.02,
+        "customer": 0.02,
+        "litellm-proxy-budget": 0.02,
+    }
+    assert [(await cent(gateway, own)).status for _ in range(2)] == [200, 422]
+    window = "SELECT spent_nano_usd FROM bursar.windows WHERE scope_kind = 'user' AND scope_id = 'u'"
+    await books.posted()
+    assert await books.fetch(window) == [{"spent_nano_usd": 10_000_000}]
+
+
 SCOPES = """
 INSERT INTO "LiteLLM_BudgetTable" (budget_id, max_budget, created_by, updated_by) VALUES ('b', 0.02, 'x', 'x');
 INSERT INTO "LiteLLM_OrganizationTable" (organization_id, organization_alias, budget_id, created_by, updated_by)

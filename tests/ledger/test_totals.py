@@ -236,6 +236,25 @@ async def test_members_of_teams(ledger: Ledger, roster: str, member: bool, owner
         assert round(rows[0]["spend"] * 1e9) == 5 + 1_000_000_000 * member
 
 
+async def test_users_whom_only_the_call_named(ledger: Ledger) -> None:
+    """They could be anybody: they have rows and days, and what is on their budgets is known apart."""
+    await ledger.do("""INSERT INTO "LiteLLM_UserTable" (user_id, spend) VALUES ('u', 1)""")
+    of_the_admin = key_names(user_id="default_user_id")
+    own = key_names(user_id="u")
+    await ledger.post(
+        answered(1, 5, user="u"),
+        answered(2, 7, user="x"),
+        answered(3, 9, user="u", key_names=of_the_admin),
+        answered(4, 11, user="u", key_names=own),
+    )
+    assert await ledger.spend("LiteLLM_UserTable", "user_id") == {"u": 1_000_000_025, "x": 7}
+    assert {row["user_id"]: row["spend"] for row in await ledger.daily("User")} == {"u": 25, "x": 7}
+    assert {row["user_id"]: row["spent_nano_usd"] for row in await ledger.rows("SELECT * FROM bursar.named_spend")} == {
+        "u": 14,
+        "x": 7,
+    }
+
+
 async def test_tags(ledger: Ledger) -> None:
     """A tag counts once for a call. User agents have no rows but those that people made."""
     await ledger.do("""INSERT INTO "LiteLLM_TagTable" (tag_name) VALUES ('User-Agent: known')""")

@@ -53,7 +53,8 @@ SET leased_nano_usd = excluded.leased_nano_usd, operation = excluded.operation
 
 -- name: in_force
 -- The limits that the tables state now, in dollars, by what they are raised for a while, and what was spent in the period
--- that ends then. $1: kinds, $2 and $3: the parts of the ids. No row: the table knows no such scope.
+-- that ends then. $1: kinds, $2 and $3: the parts of the ids. No row: the table knows no such scope. A user's spend has
+-- what others spent in his name; his budget has not.
 SELECT s.n, found.max_budget, found.spend, found.reset_at, found.raised::text,
     extract(epoch FROM clock_timestamp())::double precision AS now_s
 FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS s (kind, first, second, n)
@@ -68,7 +69,9 @@ CROSS JOIN LATERAL (
     LEFT JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = k.budget_id
     WHERE s.kind = 'key' AND k.token = bursar.active_key(s.first)
     UNION ALL
-    SELECT u.max_budget, u.spend, u.budget_reset_at, NULL FROM "LiteLLM_UserTable" AS u
+    SELECT u.max_budget, greatest(u.spend - coalesce(n.spent_nano_usd, 0) / 1e9::double precision, 0),
+        u.budget_reset_at, NULL
+    FROM "LiteLLM_UserTable" AS u LEFT JOIN bursar.named_spend AS n USING (user_id)
     WHERE s.kind = 'user' AND u.user_id = s.first
     UNION ALL
     SELECT t.max_budget, t.spend, t.budget_reset_at, NULL FROM "LiteLLM_TeamTable" AS t
@@ -93,8 +96,9 @@ CROSS JOIN LATERAL (
     FROM "LiteLLM_TagTable" AS t JOIN "LiteLLM_BudgetTable" AS b ON b.budget_id = t.budget_id
     WHERE s.kind = 'tag' AND t.tag_name = s.first
     UNION ALL
-    SELECT NULL, u.spend, u.budget_reset_at, NULL FROM "LiteLLM_UserTable" AS u  -- LiteLLM's name for all that goes through it
-    WHERE s.kind = 'gateway' AND u.user_id = 'litellm-proxy-budget'
+    SELECT NULL, greatest(u.spend - coalesce(n.spent_nano_usd, 0) / 1e9::double precision, 0), u.budget_reset_at, NULL
+    FROM "LiteLLM_UserTable" AS u LEFT JOIN bursar.named_spend AS n USING (user_id)
+    WHERE s.kind = 'gateway' AND u.user_id = 'litellm-proxy-budget'  -- LiteLLM's name for all that goes through it
 ) AS found
 
 -- name: tell

@@ -31,12 +31,16 @@ SET budget_reset_at = $3, spend = CASE WHEN $2::timestamp IS NULL THEN k.spend E
 WHERE k.token = $1 AND k.budget_reset_at IS NOT DISTINCT FROM $2::timestamp
 
 -- name: reset_user
-UPDATE "LiteLLM_UserTable" AS u
-SET budget_reset_at = $3, spend = CASE WHEN $2::timestamp IS NULL THEN u.spend ELSE coalesce((
-        SELECT w.spent_nano_usd / 1e9 FROM bursar.windows AS w
-        WHERE w.scope_kind = 'user' AND w.scope_id = u.user_id AND w.ends_at = $3::timestamp AT TIME ZONE 'UTC'
-    ), 0) END
-WHERE u.user_id = $1 AND u.budget_reset_at IS NOT DISTINCT FROM $2::timestamp
+WITH reset AS (
+    UPDATE "LiteLLM_UserTable" AS u
+    SET budget_reset_at = $3, spend = CASE WHEN $2::timestamp IS NULL THEN u.spend ELSE coalesce((
+            SELECT w.spent_nano_usd / 1e9 FROM bursar.windows AS w
+            WHERE w.scope_kind = 'user' AND w.scope_id = u.user_id AND w.ends_at = $3::timestamp AT TIME ZONE 'UTC'
+        ), 0) END
+    WHERE u.user_id = $1 AND u.budget_reset_at IS NOT DISTINCT FROM $2::timestamp
+    RETURNING u.user_id
+)
+DELETE FROM bursar.named_spend AS n USING reset WHERE n.user_id = reset.user_id AND $2::timestamp IS NOT NULL
 
 -- name: reset_team
 UPDATE "LiteLLM_TeamTable" AS t

@@ -10,6 +10,10 @@ WITH locked AS MATERIALIZED (
     WHERE w.ends_at > now() AND w.spent_nano_usd <> $3
     ORDER BY w.window_id
     FOR UPDATE OF w
+),
+named AS (
+    DELETE FROM bursar.named_spend AS n USING unnest($1::text[], $2::text[]) AS s (kind, id)
+    WHERE s.kind = 'user' AND n.user_id = s.id
 )
 UPDATE bursar.windows AS w
 SET forced_nano_usd = w.forced_nano_usd + ($3 - w.spent_nano_usd),

@@ -134,6 +134,12 @@ users AS (
     ORDER BY m."user"
     ON CONFLICT (user_id) DO UPDATE SET spend = greatest(u.spend + excluded.spend, 0)
 ),
+named AS (
+    INSERT INTO bursar.named_spend AS n (user_id, spent_nano_usd)
+    SELECT "user", sum(cost) FROM moves WHERE "user" IS DISTINCT FROM owner AND "user" IS NOT NULL
+    GROUP BY "user" HAVING sum(cost) <> 0 ORDER BY "user"
+    ON CONFLICT (user_id) DO UPDATE SET spent_nano_usd = greatest(n.spent_nano_usd + excluded.spent_nano_usd, 0)
+),
 teams AS (
     UPDATE "LiteLLM_TeamTable" AS t
     SET spend = greatest(t.spend + m.current_usd, 0)
