@@ -307,7 +307,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
 
     def connection_lost(self, exc: Exception | None) -> None:
-        del self._parser  # it holds our methods: together we would be a cycle, and stay until the garbage collector comes
+        del self._parser  # it holds our methods: together we are a cycle, which only the garbage collector ends
         self._lost = True
         self._pool.closed()
         if not self._in_use:

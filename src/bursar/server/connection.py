@@ -115,7 +115,7 @@ class HttpConnection(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.client_left()
         self._server.closed(self)
-        del self._parser  # it holds our methods: together we would be a cycle, and stay until the garbage collector comes
+        del self._parser  # it holds our methods: together we are a cycle, which only the garbage collector ends
 
     def data_received(self, data: bytes) -> None:
         if self._phase is Phase.CLOSING:
