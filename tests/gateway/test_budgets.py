@@ -13,6 +13,7 @@ from bursar.oracle.serving import RunningOracle
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import MASTER_KEY, Books, Gateway, config_text, running_gateway
 from tests.gateway.windows import within_one_minute
+from tests.management.admin import does
 from tests.oracle.raw_client import Answer
 
 CENT = """
@@ -323,6 +324,74 @@ async def test_a_period_says_when_it_ends(start_gateway: StartGateway) -> None:
     answer = await cent(gateway, key)
     assert "the budget resets at " in answer.json["error"]["message"]
     assert " 00:00:00 UTC" in answer.json["error"]["message"]
+
+
+_A_DAY = {"max_budget": 0.03, "budget_duration": "1d"}
+_LENGTHS = ({"budget_duration": "30d"}, {"budget_duration": "1d"})
+_BUDGETS = ({"budget_id": "m"}, {"budget_id": "d"})
+
+
+@pytest.mark.parametrize(
+    ("made", "key", "call", "edit", "periods"),
+    [
+        (None, _A_DAY, {}, ("POST", "/key/update", ""), _LENGTHS),
+        (None, {"budget_id": "d"}, {}, ("POST", "/key/update", ""), _BUDGETS),
+        (
+            ("/user/new", {"user_id": "x", **_A_DAY}),
+            {"user_id": "x"},
+            {},
+            ("POST", "/user/update", "user_id"),
+            _LENGTHS,
+        ),
+        (
+            ("/team/new", {"team_id": "x", **_A_DAY}),
+            {"team_id": "x"},
+            {},
+            ("POST", "/team/update", "team_id"),
+            _LENGTHS,
+        ),
+        (
+            ("/organization/new", {"organization_id": "x", "organization_alias": "X", "budget_id": "d"}),
+            *({"organization_id": "x"}, {}, ("PATCH", "/organization/update", "organization_id"), _BUDGETS),
+        ),
+        (
+            ("/customer/new", {"user_id": "x", "budget_id": "d"}),
+            *({}, {"user": "x"}, ("POST", "/customer/update", "user_id"), _BUDGETS),
+        ),
+        (("/tag/new", {"name": "x", "budget_id": "d"}), {}, {"tags": ["x"]}, ("POST", "/tag/update", "name"), _BUDGETS),
+        (None, {"budget_id": "d"}, {}, ("POST", "/budget/update", "budget_id"), _LENGTHS),
+        (
+            ("/customer/new", {"user_id": "x", "budget_id": "d"}),
+            *({}, {"user": "x"}, ("POST", "/budget/update", "budget_id"), _LENGTHS),
+        ),
+    ],
+    ids=["key", "key's budget", "user", "team", "organization", "customer", "tag", "budget", "customers' budget"],
+)
+async def test_a_period_that_comes_back_counts_what_was_spent_meanwhile(
+    start_gateway: StartGateway,
+    books: Books,
+    made: tuple[str, dict[str, object]] | None,
+    key: dict[str, object],
+    call: dict[str, object],
+    edit: tuple[str, str, str],
+    periods: tuple[dict[str, object], ...],
+) -> None:
+    """From a day to a month and back: the day's budget is not had twice."""
+    gateway = await start_gateway(models=CENT)
+    for name, length in (("m", "30d"), ("d", "1d")):
+        budget = {"budget_id": name, "max_budget": 0.03, "budget_duration": length}
+        await does(gateway, "POST", "/budget/new", budget)
+    if made is not None:
+        await does(gateway, "POST", *made)
+    secret = await gateway.new_key(**key)
+    method, path, id_name = edit
+    named = {"": {"key": secret}, "budget_id": {"budget_id": "d"}}.get(id_name, {id_name: "x"})
+    for period in periods:
+        assert (await cent(gateway, secret, **call)).status == 200
+        await books.posted()
+        await does(gateway, method, path, {**named, **period})
+    await asyncio.sleep(0.1)  # until it is heard of
+    assert [(await cent(gateway, secret, **call)).status for _ in range(2)] == [200, 422]
 
 
 async def test_a_stream_holds_and_settles(start_gateway: StartGateway, books: Books) -> None:

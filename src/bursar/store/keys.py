@@ -34,7 +34,7 @@ from bursar.store.limits import limits_of, nano_of, period_limits, tag_limits
 from bursar.store.memberships import memberships_of
 from bursar.store.named_sql import load_named_sql
 from bursar.store.rows import SUMS, change
-from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
+from bursar.store.scope_windows import count_in, hold_totals, lock_totals, set_spent
 
 _SQL = load_named_sql("keys")
 _JSON_COLUMNS = frozenset(
@@ -148,9 +148,10 @@ class PostgresKeys:
                     return None
                 row, place = found
                 check_unchanged(expected, _moment(row["updated_at"]))
-                after = await _update(connection, row, edit.changes(row, place), actor)
+                changes = edit.changes(row, place)
+                after = await _update(connection, row, changes, actor)
                 if edit.spend:
-                    await _set_spent(connection, token, after["spend"])
+                    await _state_spent(connection, after, changes)
                 await record(connection, _change(action, after, actor, before=row))
                 await connection.execute(_SQL["tell"], [token])
         return after
@@ -180,7 +181,7 @@ class PostgresKeys:
                 after = await _update(connection, row, changes, actor)
                 await connection.execute(_SQL["rotate"], token, new, _naive(revoke_at))
                 if edit.spend:
-                    await _set_spent(connection, new, after["spend"])
+                    await _state_spent(connection, after, changes)
                 await record(connection, _change(Action.ROTATED, after, actor, before=row))
                 await connection.execute(_SQL["tell"], [token, new])
         return after
@@ -337,10 +338,13 @@ async def _soft_budget(connection: Any, budget_id: str | None, amount: float | N
     return made
 
 
-async def _set_spent(connection: Any, token: KeyHash, usd: object) -> None:  # noqa: ANN401  # asyncpg
-    """What the key has spent of its budget is `usd` from now on, in dollars. Only with the totals locked."""
-    scope = Scope(ScopeKind.KEY, await connection.fetchval(_SQL["scope_of"], token))
-    await set_spent(connection, [scope], nano_of(_number(usd)) or 0)
+async def _state_spent(connection: Any, key: KeyRow, changes: Mapping[str, object]) -> None:  # noqa: ANN401  # asyncpg
+    """The periods of the key's budget go by what its row, just changed, says was spent. Only with the totals locked."""
+    scope = Scope(ScopeKind.KEY, await connection.fetchval(_SQL["scope_of"], key["token"]))
+    if "spend" in changes:
+        await set_spent(connection, [scope], nano_of(_number(key["spend"])) or 0)
+    else:
+        await count_in(connection, [scope])
 
 
 @contextmanager
