@@ -21,6 +21,7 @@ from bursar.domain.limits import (
     ScopeKind,
     key_period_scope,
     member_scope,
+    model_scope,
     raise_of,
     team_period_scope,
 )
@@ -196,6 +197,7 @@ class PostgresKeys:
     ) -> list[tuple[KeyHash, str | None]]:
         """See `ports.keys.KeyAdministration.delete`."""
         async with self._database.transaction() as connection:
+            await lock_totals(connection)
             rows = await delete_keys(connection, tokens=tokens, aliases=aliases, actor=actor)
             for row in rows:
                 allow(row)
@@ -234,14 +236,30 @@ async def delete_keys(
     aliases: Sequence[str] = (),
     actor: Actor,
 ) -> list[KeyRow]:
-    """Move keys to the table of deleted ones, within a transaction; their rows as they were."""
+    """Move keys to the table of deleted ones; their rows as they were. Only after `lock_totals`.
+
+    One that is made anew with the same secret begins with nothing spent.
+    """
     if not tokens and not aliases:
         return []
     found = await connection.fetch(_SQL["delete"], list(tokens), list(aliases), actor.name, actor.api_key)
     rows = [row_of(row) for row in found]
+    await set_spent(connection, [scope for row in rows for scope in _budgeted(row)])
     await record(connection, *(_change(Action.DELETED, row, actor) for row in rows))
     await connection.execute(_SQL["tell"], [row["token"] for row in rows])
     return rows
+
+
+def _budgeted(key: KeyRow) -> list[Scope]:
+    """What a key has budgets of by its row: itself, within several periods, single models."""
+    scope = Scope(ScopeKind.KEY, str(key["token"]))
+    periods = period_limits(partial(key_period_scope, scope.id), key["budget_limits"])
+    models = key["model_max_budget"]
+    return [
+        scope,
+        *(one.scope for one in periods),
+        *(model_scope(scope, str(model)) for model in (models if isinstance(models, Mapping) else ())),
+    ]
 
 
 async def _locked(connection: Any, token: KeyHash, edit: KeyEdit) -> tuple[KeyRow, KeyPlace] | None:  # noqa: ANN401
