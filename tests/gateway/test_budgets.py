@@ -479,3 +479,36 @@ async def test_an_ended_worker_gives_back_what_it_did_not_spend(
     [window] = await books.fetch("SELECT * FROM bursar.windows")
     assert (window["leased_nano_usd"], window["spent_nano_usd"]) == (10_000_000, 10_000_000)
     assert json.dumps(await books.fetch("SELECT FROM bursar.heartbeats")) == "[]"
+
+
+@pytest.mark.parametrize(
+    ("made", "key"),
+    [
+        (None, {"soft_budget": 0.015, "max_budget": 1.0}),
+        (("/budget/new", {"budget_id": "b", "soft_budget": 0.015}), {"budget_id": "b"}),
+        (("/team/new", {"team_id": "x", "soft_budget": 0.015}), {"team_id": "x"}),
+        (
+            ("/organization/new", {"organization_id": "x", "organization_alias": "X", "soft_budget": 0.015}),
+            {"organization_id": "x"},
+        ),
+    ],
+    ids=["key", "budget", "team", "organization"],
+)
+async def test_a_soft_budget_is_told_about_once_and_refuses_nothing(
+    start_gateway: StartGateway,
+    books: Books,
+    caplog: pytest.LogCaptureFixture,
+    made: tuple[str, dict[str, object]] | None,
+    key: dict[str, object],
+) -> None:
+    gateway = await start_gateway(models=CENT)
+    if made is not None:
+        await does(gateway, "POST", *made)
+    secret = await gateway.new_key(**key)
+    told = []
+    for _ in range(3):
+        assert (await cent(gateway, secret)).status == 200
+        await books.posted()
+        told.append([one.getMessage() for one in caplog.records if "budget.soft_limit_passed" in one.getMessage()])
+    assert [len(messages) for messages in told] == [0, 1, 1]
+    assert "limit_usd=0.015 spent_usd=0.02" in told[-1][0]
