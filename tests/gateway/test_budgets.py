@@ -13,7 +13,7 @@ from bursar.oracle.serving import RunningOracle
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import MASTER_KEY, Books, Gateway, config_text, running_gateway
 from tests.gateway.windows import within_one_minute
-from tests.management.admin import does
+from tests.management.admin import does, refused, soon
 from tests.oracle.raw_client import Answer
 
 CENT = """
@@ -294,6 +294,30 @@ async def test_end_users_without_a_budget_have_the_default_one(
         answer = await cent(gateway, MASTER_KEY, user=user)
         assert answer.status == 422, (user, answer.body)
     assert (await cent(gateway, MASTER_KEY)).status == 200
+
+
+async def test_end_users_without_a_budget_have_that_which_the_key_names(
+    start_gateway: StartGateway, books: Books
+) -> None:
+    """In place of the configured one; it follows what is said of it."""
+    gateway = await start_gateway(models=CENT, settings="litellm_settings: {max_end_user_budget: 0.03}")
+    await does(gateway, "POST", "/budget/new", {"budget_id": "b", "max_budget": 0.01})
+    await does(gateway, "POST", "/customer/new", {"user_id": "rich", "max_budget": 0.02})
+    await does(gateway, "POST", "/customer/new", {"user_id": "known"})
+    key, other = await gateway.new_key(end_user_budget_id="b"), await gateway.new_key()
+    for user, served in (("new", 1), ("known", 1), ("rich", 2)):
+        for _ in range(served):
+            assert (await cent(gateway, key, user=user)).status == 200, user
+        await books.posted()
+        answer = await cent(gateway, key, user=user)
+        assert (answer.status, f"End User={user} over budget" in answer.body.decode()) == (422, True), answer.body
+    assert (await cent(gateway, key)).status == 200
+    assert (await cent(gateway, other, user="new")).status == 200
+    await does(gateway, "POST", "/budget/update", {"budget_id": "b", "max_budget": 0.03})
+    await soon(lambda: cent(gateway, key, user="known"), 200)
+    await refused(gateway, "POST", "/budget/delete", {"id": "b"}, status=400, word="1 keys, for their end users")
+    answer = await gateway.request("POST", "/key/generate", {"end_user_budget_id": "nobody's"})
+    assert (answer.status, "budget of end users" in answer.body.decode()) == (400, True), answer.body
 
 
 async def test_a_call_that_does_not_fit_takes_nothing_of_rates(start_gateway: StartGateway) -> None:

@@ -488,6 +488,7 @@ def _principal(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> Principal
         tpm_limit=row["key_tpm_limit"],
         rpm_limit=row["key_rpm_limit"],
         tag_limits=tag_limits(row["scope_token"], metadata) or _NOTHING,
+        end_user_limits=limits_of(row, Scope(ScopeKind.END_USER, ""), prefix="eu_"),
         limits=_limits(row, user_budgets_in_teams=user_budgets_in_teams),
     )
 
