@@ -425,7 +425,7 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT c.window_id FROM bursar.windows AS c
         WHERE c.scope_kind = s.kind AND c.scope_id = s.id AND c.ends_at > clock_timestamp()
-        ORDER BY c.ends_at LIMIT 1
+        OFFSET 0  -- one for each: most scopes have one that runs; several, when the length of the periods was changed
     ) AS w
     WHERE s.cost > 0 AND NOT EXISTS (
         SELECT FROM bursar.windows AS p
