@@ -158,7 +158,9 @@ class PostgresLedger:
 
 def _tell_soft(passed: str) -> None:
     for kind, scope, limit, spent in msgspec.json.decode(passed, type=list[_Soft]):
-        log.warning("budget.soft_limit_passed kind=%s scope=%s limit_usd=%s spent_usd=%s", kind, scope, limit, spent)
+        log.warning(
+            "budget.soft_limit_passed kind=%s scope=%s limit_usd=%.9g spent_usd=%.9g", kind, scope, limit, spent
+        )
 
 
 def _utf8(entries: bytes) -> bytes:
