@@ -109,10 +109,10 @@ class _EndUsers:
     def __init__(self, limits: Limits) -> None:
         self._limits = (limits,)
 
-    def recall(self, end_user: str, tags: Sequence[str]) -> tuple[Limits, ...]:
+    def recall(self, end_user: str, tags: Sequence[str], default: Limits | None = None) -> tuple[Limits, ...]:
         return self._limits if end_user else ()
 
-    async def find(self, end_user: str, tags: Sequence[str]) -> tuple[Limits, ...]:
+    async def find(self, end_user: str, tags: Sequence[str], default: Limits | None = None) -> tuple[Limits, ...]:
         return self.recall(end_user, tags)
 
 

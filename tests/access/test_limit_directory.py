@@ -286,7 +286,7 @@ async def test_what_the_tables_say(database: Database) -> None:
     default = {name: limits(ScopeKind.END_USER, name, 1) for name in ("plain", "bad")}
     assert await store.find(["customer", "plain", "bad", "nobody"], ["tagged", "free", "none"]) == {
         CUSTOMER.scope: NamedLimits(CUSTOMER),
-        Scope(ScopeKind.END_USER, "plain"): NamedLimits(default["plain"]),
-        Scope(ScopeKind.END_USER, "bad"): NamedLimits(default["bad"], blocked=True),
+        Scope(ScopeKind.END_USER, "plain"): NamedLimits(default["plain"], by_default=True),
+        Scope(ScopeKind.END_USER, "bad"): NamedLimits(default["bad"], blocked=True, by_default=True),
         TAGGED.scope: NamedLimits(TAGGED),
     }

@@ -54,12 +54,32 @@ def test_in_a_time_zone(duration: str, now: str, ends: str) -> None:
     assert next_reset(duration, datetime.fromisoformat(now), calendar) == datetime.fromisoformat(ends)
 
 
+@pytest.mark.parametrize(
+    ("duration", "reset", "now", "ends"),
+    [
+        # Half past one comes twice on 1 November: it is the first that counts.
+        ("1d", time(1, 30), "2026-11-01T05:29:59", "2026-11-01T05:30:00"),
+        ("1d", time(1, 30), "2026-11-01T05:30:00", "2026-11-02T06:30:00"),
+        ("1d", time(1, 30), "2026-11-01T06:10:00", "2026-11-02T06:30:00"),
+        ("1mo", time(1, 30), "2026-11-01T05:29:59", "2026-11-01T05:30:00"),
+        ("1mo", time(1, 30), "2026-11-01T06:10:00", "2026-12-01T06:30:00"),
+        # Half past two does not come on 8 March: an hour later by the clock is as long after midnight.
+        ("1d", time(2, 30), "2026-03-08T07:00:00", "2026-03-08T07:30:00"),
+        ("1d", time(2, 30), "2026-03-08T07:30:00", "2026-03-09T06:30:00"),
+        ("1mo", time(2, 30), "2001-04-01T07:10:00", "2001-04-01T07:30:00"),
+    ],
+)
+def test_at_a_time_that_comes_twice_or_not_at_all(duration: str, reset: time, now: str, ends: str) -> None:
+    at = [datetime.fromisoformat(moment).replace(tzinfo=UTC) for moment in (now, ends)]
+    assert next_reset(duration, at[0], Calendar(NEW_YORK, reset)) == at[1]
+
+
 @given(
     number=st.integers(1, 500),
     unit=st.sampled_from(["s", "m", "h", "d", "w", "mo"]),
     at=st.integers(946_684_800, 4_102_444_800).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
     zone=st.sampled_from(["UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "America/Havana"]),
-    reset=st.sampled_from([time(), time(2, 30), time(23, 59)]),
+    reset=st.sampled_from([time(), time(1, 30), time(2, 30), time(23, 59)]),
 )
 def test_a_period_ends_later_and_all_of_it_ends_there(
     number: int, unit: str, at: datetime, zone: str, reset: time

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bursar.domain.ids import JournalId
 from bursar.domain.limits import Scope, ScopeKind
 from bursar.domain.rate_limits import LimitKind, Need, Plan, RateBook, RateKey
-from bursar.domain.rate_shares import Outcome, WorkerShares, target
+from bursar.domain.rate_shares import PATIENCE_S, Outcome, WorkerShares, target
 from tests.domain.rate_simulation import LEASE_S, OverTheLimit, Simulation
 from tests.domain.rate_store_model import EagerStore, RateStoreModel
 
@@ -238,6 +238,25 @@ def test_a_lowered_limit_lowers_shares_at_once_and_without_asking(store: RateSto
         worker.want_no_more()
         worker.book.bucket(KEY, 20)
     assert (one.use(30), two.use(30)) == (10, 10)
+
+
+def test_a_raised_limit_is_asked_for_however_short_the_lower_one_was(store: RateStoreModel, clock: Clock) -> None:
+    one, two = One(store, "one", 2), One(store, "two", 2)
+    one.want(2)
+    one.exchange()
+    one.want_no_more()
+    assert one.use(2) == 2
+    two.want(1)
+    two.exchange()
+    two.want_no_more()
+    clock.now_s += 2 * PATIENCE_S
+    assert two.shares.hopeless(two.bucket, 1, clock())
+    for worker in (one, two):
+        worker.book.bucket(KEY, 4)
+    assert not two.shares.hopeless(two.bucket, 1, clock())
+    two.want(1)
+    two.exchange()
+    assert two.use(1) == 1
 
 
 def test_a_lost_answer_leaves_a_share_as_it_was(store: RateStoreModel, clock: Clock) -> None:

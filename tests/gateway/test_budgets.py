@@ -13,6 +13,7 @@ from bursar.oracle.serving import RunningOracle
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import MASTER_KEY, Books, Gateway, config_text, running_gateway
 from tests.gateway.windows import within_one_minute
+from tests.management.admin import does, refused, soon
 from tests.oracle.raw_client import Answer
 
 CENT = """
@@ -316,6 +317,30 @@ async def test_end_users_without_a_budget_have_the_default_one(
     assert (await cent(gateway, MASTER_KEY)).status == 200
 
 
+async def test_end_users_without_a_budget_have_that_which_the_key_names(
+    start_gateway: StartGateway, books: Books
+) -> None:
+    """In place of the configured one; it follows what is said of it."""
+    gateway = await start_gateway(models=CENT, settings="litellm_settings: {max_end_user_budget: 0.03}")
+    await does(gateway, "POST", "/budget/new", {"budget_id": "b", "max_budget": 0.01})
+    await does(gateway, "POST", "/customer/new", {"user_id": "rich", "max_budget": 0.02})
+    await does(gateway, "POST", "/customer/new", {"user_id": "known"})
+    key, other = await gateway.new_key(end_user_budget_id="b"), await gateway.new_key()
+    for user, served in (("new", 1), ("known", 1), ("rich", 2)):
+        for _ in range(served):
+            assert (await cent(gateway, key, user=user)).status == 200, user
+        await books.posted()
+        answer = await cent(gateway, key, user=user)
+        assert (answer.status, f"End User={user} over budget" in answer.body.decode()) == (422, True), answer.body
+    assert (await cent(gateway, key)).status == 200
+    assert (await cent(gateway, other, user="new")).status == 200
+    await does(gateway, "POST", "/budget/update", {"budget_id": "b", "max_budget": 0.03})
+    await soon(lambda: cent(gateway, key, user="known"), 200)
+    await refused(gateway, "POST", "/budget/delete", {"id": "b"}, status=400, word="1 keys, for their end users")
+    answer = await gateway.request("POST", "/key/generate", {"end_user_budget_id": "nobody's"})
+    assert (answer.status, "budget of end users" in answer.body.decode()) == (400, True), answer.body
+
+
 async def test_a_call_that_does_not_fit_takes_nothing_of_rates(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(models=CENT)
     key = await gateway.new_key(max_budget=0.01, rpm_limit=10, tpm_limit=10_000, max_parallel_requests=2)
@@ -344,6 +369,74 @@ async def test_a_period_says_when_it_ends(start_gateway: StartGateway) -> None:
     answer = await cent(gateway, key)
     assert "the budget resets at " in answer.json["error"]["message"]
     assert " 00:00:00 UTC" in answer.json["error"]["message"]
+
+
+_A_DAY = {"max_budget": 0.03, "budget_duration": "1d"}
+_LENGTHS = ({"budget_duration": "30d"}, {"budget_duration": "1d"})
+_BUDGETS = ({"budget_id": "m"}, {"budget_id": "d"})
+
+
+@pytest.mark.parametrize(
+    ("made", "key", "call", "edit", "periods"),
+    [
+        (None, _A_DAY, {}, ("POST", "/key/update", ""), _LENGTHS),
+        (None, {"budget_id": "d"}, {}, ("POST", "/key/update", ""), _BUDGETS),
+        (
+            ("/user/new", {"user_id": "x", **_A_DAY}),
+            {"user_id": "x"},
+            {},
+            ("POST", "/user/update", "user_id"),
+            _LENGTHS,
+        ),
+        (
+            ("/team/new", {"team_id": "x", **_A_DAY}),
+            {"team_id": "x"},
+            {},
+            ("POST", "/team/update", "team_id"),
+            _LENGTHS,
+        ),
+        (
+            ("/organization/new", {"organization_id": "x", "organization_alias": "X", "budget_id": "d"}),
+            *({"organization_id": "x"}, {}, ("PATCH", "/organization/update", "organization_id"), _BUDGETS),
+        ),
+        (
+            ("/customer/new", {"user_id": "x", "budget_id": "d"}),
+            *({}, {"user": "x"}, ("POST", "/customer/update", "user_id"), _BUDGETS),
+        ),
+        (("/tag/new", {"name": "x", "budget_id": "d"}), {}, {"tags": ["x"]}, ("POST", "/tag/update", "name"), _BUDGETS),
+        (None, {"budget_id": "d"}, {}, ("POST", "/budget/update", "budget_id"), _LENGTHS),
+        (
+            ("/customer/new", {"user_id": "x", "budget_id": "d"}),
+            *({}, {"user": "x"}, ("POST", "/budget/update", "budget_id"), _LENGTHS),
+        ),
+    ],
+    ids=["key", "key's budget", "user", "team", "organization", "customer", "tag", "budget", "customers' budget"],
+)
+async def test_a_period_that_comes_back_counts_what_was_spent_meanwhile(
+    start_gateway: StartGateway,
+    books: Books,
+    made: tuple[str, dict[str, object]] | None,
+    key: dict[str, object],
+    call: dict[str, object],
+    edit: tuple[str, str, str],
+    periods: tuple[dict[str, object], ...],
+) -> None:
+    """From a day to a month and back: the day's budget is not had twice."""
+    gateway = await start_gateway(models=CENT)
+    for name, length in (("m", "30d"), ("d", "1d")):
+        budget = {"budget_id": name, "max_budget": 0.03, "budget_duration": length}
+        await does(gateway, "POST", "/budget/new", budget)
+    if made is not None:
+        await does(gateway, "POST", *made)
+    secret = await gateway.new_key(**key)
+    method, path, id_name = edit
+    named = {"": {"key": secret}, "budget_id": {"budget_id": "d"}}.get(id_name, {id_name: "x"})
+    for period in periods:
+        assert (await cent(gateway, secret, **call)).status == 200
+        await books.posted()
+        await does(gateway, method, path, {**named, **period})
+    await asyncio.sleep(0.1)  # until it is heard of
+    assert [(await cent(gateway, secret, **call)).status for _ in range(2)] == [200, 422]
 
 
 async def test_a_stream_holds_and_settles(start_gateway: StartGateway, books: Books) -> None:
@@ -431,3 +524,36 @@ async def test_an_ended_worker_gives_back_what_it_did_not_spend(
     [window] = await books.fetch("SELECT * FROM bursar.windows")
     assert (window["leased_nano_usd"], window["spent_nano_usd"]) == (10_000_000, 10_000_000)
     assert json.dumps(await books.fetch("SELECT FROM bursar.heartbeats")) == "[]"
+
+
+@pytest.mark.parametrize(
+    ("made", "key"),
+    [
+        (None, {"soft_budget": 0.015, "max_budget": 1.0}),
+        (("/budget/new", {"budget_id": "b", "soft_budget": 0.015}), {"budget_id": "b"}),
+        (("/team/new", {"team_id": "x", "soft_budget": 0.015}), {"team_id": "x"}),
+        (
+            ("/organization/new", {"organization_id": "x", "organization_alias": "X", "soft_budget": 0.015}),
+            {"organization_id": "x"},
+        ),
+    ],
+    ids=["key", "budget", "team", "organization"],
+)
+async def test_a_soft_budget_is_told_about_once_and_refuses_nothing(
+    start_gateway: StartGateway,
+    books: Books,
+    caplog: pytest.LogCaptureFixture,
+    made: tuple[str, dict[str, object]] | None,
+    key: dict[str, object],
+) -> None:
+    gateway = await start_gateway(models=CENT)
+    if made is not None:
+        await does(gateway, "POST", *made)
+    secret = await gateway.new_key(**key)
+    told = []
+    for _ in range(3):
+        assert (await cent(gateway, secret)).status == 200
+        await books.posted()
+        told.append([one.getMessage() for one in caplog.records if "budget.soft_limit_passed" in one.getMessage()])
+    assert [len(messages) for messages in told] == [0, 1, 1]
+    assert "limit_usd=0.015 spent_usd=0.02" in told[-1][0]

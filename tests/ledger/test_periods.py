@@ -206,6 +206,15 @@ async def test_a_charge_that_nobody_held(ledger: Ledger, kind: ScopeKind) -> Non
     assert (await audit(ledger.database)).differences == []
 
 
+@pytest.mark.parametrize("kind", SCOPES)
+async def test_a_charge_that_nobody_held_when_periods_are_of_another_length(ledger: Ledger, kind: ScopeKind) -> None:
+    """The one that was left runs on, and may come back: the charge counts in both."""
+    both = [await window(ledger, kind, end, limit=60) for end in (FUTURE, FUTURE + timedelta(days=30))]
+    await ledger.post(answered(1, 70, **ONE_TAG))
+    assert [(await figures(ledger, one)).spent for one in both] == [70, 70]
+    assert (await audit(ledger.database)).differences == []
+
+
 @pytest.mark.parametrize("scope", [GATEWAY, *(model_scope(SCOPES[kind], "gpt-4o") for kind in MODELS_OF)])
 async def test_a_charge_that_nobody_held_of_the_gateway_and_of_single_models(ledger: Ledger, scope: Scope) -> None:
     """They have no row of their own, and get what others get."""

@@ -405,6 +405,25 @@ async def test_spend_is_set_back_and_the_budget_follows(gateway: Gateway, books:
     check_error(await post(gateway, "/key/nobody/reset_spend", {"reset_to": 0}), 404, "Key not found")
 
 
+async def test_a_key_that_is_made_anew_begins_anew(gateway: Gateway, books: Books, database_url: str) -> None:
+    """Its secret may be that of one that was deleted: what that one spent is history."""
+    budget = {"max_budget": 0.0002, "budget_duration": "1d"}
+    for limits in (
+        {"max_budget": 0.0002},
+        {"budget_limits": [budget]},
+        {"model_max_budget": {"oracle": {"budget_limit": 0.0002}}},
+    ):
+        for _ in range(2):
+            key = await gateway.new_key(key="sk-one-that-comes-back", **limits)
+            await soon(lambda: gateway.chat(key="sk-one-that-comes-back", max_tokens=8), 200)
+            while (answer := await gateway.chat(key=key, max_tokens=8)).status == 200:
+                pass
+            check_error(answer, 422, "udget")
+            await books.posted()
+            assert (await post(gateway, "/key/delete", {"keys": [key]})).status == 200
+    await check_books_close(database_url)
+
+
 # --- list ---
 
 

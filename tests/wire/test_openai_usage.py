@@ -287,6 +287,32 @@ def counts(**classes: int) -> Usage:
             {UsageFlag.NEGATIVE, UsageFlag.CONTRADICTORY},
             id="an absurd total over sides that can be used",
         ),
+        *(
+            pytest.param(
+                {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, **absurd},
+                None,
+                counts(uncached_prompt_tokens=10, answer_tokens=5),
+                {UsageFlag.ABSURD},
+                id=f"absurd parts say nothing: {next(iter(absurd))}",
+            )
+            for absurd in (
+                {"completion_tokens_details": {"reasoning_tokens": 1e30, "audio_tokens": 10**9}},
+                {"prompt_tokens_details": {"cached_tokens": 10**20}},
+                {"cache_creation_input_tokens": 10**9},
+                {"reasoning_tokens": 10**9},
+                {"total_tokens": 10**12},
+            )
+        ),
+        *(
+            pytest.param(
+                {"prompt_tokens": 10, "total_tokens": total},
+                None,
+                Usage(),
+                {flag, UsageFlag.MISSING},
+                id=f"no side follows from a total that is {flag}",
+            )
+            for total, flag in ((10**12, UsageFlag.ABSURD), (-1, UsageFlag.NEGATIVE))
+        ),
         pytest.param(
             {"prompt_tokens": 10, "total_tokens": 12},
             None,

@@ -31,6 +31,22 @@ _NO_LIMITS: tuple[Limits, ...] = ()
 class _Known:
     found: NamedLimits
     fetched_s: float
+    of_key: tuple[Limits, Limits] | None = None
+    """What a key last said of end users without limits of their own, and the same for this one: made once, since what
+    is known of calls hangs on it."""
+
+    def limits(self, scope: Scope, default: Limits | None) -> Limits | None:
+        """Theirs, or by `default`, where a key says what they have that have none of their own."""
+        found = self.found
+        if (
+            default is None
+            or scope.kind is not ScopeKind.END_USER
+            or (found.limits is not None and not found.by_default)
+        ):
+            return found.limits
+        if self.of_key is None or self.of_key[0] != default:
+            self.of_key = default, default.of(scope)
+        return self.of_key[1]
 
 
 class LimitDirectory:
@@ -58,7 +74,7 @@ class LimitDirectory:
         """The look-up that those who ask now wait for."""
         self._changes = 0
 
-    def recall(self, end_user: str, tags: Sequence[str]) -> tuple[Limits, ...] | None:
+    def recall(self, end_user: str, tags: Sequence[str], default: Limits | None = None) -> tuple[Limits, ...] | None:
         """See `ports.limits.LimitLookup.recall`."""
         if not end_user and not tags:
             return _NO_LIMITS
@@ -68,7 +84,7 @@ class LimitDirectory:
         if age_s > _FRESH_S:
             self._ask_any = True
             self._look_up()
-        scopes = self._scopes(self._any, end_user, tags)
+        scopes = self._scopes(self._any, end_user, tags, default)
         if not scopes:
             return _NO_LIMITS
         found: list[Limits] = []
@@ -86,27 +102,28 @@ class LimitDirectory:
                     f"Authentication Error, End User={scope.id} is blocked. "
                     "Update via `/customer/unblock` if you're an admin."
                 )
-            if known.found.limits is not None:
-                found.append(known.found.limits)
+            if (limits := known.limits(scope, default)) is not None:
+                found.append(limits)
         return None if missing else tuple(found)
 
-    def _scopes(self, any_: AnyLimits, end_user: str, tags: Iterable[str]) -> list[Scope]:
+    def _scopes(self, any_: AnyLimits, end_user: str, tags: Iterable[str], default: Limits | None) -> list[Scope]:
         """Whom it is worth while to look up."""
         named = []
-        if end_user and (any_.end_users or any_.default is not None or self._default_budget is not None):
+        by_default = default is not None or any_.default is not None or self._default_budget is not None
+        if end_user and (any_.end_users or by_default):
             named.append(Scope(ScopeKind.END_USER, end_user))
         if any_.tags:
             named += [Scope(ScopeKind.TAG, tag) for tag in tags]
         return named
 
-    async def find(self, end_user: str, tags: Sequence[str]) -> tuple[Limits, ...]:
+    async def find(self, end_user: str, tags: Sequence[str], default: Limits | None = None) -> tuple[Limits, ...]:
         """See `ports.limits.LimitLookup.find`."""
-        while (found := self.recall(end_user, tags)) is None:
+        while (found := self.recall(end_user, tags, default)) is None:
             now_s = self._clock()
             if self._any is None or now_s - self._any_fetched_s > _MAX_AGE_S:
                 self._ask_any = True
             else:
-                for scope in self._scopes(self._any, end_user, tags):
+                for scope in self._scopes(self._any, end_user, tags, default):
                     known = self._known.get(scope)
                     if known is None or now_s - known.fetched_s > _MAX_AGE_S:
                         self._wanted[scope] = None
@@ -182,9 +199,10 @@ class LimitDirectory:
             return found
         default = None if self._any is None else self._any.default
         if default is not None:
-            return NamedLimits(default.of(scope), found.blocked)
+            return NamedLimits(default.of(scope), found.blocked, by_default=True)
         if self._default_budget is not None:
-            return NamedLimits(Limits(scope=scope, budget=Budget(self._default_budget)), found.blocked)
+            limits = Limits(scope=scope, budget=Budget(self._default_budget))
+            return NamedLimits(limits, found.blocked, by_default=True)
         return found
 
     def told(self, payload: str) -> None:

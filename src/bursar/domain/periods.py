@@ -93,8 +93,13 @@ def _next_multiple(local: datetime, seconds: int) -> datetime:
 def _at(local: datetime, calendar: Calendar) -> datetime:
     """The next time of day at which days end, after `local`."""
     reset = calendar.reset_time
-    today = local.replace(hour=reset.hour, minute=reset.minute, second=reset.second, microsecond=0)
-    return today if today > local else _moved(today, 1, calendar)
+    today = local.replace(hour=reset.hour, minute=reset.minute, second=reset.second, microsecond=0, fold=0)
+    return today if _is_later(today, local) else _moved(today, 1, calendar)
+
+
+def _is_later(one: datetime, other: datetime) -> bool:
+    """In time that passes: within a zone Python compares what clocks show, which on some days they show twice."""
+    return one.astimezone(UTC) > other.astimezone(UTC)
 
 
 def _moved(moment: datetime, days: int, calendar: Calendar) -> datetime:
@@ -110,7 +115,7 @@ def _monday(first: datetime, calendar: Calendar) -> datetime:
 def _first_of_month(first: datetime, months: int, local: datetime, calendar: Calendar) -> datetime:
     """The reset time on the first of a month: the coming one, and `months` - 1 further."""
     start = first if first.day == 1 else _moved(first.replace(day=1), 0, calendar)
-    if start <= local:
+    if not _is_later(start, local):
         months += 1
     index = start.year * 12 + start.month - 1 + months - 1
     year, month = divmod(index, 12)

@@ -102,6 +102,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # there a
     """Of the key, its owner, its team, the owner within the team, and the organization: those that have any."""
     tag_limits: dict[str, Limits] = {}
     """Of the key's calls with single tags."""
+    end_user_limits: Limits | None = None
+    """Of each end user of the key's calls that has none of its own; whose id is to be put in."""
 
 
 class Memberships(msgspec.Struct, frozen=True, kw_only=True):

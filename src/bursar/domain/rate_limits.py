@@ -231,6 +231,8 @@ class RateBook:
         elif limit != bucket.limit:
             if limit < bucket.limit:
                 bucket.share = bucket.share * limit // bucket.limit
+            else:
+                bucket.short_since_s = None  # that was of the lower one
             bucket.limit = limit
             bucket.mark = 0
             self.touched[bucket] = None

@@ -66,7 +66,7 @@ class Admission:
         principal, attribution = call.principal, call.attribution
         named: tuple[Limits, ...] = ()
         if attribution.end_user or attribution.tags:
-            recalled = self._named.recall(attribution.end_user, attribution.tags)
+            recalled = self._named.recall(attribution.end_user, attribution.tags, principal.end_user_limits)
             if recalled is None:
                 return None
             named = recalled
@@ -89,7 +89,7 @@ class Admission:
         """
         principal, attribution = call.principal, call.attribution
         try:
-            named = await self._named.find(attribution.end_user, attribution.tags)
+            named = await self._named.find(attribution.end_user, attribution.tags, principal.end_user_limits)
         except StoreUnavailable:
             raise _unavailable("The limits of the end user and of tags cannot be looked up") from None
         if principal.tag_limits:

@@ -23,6 +23,8 @@ from bursar.ports.keys import KeyAdministration, KeyEdit, KeyFilter, KeyForms, K
 
 _EVERYTHING: dict[str, object] = {"everything": True}
 _MOVES = ("team_id", "user_id", "organization_id")
+_SPENT_BY = ("spend", "max_budget", "budget_duration", "budget_id")
+"""What says how much is spent, or of which period's budget."""
 _NOT_SEEN = "You are not allowed to access this key's info."
 _REPLACED = "This secret was replaced already. Name the key by its present secret or hash."
 _NOT_CHANGED = "You are not allowed to change this key."
@@ -510,7 +512,8 @@ class KeyEndpoints:
             return {**found, **(new_secret or {})}
 
         moves = {name: value for name in _MOVES if (value := getattr(body, name)) is not UNSET}
-        return KeyEdit(changes=changes, asker=asker_of(standing), moves=moves, spend=isinstance(body.spend, float))
+        spend = any(getattr(body, name) is not UNSET for name in _SPENT_BY)
+        return KeyEdit(changes=changes, asker=asker_of(standing), moves=moves, spend=spend)
 
     async def _must_be_there(self, standing: Standing, token: KeyHash) -> KeyRow:
         """Its row. Raises NotFound; Forbidden: who may not change a key does not learn whether it exists."""

@@ -82,7 +82,8 @@ class KeyEdit(msgspec.Struct, frozen=True, kw_only=True):
     moves: Mapping[str, object] = {}
     """Which of `team_id`, `user_id` and `organization_id` are to be others."""
     spend: bool = False
-    """`spend` is one of them: then what is spent of the key's budget is stated anew, too."""
+    """What is spent of the key's budget is stated anew, too: `spend` may be one of them, or what makes it the budget of
+    another period."""
 
 
 class KeyFilter(msgspec.Struct, frozen=True, kw_only=True):

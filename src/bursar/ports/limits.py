@@ -17,6 +17,8 @@ class NamedLimits(msgspec.Struct, frozen=True):
 
     limits: Limits | None
     blocked: bool = False
+    by_default: bool = False
+    """The limits are those of end users that have none of their own."""
 
 
 class AnyLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +44,14 @@ class LimitStore(Protocol):
 class LimitLookup(Protocol):
     """Limits of whom a request names, from memory where possible (`access.limit_directory`)."""
 
-    def recall(self, end_user: str, tags: Sequence[str]) -> tuple[Limits, ...] | None:
-        """Theirs, if memory knows: costs no I/O. `end_user` may be empty. Raises Unauthenticated: blocked."""
+    def recall(self, end_user: str, tags: Sequence[str], default: Limits | None = None) -> tuple[Limits, ...] | None:
+        """Theirs, if memory knows: costs no I/O. Raises Unauthenticated: blocked.
 
-    async def find(self, end_user: str, tags: Sequence[str]) -> tuple[Limits, ...]:
+        `end_user` may be empty. `default` is what the key says that those have who have no limits of their own, in
+        place of what is configured.
+        """
+
+    async def find(self, end_user: str, tags: Sequence[str], default: Limits | None = None) -> tuple[Limits, ...]:
         """Theirs. Raises Unauthenticated: blocked; StoreUnavailable."""
 
 

@@ -12,7 +12,7 @@ _DEPLOYMENT = (
     "No deployments available - crossed budget: Exceeded budget for deployment model_id: {who}, "
     "spend: {spent} >= {limit}"
 )
-_MODEL = "LiteLLM {who}: {first}, exceeded budget for model={second}"
+_MODEL = "LiteLLM {who}: {first}, exceeded budget for model={second}. Current cost: {spent}, Max budget: {limit}"
 _PERIOD = "ExceededBudget: {who} over {second} budget. Spend=${spent}, Limit=${limit}"
 _SENTENCES: dict[ScopeKind, tuple[str, str]] = {
     ScopeKind.GATEWAY: (_TOTAL, ""),
@@ -48,14 +48,20 @@ def budget_exceeded(
         limit=usd_text(limit),
     )
     details = [f"The call may cost up to {usd_text(needed)}"]
+    left_s = None if ends_at_s is None else max(1, int(ends_at_s - now_s) + 1)
     if held > 0:
         details.append(f"{usd_text(held)} is held by calls under way")
-    retry_after_s = None
     if ends_at_s is not None:
-        retry_after_s = max(1, int(ends_at_s - now_s) + 1)
         details.append(f"the budget resets at {datetime.fromtimestamp(ends_at_s, UTC):%Y-%m-%d %H:%M:%S} UTC")
     return BudgetExceeded(
         f"{said}. {'; '.join(details)}.",
-        retry_after_s=retry_after_s,
+        retry_after_s=_retry_after_s(limit=limit, spent=spent, needed=needed, left_s=left_s),
         of_deployment=limits.scope.kind is ScopeKind.DEPLOYMENT,
     )
+
+
+def _retry_after_s(*, limit: int, spent: int, needed: int, left_s: int | None) -> int | None:
+    """When the same call may fit; None: not by waiting. `left_s`: of the period."""
+    if needed > limit:
+        return None
+    return 1 if spent + needed <= limit else left_s  # what is only held may be free at any moment

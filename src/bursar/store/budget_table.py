@@ -17,6 +17,7 @@ from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
+from bursar.store.scope_windows import count_in_all, lock_totals
 
 _SQL = {**load_named_sql("budget_table"), **load_named_sql("tell_limits")}
 _TABLE = "LiteLLM_BudgetTable"
@@ -50,6 +51,7 @@ class PostgresBudgetRows:
     ) -> Row | None:
         """See `management.stores.BudgetRows.update`."""
         async with writing(self._database) as connection:
+            await lock_totals(connection)
             found = await connection.fetchrow(_SQL["lock"], budget_id)
             if found is None:
                 return None
@@ -174,10 +176,12 @@ async def _update(
     calendar: Calendar,
     actor: Actor,
 ) -> Row:
-    """Change a row that is locked."""
+    """Change a row that is locked. Only after `lock_totals`, where anybody's calls spend of it."""
     budget_id = str(before["budget_id"])
     terms = terms_after(before, changes, now=datetime.now(UTC), calendar=calendar)
     row = record_of(await connection.fetchrow(_SQL["update"], budget_id, json_of(terms), actor.name))
+    if row["budget_duration"] != before["budget_duration"]:
+        await count_in_all(connection, budget_id)
     await record(connection, change(Action.UPDATED, _TABLE, budget_id, actor, before=before, after=row))
     await _tell(connection, budget_id)
     return row

@@ -16,7 +16,7 @@ from bursar.store.budget_table import budget_after, drop_own, with_budgets
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
-from bursar.store.scope_windows import begin_anew, lock_totals
+from bursar.store.scope_windows import begin_anew, count_in, lock_totals
 
 _SQL = {**load_named_sql("customers"), **load_named_sql("tell_limits")}
 _TABLE = "LiteLLM_EndUserTable"
@@ -61,6 +61,8 @@ class PostgresCustomers:
             budget_id = await budget_after(connection, current, edit, calendar=self._calendar, actor=actor)
             values = {**edit.changes, "budget_id": budget_id}
             await connection.execute(_SQL["update"], user_id, json_of(values))
+            if budget_id != current:
+                await count_in(connection, [Scope(ScopeKind.END_USER, user_id)])
             [row] = await _changed(connection, [user_id])
             await drop_own(connection, [current], actor=actor)
             await record(connection, change(Action.UPDATED, _TABLE, user_id, actor, before=before, after=row))

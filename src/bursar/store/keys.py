@@ -36,7 +36,7 @@ from bursar.store.limits import limits_of, nano_of, period_limits, tag_limits
 from bursar.store.memberships import memberships_of
 from bursar.store.named_sql import load_named_sql
 from bursar.store.rows import SUMS, change
-from bursar.store.scope_windows import hold_totals, lock_totals, set_spent
+from bursar.store.scope_windows import count_in, hold_totals, lock_totals, set_spent
 
 _SQL = load_named_sql("keys")
 _JSON_COLUMNS = frozenset(
@@ -165,9 +165,10 @@ class PostgresKeys:
                     return None
                 row, place = found
                 check_unchanged(expected, _moment(row["updated_at"]))
-                after = await _update(connection, row, edit.changes(row, place), actor)
+                changes = edit.changes(row, place)
+                after = await _update(connection, row, changes, actor)
                 if edit.spend:
-                    await _set_spent(connection, token, after["spend"])
+                    await _state_spent(connection, after, changes)
                 await record(connection, _change(action, after, actor, before=row))
                 await connection.execute(_SQL["tell"], [token])
         return after
@@ -197,7 +198,7 @@ class PostgresKeys:
                 after = await _update(connection, row, changes, actor)
                 await connection.execute(_SQL["rotate"], token, new, _naive(revoke_at))
                 if edit.spend:
-                    await _set_spent(connection, new, after["spend"])
+                    await _state_spent(connection, after, changes)
                 await record(connection, _change(Action.ROTATED, after, actor, before=row))
                 await connection.execute(_SQL["tell"], [token, new])
         return after
@@ -212,6 +213,7 @@ class PostgresKeys:
     ) -> list[tuple[KeyHash, str | None]]:
         """See `ports.keys.KeyAdministration.delete`."""
         async with self._database.transaction() as connection:
+            await lock_totals(connection)
             rows = await delete_keys(connection, tokens=tokens, aliases=aliases, actor=actor)
             for row in rows:
                 allow(row)
@@ -250,14 +252,30 @@ async def delete_keys(
     aliases: Sequence[str] = (),
     actor: Actor,
 ) -> list[KeyRow]:
-    """Move keys to the table of deleted ones, within a transaction; their rows as they were."""
+    """Move keys to the table of deleted ones; their rows as they were. Only after `lock_totals`.
+
+    One that is made anew with the same secret begins with nothing spent.
+    """
     if not tokens and not aliases:
         return []
     found = await connection.fetch(_SQL["delete"], list(tokens), list(aliases), actor.name, actor.api_key)
     rows = [row_of(row) for row in found]
+    await set_spent(connection, [scope for row in rows for scope in _budgeted(row)])
     await record(connection, *(_change(Action.DELETED, row, actor) for row in rows))
     await connection.execute(_SQL["tell"], [row["token"] for row in rows])
     return rows
+
+
+def _budgeted(key: KeyRow) -> list[Scope]:
+    """What a key has budgets of by its row: itself, within several periods, single models."""
+    scope = Scope(ScopeKind.KEY, str(key["token"]))
+    periods = period_limits(partial(key_period_scope, scope.id), key["budget_limits"])
+    models = key["model_max_budget"]
+    return [
+        scope,
+        *(one.scope for one in periods),
+        *(model_scope(scope, str(model)) for model in (models if isinstance(models, Mapping) else ())),
+    ]
 
 
 async def _locked(connection: Any, token: KeyHash, edit: KeyEdit) -> tuple[KeyRow, KeyPlace] | None:  # noqa: ANN401
@@ -358,10 +376,13 @@ def _window(scope: Scope, ends: datetime | None) -> str:
     return str(window_id(scope, None if ends is None else ends.timestamp()))
 
 
-async def _set_spent(connection: Any, token: KeyHash, usd: object) -> None:  # noqa: ANN401  # asyncpg
-    """What the key has spent of its budget is `usd` from now on, in dollars. Only with the totals locked."""
-    scope = Scope(ScopeKind.KEY, await connection.fetchval(_SQL["scope_of"], token))
-    await set_spent(connection, [scope], nano_of(_number(usd)) or 0)
+async def _state_spent(connection: Any, key: KeyRow, changes: Mapping[str, object]) -> None:  # noqa: ANN401  # asyncpg
+    """The periods of the key's budget go by what its row, just changed, says was spent. Only with the totals locked."""
+    scope = Scope(ScopeKind.KEY, await connection.fetchval(_SQL["scope_of"], key["token"]))
+    if "spend" in changes:
+        await set_spent(connection, [scope], nano_of(_number(key["spend"])) or 0)
+    else:
+        await count_in(connection, [scope])
 
 
 @contextmanager
@@ -487,6 +508,7 @@ def _principal(row: asyncpg.Record, *, user_budgets_in_teams: bool) -> Principal
         tpm_limit=row["key_tpm_limit"],
         rpm_limit=row["key_rpm_limit"],
         tag_limits=tag_limits(row["scope_token"], metadata) or _NOTHING,
+        end_user_limits=limits_of(row, Scope(ScopeKind.END_USER, ""), prefix="eu_"),
         limits=_limits(row, user_budgets_in_teams=user_budgets_in_teams),
     )
 

@@ -36,6 +36,8 @@ _Charged = tuple[str, str, int, int]
 """Window, instance, what its attempts cost, what they held."""
 _Forced = tuple[str, int]
 """Window, what is booked there without a hold."""
+_Soft = tuple[str, str, float, float]
+"""Whose soft budget was passed: kind, id; the budget and what is spent, in dollars."""
 
 
 class PostgresLedger:
@@ -107,13 +109,16 @@ class PostgresLedger:
             moves: str | None = posted["moves"]
             loose_charges, loose_calls = posted["loose_charges"], posted["loose_calls"]
             forced: str | None = None
+            softly_passed: str | None = None
             if moves or loose_charges:
                 await connection.execute(_SQL["lock_totals"])
                 if loose_charges or loose_calls:
                     late = await connection.fetchval(_SQL["late_changes"], loose_charges or "[]", loose_calls or "[]")
                     moves = _both(moves, late)
                 if moves:
-                    forced = await connection.fetchval(_SQL["move_totals"], moves)
+                    moved = await connection.fetchrow(_SQL["move_totals"], moves)
+                    forced = moved["forced"]
+                    softly_passed = moved["softly_passed"]
             if posted["charged"] or forced:
                 await self._book_grants(connection, posted["charged"] or "[]", forced or "[]")
             if sift:
@@ -124,6 +129,8 @@ class PostgresLedger:
                 await connection.execute(
                     _SQL["quarantine_record"], aside.reason, batch.journal_id, batch.upto, aside.content
                 )
+        if softly_passed is not None:
+            _tell_soft(softly_passed)
         return int(posted["inserted"])
 
     async def _book_grants(self, connection: Any, charged: str, forced: str) -> None:  # noqa: ANN401  # asyncpg
@@ -147,6 +154,13 @@ class PostgresLedger:
             raise JournalTaken(f"journal {batch.journal_id} is not under epoch {batch.epoch} any more")
         # A commit of ours whose answer was lost, or took long: it has happened after all.
         raise StoreUnavailable(f"journal {batch.journal_id} is at {position['posted_sequence']}, not at {batch.after}")
+
+
+def _tell_soft(passed: str) -> None:
+    for kind, scope, limit, spent in msgspec.json.decode(passed, type=list[_Soft]):
+        log.warning(
+            "budget.soft_limit_passed kind=%s scope=%s limit_usd=%.9g spent_usd=%.9g", kind, scope, limit, spent
+        )
 
 
 def _utf8(entries: bytes) -> bytes:

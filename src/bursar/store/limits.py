@@ -55,7 +55,7 @@ class PostgresLimits:
 def _named(rows: Sequence[Row], kind: ScopeKind) -> dict[Scope, NamedLimits]:
     scopes = [Scope(kind, row["id"]) for row in rows]
     return {
-        scope: NamedLimits(limits_of(row, scope), blocked=row["blocked"])
+        scope: NamedLimits(limits_of(row, scope), blocked=row["blocked"], by_default=row["by_default"])
         for scope, row in zip(scopes, rows, strict=True)
     }
 

@@ -10,6 +10,7 @@ from bursar.ports.users import LoginUser
 from bursar.store.audit_log import record
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
+from bursar.store.scope_windows import lock_totals
 from bursar.store.users import end_sessions, user_change, user_of
 
 _SQL = load_named_sql("logins")
@@ -59,6 +60,7 @@ class PostgresLogins:
 
 async def _make_admin(connection: Any, user_id: str) -> None:  # noqa: ANN401  # asyncpg
     """Have the user be an administrator without a password; who was somebody else under this id so far is out."""
+    await lock_totals(connection)
     before = await connection.fetchrow(_SQL["lock_user"], user_id)
     made = await connection.fetchrow(_SQL["make_admin"], user_id)
     if made is None:

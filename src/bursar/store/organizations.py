@@ -20,7 +20,7 @@ from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
 from bursar.store.named_users import identified, organizations_of
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
-from bursar.store.scope_windows import begin_anew, lock_totals
+from bursar.store.scope_windows import begin_anew, count_in, lock_totals
 from bursar.store.user_bounds import bounds_of_new
 
 _SQL = {**load_named_sql("organizations"), **load_named_sql("tell_limits")}
@@ -71,6 +71,8 @@ class PostgresOrganizations:
             budget_id = await budget_after(connection, current, edit, calendar=self._calendar, actor=actor, check=check)
             values = {**edit.changes, "budget_id": budget_id or await empty_budget(connection, actor=actor)}
             await connection.execute(_SQL["update"], organization_id, json_of(values), actor.name)
+            if budget_id != current:
+                await count_in(connection, [Scope(ScopeKind.ORGANIZATION, organization_id)])
             await drop_own(connection, [current], actor=actor)
             row = record_of(await connection.fetchrow(_SQL["find"], organization_id))
             await record(connection, change(Action.UPDATED, _TABLE, organization_id, actor, before=before, after=row))

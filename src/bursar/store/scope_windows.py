@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bursar.domain.limits import Scope, ScopeKind
+from bursar.domain.limits import Scope, ScopeKind, member_scope
+from bursar.store.budgets import in_force
 from bursar.store.named_sql import load_named_sql
 
 _SQL = {**load_named_sql("scope_windows"), **load_named_sql("totals"), **load_named_sql("budgets")}
@@ -25,6 +26,30 @@ async def set_spent(connection: Any, scopes: Sequence[Scope], nano_usd: int = 0)
     changed = [row["window_id"] for row in await connection.fetch(_SQL["set_spent"], kinds, ids, nano_usd)]
     if changed:
         await connection.execute(_SQL["tell_spent"], changed)
+
+
+async def count_in(connection: Any, scopes: Sequence[Scope]) -> None:  # noqa: ANN401  # asyncpg
+    """Have the current periods of `scopes` count at least what their rows say was spent: their budget has changed, and
+    one that was left for another may come back. Only after `lock_totals`."""
+    found = [(scope, stated.spent) for scope, stated in (await in_force(connection, scopes)).items() if stated.spent]
+    kinds, ids = [scope.kind for scope, _ in found], [scope.id for scope, _ in found]
+    changed = await connection.fetch(_SQL["count_in"], kinds, ids, [spent for _, spent in found])
+    if changed:
+        await connection.execute(_SQL["tell_spent"], [row["window_id"] for row in changed])
+
+
+async def count_in_all(connection: Any, budget_id: str) -> None:  # noqa: ANN401  # asyncpg
+    """The same of all who spend of a budget that has changed. Only after `lock_totals`."""
+    rows = await connection.fetch(_SQL["of_budget"], budget_id)
+    await count_in(
+        connection,
+        [
+            member_scope(row["first"], row["second"])
+            if row["kind"] == ScopeKind.TEAM_MEMBER
+            else Scope(ScopeKind(row["kind"]), row["first"])
+            for row in rows
+        ],
+    )
 
 
 async def begin_anew(connection: Any, scopes: Sequence[Scope]) -> None:  # noqa: ANN401  # asyncpg

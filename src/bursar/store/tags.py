@@ -16,7 +16,7 @@ from bursar.store.budget_table import budget_after, drop_own, with_budgets
 from bursar.store.database import Database
 from bursar.store.named_sql import load_named_sql
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
-from bursar.store.scope_windows import lock_totals, set_spent
+from bursar.store.scope_windows import count_in, lock_totals, set_spent
 
 _SQL = {**load_named_sql("tags"), **load_named_sql("tell_limits")}
 _TABLE = "LiteLLM_TagTable"
@@ -60,6 +60,8 @@ class PostgresTags:
             budget_id = await budget_after(connection, current, edit, calendar=self._calendar, actor=actor)
             values = {**edit.changes, "budget_id": budget_id}
             row = record_of(await connection.fetchrow(_SQL["update"], name, json_of(values)))
+            if budget_id != current:
+                await count_in(connection, [Scope(ScopeKind.TAG, name)])
             await drop_own(connection, [current], actor=actor)
             await record(connection, change(Action.UPDATED, _TABLE, name, actor, before=before, after=row))
             await _tell(connection, name)

@@ -21,7 +21,7 @@ from bursar.store.keys import delete_keys
 from bursar.store.named_sql import load_named_sql
 from bursar.store.named_users import SeesUser, identified
 from bursar.store.rows import Row, batches, change, json_of, looking, record_of, records_of, writing
-from bursar.store.scope_windows import lock_totals, set_spent
+from bursar.store.scope_windows import count_in, lock_totals, set_spent
 
 _SQL = {
     **load_named_sql("team_members"),
@@ -137,6 +137,7 @@ class PostgresTeamMembers:
         budget_id = None if budget is None else str(budget["budget_id"])
         if found is None or budget_id != current:
             await connection.execute(_SQL["put_memberships"], team_id, [user_id], [budget_id])
+            await count_in(connection, [member_scope(team_id, user_id)])
         after = record_of(await connection.fetchrow(_SQL["membership"], team_id, user_id))
         if after != before:
             object_id = f"{team_id}/{user_id}"

@@ -23,7 +23,7 @@ from bursar.store.limits import period_limits
 from bursar.store.named_sql import load_named_sql
 from bursar.store.named_users import SeesUser
 from bursar.store.rows import Row, change, json_of, looking, record_of, records_of, writing
-from bursar.store.scope_windows import begin_anew, lock_totals
+from bursar.store.scope_windows import begin_anew, count_in, lock_totals
 from bursar.store.team_members import join, locked_team, team_row
 
 _SQL = {
@@ -104,6 +104,8 @@ class PostgresTeams:
             terms |= await self._beside(connection, team_id, before, terms, edit, actor)
             await connection.execute(_SQL["update"], team_id, json_of(terms))
             row = await _found(connection, team_id)
+            if row["budget_duration"] != before["budget_duration"]:
+                await count_in(connection, [Scope(ScopeKind.TEAM, team_id)])
             await record(connection, change(action, _TABLE, team_id, actor, before=before, after=row))
             await connection.execute(_SQL["keys_of_teams"], [team_id], None)
         return row

@@ -25,7 +25,7 @@ from bursar.store.named_sql import load_named_sql
 from bursar.store.named_users import check_nobodys
 from bursar.store.organizations import membership_change
 from bursar.store.rows import Row, change, records_of
-from bursar.store.scope_windows import begin_anew, hold_totals, lock_totals, set_spent
+from bursar.store.scope_windows import begin_anew, count_in, hold_totals, lock_totals, set_spent
 from bursar.store.team_members import join_teams, not_in, team_row
 from bursar.store.user_bounds import bounds_of_new
 
@@ -143,8 +143,7 @@ class PostgresUsers:
         """See `ports.users.UserAdministration.change`."""
         with refusals():
             async with self._database.transaction() as connection:
-                if spend or teams:
-                    await lock_totals(connection)
+                await lock_totals(connection)
                 found = await connection.fetchrow(_SQL["lock"], user_id)
                 if found is None:
                     return None
@@ -161,6 +160,8 @@ class PostgresUsers:
                     spent = after["spend"]
                     assert isinstance(spent, float)
                     await set_spent(connection, [Scope(ScopeKind.USER, user_id)], nano_of(spent) or 0)
+                elif after["budget_duration"] != before["budget_duration"]:
+                    await count_in(connection, [Scope(ScopeKind.USER, user_id)])
                 await record(connection, user_change(Action.UPDATED, after, actor, before=before))
                 if "password" in changes:
                     await end_sessions(connection, user_id, actor=actor)

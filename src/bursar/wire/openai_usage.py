@@ -20,7 +20,7 @@ from bursar.domain.money import NanoUsd, nano_from_usd
 from bursar.domain.usage import Usage
 
 MAX_TOKENS = 100_000_000
-"""No call can use more: ten times the largest context window on sale. Larger counts are broken, and bounded."""
+"""No call can use more: ten times the largest context window on sale. Larger counts are broken, and say nothing."""
 
 
 class UsageFlag(StrEnum):
@@ -206,6 +206,8 @@ class _Reader:
             hit, miss = self._first("prompt_cache_hit_tokens"), self._first("prompt_cache_miss_tokens")
             if hit is not None and miss is not None:
                 prompt = hit + miss
+        if (prompt is None or completion is None) and not self._flags.isdisjoint(_BROKEN):
+            return None, None, None  # nor does a broken total say what the other side was
         if prompt is None and completion is not None:
             self._flags.add(UsageFlag.PARTIAL)
             prompt = 0 if total is None else max(0, total - completion)
@@ -317,7 +319,7 @@ class _Reader:
         return None
 
     def _count(self, value: object) -> int | None:
-        """A token count made safe: None if there is none that can be read, else between 0 and MAX_TOKENS."""
+        """A token count made safe: None if there is none that can be believed, else between 0 and MAX_TOKENS."""
         count = value if type(value) is int else None if value is None else self._coerced(value)
         if count is None:
             return None
@@ -326,7 +328,7 @@ class _Reader:
             return 0
         if count > MAX_TOKENS:
             self._flags.add(UsageFlag.ABSURD)
-            return MAX_TOKENS
+            return None
         return count
 
     def _coerced(self, value: object) -> int | None:

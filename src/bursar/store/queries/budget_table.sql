@@ -44,6 +44,9 @@ SELECT * FROM "LiteLLM_BudgetTable" ORDER BY created_at, budget_id
 SELECT kind, n FROM (
     SELECT 'keys' AS kind, count(*) AS n FROM "LiteLLM_VerificationToken" WHERE budget_id = $1
     UNION ALL
+    SELECT 'keys, for their end users', count(*) FROM "LiteLLM_VerificationToken"
+    WHERE metadata ->> 'end_user_budget_id' = $1
+    UNION ALL
     SELECT 'organizations', count(*) FROM "LiteLLM_OrganizationTable" WHERE budget_id = $1
     UNION ALL
     SELECT 'members of teams', count(*) FROM "LiteLLM_TeamMembership" WHERE budget_id = $1

@@ -41,7 +41,10 @@ SELECT named.revoke_at, k.token, bursar.scope_of_key(k.token) AS scope_token, k.
     ob.budget_reset_at AS org_budget_reset_at, ob.soft_budget AS org_soft_budget,
     ob.rpm_limit AS org_rpm_limit, ob.tpm_limit AS org_tpm_limit,
     ob.max_parallel_requests AS org_max_parallel_requests, ob.model_max_budget AS org_model_max_budget,
-    o.metadata AS org_metadata, o.organization_id AS org_id
+    o.metadata AS org_metadata, o.organization_id AS org_id,
+    eb.max_budget AS eu_max_budget, eb.budget_duration AS eu_budget_duration, eb.budget_reset_at AS eu_budget_reset_at,
+    eb.soft_budget AS eu_soft_budget, eb.rpm_limit AS eu_rpm_limit, eb.tpm_limit AS eu_tpm_limit,
+    eb.max_parallel_requests AS eu_max_parallel_requests, eb.model_max_budget AS eu_model_max_budget
 FROM named JOIN "LiteLLM_VerificationToken" AS k ON k.token = named.token
 LEFT JOIN "LiteLLM_BudgetTable" AS kb ON kb.budget_id = k.budget_id
 LEFT JOIN "LiteLLM_TeamTable" AS t ON t.team_id = k.team_id
@@ -56,6 +59,7 @@ LEFT JOIN "LiteLLM_BudgetTable" AS mb ON mb.budget_id = coalesce(
 )
 LEFT JOIN "LiteLLM_OrganizationTable" AS o ON o.organization_id = coalesce(k.organization_id, t.organization_id)
 LEFT JOIN "LiteLLM_BudgetTable" AS ob ON ob.budget_id = o.budget_id
+LEFT JOIN "LiteLLM_BudgetTable" AS eb ON eb.budget_id = k.metadata ->> 'end_user_budget_id'
 
 -- name: insert
 -- $1: the row as JSON, by column name; $2: by whom.
@@ -105,8 +109,11 @@ RETURNING *
 -- name: missing
 -- What a key's columns ($1) name and the database lacks: the constraints would say so, but with the value in its log.
 SELECT named.kind
-FROM jsonb_to_record($1::jsonb) AS k (budget_id text, organization_id text, project_id text),
+FROM jsonb_to_record($1::jsonb) AS k (budget_id text, organization_id text, project_id text, metadata jsonb),
     LATERAL (VALUES
+        ('budget of end users', k.metadata ->> 'end_user_budget_id', EXISTS (
+            SELECT FROM "LiteLLM_BudgetTable" AS b WHERE b.budget_id = k.metadata ->> 'end_user_budget_id'
+        )),
         ('budget', k.budget_id, EXISTS (SELECT FROM "LiteLLM_BudgetTable" AS b WHERE b.budget_id = k.budget_id)),
         ('organization', k.organization_id, EXISTS (
             SELECT FROM "LiteLLM_OrganizationTable" AS o WHERE o.organization_id = k.organization_id

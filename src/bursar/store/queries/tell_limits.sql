@@ -26,7 +26,8 @@ SELECT pg_notify('bursar_keys', told) FROM (
 -- name: keys_of_budget
 -- Those that name it, and those whose user's place in their team, whose team for its members, or whose organization, does.
 WITH found AS (
-    SELECT token FROM "LiteLLM_VerificationToken" WHERE budget_id = $1
+    SELECT token FROM "LiteLLM_VerificationToken"
+    WHERE budget_id = $1 OR metadata @> jsonb_build_object('end_user_budget_id', $1::text)
     UNION
     SELECT k.token FROM "LiteLLM_TeamMembership" AS m
     JOIN "LiteLLM_VerificationToken" AS k ON k.team_id = m.team_id AND k.user_id = m.user_id

@@ -24,7 +24,8 @@ WHERE EXISTS (
 -- `cost` goes to lifetime and daily totals; and to what was spent in the current period (`spend`), unless the attempt is
 -- pinned to a window that has ended, of somebody whose row has periods: where the budget is configured elsewhere, it is
 -- of all time. A charge that is pinned to no window of somebody who has one now is booked into
--- that: returned are [window, cost]. Not so that of a user whom only the call named, who could be anybody; and what is
+-- that: returned are [window, cost], and [kind, id, soft budget, spend] of those whose spend has passed their soft budget by
+-- this. Not so that of a user whom only the call named, who could be anybody; and what is
 -- taken back from such a charge later lowers no window, since it may be of an earlier period.
 -- Unknown users, end users and tags get rows, and a member of a team its membership; keys, teams and organizations are
 -- made by people. What was called with a key's former secret moves the key; days and rows keep the hash. Tags that the gateway makes of user agents are only counted.
@@ -124,6 +125,7 @@ keys AS (
         ORDER BY m.key
     ) AS m
     WHERE k.token = m.key
+    RETURNING k.token, k.spend, m.current_usd, k.budget_id
 ),
 users AS (
     INSERT INTO "LiteLLM_UserTable" AS u (user_id, models, spend)
@@ -149,6 +151,7 @@ teams AS (
         WHERE m.team_id IS NOT NULL GROUP BY m.team_id HAVING sum(m.cost) <> 0 ORDER BY m.team_id
     ) AS m
     WHERE t.team_id = m.team_id
+    RETURNING t.team_id, t.spend, m.current_usd, t.soft_budget
 ),
 team_members AS (
     INSERT INTO "LiteLLM_TeamMembership" AS t (user_id, team_id, spend, total_spend)
@@ -184,6 +187,7 @@ organizations AS (
         GROUP BY m.organization_id HAVING sum(m.cost) <> 0 ORDER BY m.organization_id
     ) AS m
     WHERE o.organization_id = m.organization_id
+    RETURNING o.organization_id, o.spend, m.current_usd, o.budget_id
 ),
 organization_members AS (
     UPDATE "LiteLLM_OrganizationMembership" AS o
@@ -364,7 +368,23 @@ daily_tags AS (
         timed_requests = t.timed_requests + excluded.timed_requests,
         request_id = coalesce(t.request_id, excluded.request_id)
 )
-SELECT json_agg(json_build_array(window_id, cost))::text
+SELECT (
+    SELECT json_agg(json_build_array(kind, id, soft, spend))::text
+    FROM (
+        SELECT 'key' AS kind, token AS id, spend, current_usd, (
+            SELECT b.soft_budget FROM "LiteLLM_BudgetTable" AS b WHERE b.budget_id = keys.budget_id
+        ) AS soft
+        FROM keys
+        UNION ALL
+        SELECT 'team', team_id, spend, current_usd, soft_budget FROM teams
+        UNION ALL
+        SELECT 'organization', organization_id, spend, current_usd, (
+            SELECT b.soft_budget FROM "LiteLLM_BudgetTable" AS b WHERE b.budget_id = organizations.budget_id
+        )
+        FROM organizations
+    ) AS moved
+    WHERE spend >= soft AND spend - current_usd < soft
+) AS softly_passed, json_agg(json_build_array(window_id, cost))::text AS forced
 FROM (
     SELECT w.window_id, sum(s.cost) AS cost
     FROM (
@@ -411,7 +431,7 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT c.window_id FROM bursar.windows AS c
         WHERE c.scope_kind = s.kind AND c.scope_id = s.id AND c.ends_at > clock_timestamp()
-        ORDER BY c.ends_at LIMIT 1
+        OFFSET 0  -- one for each: most scopes have one that runs; several, when the length of the periods was changed
     ) AS w
     WHERE s.cost > 0 AND NOT EXISTS (
         SELECT FROM bursar.windows AS p
