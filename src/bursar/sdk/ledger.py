@@ -80,7 +80,9 @@ class Ledger:
             model_group=_name("model", model),
             start_us=0,
             end_us=0,
-            outcome=Charge(cost=_nano(promised_usd), evidence=Evidence.ESTIMATED, price_version="promised"),
+            outcome=Charge(
+                cost=_nano(promised_usd) or NanoUsd(0), evidence=Evidence.ESTIMATED, price_version="promised"
+            ),
             user=_name("user", user),
             team_id=_name("team", team),
             organization_id=_name("organization", organization),
@@ -121,7 +123,8 @@ class LedgerCall:
 
     def usage(self, report: object = None, *, cost_usd: float | None = None, **counts: int) -> None:
         """What the call used: a provider's usage object, or `prompt_tokens=…, completion_tokens=…` and what else those
-        have. `cost_usd`: what it cost, if that is known better than by the price book."""
+        have. `cost_usd`: what it cost, if that is known better than by the price book; what is no such amount is left
+        out."""
         try:
             self._reading = usage_from(encoded_report(counts or report))
             self._cost = None if cost_usd is None else _nano(cost_usd)
@@ -210,11 +213,14 @@ def _name(what: str, value: object) -> str:
     return text
 
 
-def _nano(usd: object) -> NanoUsd:
+def _nano(usd: object) -> NanoUsd | None:
+    """None: it is no amount that a call may cost."""
     try:
         if not isinstance(usd, float | int | str | Decimal):
             raise ConfigError(f"expected an amount in US dollars, got a {type(usd).__name__}")
-        return max(nano_from_usd(usd), NanoUsd(0))
+        if (amount := nano_from_usd(usd)) < 0:
+            raise ConfigError("a call costs no less than nothing")
     except (ConfigError, ValueError) as error:
         log.warning("sdk.cost_not_read reason=%s", error)
-        return NanoUsd(0)
+        return None
+    return amount
