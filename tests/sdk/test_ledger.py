@@ -74,6 +74,23 @@ def test_usage_in_the_words_of_google_and_amazon(
     assert found == counts, provider
 
 
+async def test_a_call_that_is_entered_anew_is_another_and_twice_at_once_is_one(
+    database_url: str, connection: Any, tmp_path: Path
+) -> None:
+    ledger = Ledger(database_url, data_dir=tmp_path)
+    again, nested = (ledger.call(provider="openai", model="gpt-4o", user=user) for user in ("alice", "bob"))
+    for _ in range(20):
+        with again as call:
+            call.usage(prompt_tokens=1000, completion_tokens=500)
+    with nested, nested as call:
+        call.usage(prompt_tokens=1000, completion_tokens=500)
+    nested.__exit__(None, None, None)
+    assert ledger.close(20)
+    found = await connection.fetch("""SELECT "user", count(*) FROM "LiteLLM_SpendLogs" GROUP BY 1 ORDER BY 1""")
+    assert [tuple(row) for row in found] == [("alice", 20), ("bob", 1)]
+    assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
+
+
 async def test_a_database_url_of_another_type_is_told(tmp_path: Path) -> None:
     ledger = Ledger(cast(str, 7), data_dir=tmp_path)
     with ledger.call(provider="openai", model="gpt-4o"):

@@ -92,7 +92,7 @@ class Ledger:
             metadata=kept,
             metadata_dropped=dropped + more,
         )
-        return LedgerCall(spend, self._recorder, self._prices, self._random.getrandbits(66))
+        return LedgerCall(spend, self._recorder, self._prices, self._random)
 
     def flush(self, timeout_s: float = EXIT_S) -> bool:
         """Wait until the database has all calls that have ended; whether it has."""
@@ -108,16 +108,18 @@ class Ledger:
 
 
 class LedgerCall:
-    """One call. What it is told counts when it ends: the last `usage`, or the exception that ended it."""
+    """One call. What it is told counts when it ends: the last `usage`, or the exception that ended it. Entered again
+    after that, it is another one."""
 
-    def __init__(self, spend: Spend, recorder: Recorder, prices: BookPrices, random_bits: int) -> None:
+    def __init__(self, spend: Spend, recorder: Recorder, prices: BookPrices, draw: random.Random) -> None:
         self._spend = spend
         self._recorder = recorder
         self._prices = prices
-        self._random_bits = random_bits
+        self._draw = draw
+        self._running = False
         self._reading: UsageReading = MISSING
         self._cost: NanoUsd | None = None
-        self._id = call_id(0, random_bits)
+        self._id = call_id(0, 0)
         self._request_id = ""
         self._first_token_us: int | None = None
 
@@ -140,8 +142,12 @@ class LedgerCall:
         self._first_token_us = time.time_ns() // 1000
 
     def __enter__(self) -> "LedgerCall":
+        if self._running:
+            log.warning("sdk.call_entered_twice: it is booked once; each call needs an object of its own")
+            return self
+        self._running = True
         start_us = time.time_ns() // 1000
-        self._id = call_id(start_us // 1000, self._random_bits)
+        self._id = call_id(start_us // 1000, self._draw.getrandbits(66))
         self._spend = msgspec.structs.replace(self._spend, told_id=self._id, start_us=start_us, end_us=start_us)
         try:
             self._recorder.record(promise_of(self._spend, self._id))
@@ -152,6 +158,9 @@ class LedgerCall:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        if not self._running:
+            return
+        self._running = False
         try:
             self._recorder.record(record_of(self._ended(error), self._id))
         except Exception as reason:  # whatever it is, the app's call goes on

@@ -103,7 +103,8 @@ def spend_of(
     first_us = _time_us(told.get("completionStartTime"), details.get("completion_start_time"))
     call_type = _text(told.get("call_type")) or _text(details.get("call_type"))
     if call_type in _BATCH_LOOK and not failed and (ended_us := _batch_end_us(response)) and _is_some(outcome):
-        told_id, start_us, end_us = f"{provider}/{request_id}", ended_us, ended_us  # each look tells of all its cost
+        # Each look tells of all its cost, from whatever process, and all have to say the same.
+        told_id, start_us, end_us, kept, dropped = f"{provider}/{request_id}", ended_us, ended_us, {}, []
     return Spend(
         told_id=told_id,
         request_id=f"{request_id}_cache_hit{end_us}"[:TEXT_MAX_CHARS] if cached else request_id,
