@@ -74,6 +74,28 @@ def test_usage_in_the_words_of_google_and_amazon(
     assert found == counts, provider
 
 
+class Refused(Exception):
+    def __init__(self, status_code: int | None = None) -> None:
+        self.status_code = status_code
+
+
+@pytest.mark.parametrize(
+    ("error", "spend"),
+    [(Refused(429), 0), (ConnectionRefusedError(), 0), (Refused(), 0.25), (TimeoutError(), 0.25), (KeyError(), 0.25)],
+)
+async def test_a_failure_costs_nothing_where_that_is_certain(
+    database_url: str, connection: Any, tmp_path: Path, error: Exception, spend: float
+) -> None:
+    ledger = Ledger(database_url, data_dir=tmp_path)
+    with (
+        pytest.raises(type(error)),
+        ledger.call(provider="openai", model="gpt-4o", user="alice", promised_usd=0.25),
+    ):
+        raise error
+    assert ledger.close(20)
+    assert (await row(connection, "alice"))["spend"] == spend
+
+
 async def test_a_call_that_is_entered_anew_is_another_and_twice_at_once_is_one(
     database_url: str, connection: Any, tmp_path: Path
 ) -> None:

@@ -23,15 +23,17 @@ from bursar.domain.accounting import Evidence, Failure
 from bursar.domain.errors import ConfigError
 from bursar.domain.ids import call_id
 from bursar.domain.money import NanoUsd, nano_from_usd
+from bursar.domain.outcomes import Outcome
 from bursar.domain.prices import cost_of, covers
 from bursar.domain.secrets import Secret
 from bursar.domain.usage import Usage
 from bursar.sdk.app_words import kept_members, kept_message, kept_tags, kept_text
+from bursar.sdk.litellm_failure import outcome_of_failure, status_of
 from bursar.sdk.prices import BookPrices
 from bursar.sdk.recorder import EXIT_S, Health, Recorder
 from bursar.sdk.settings import Settings
 from bursar.wire.openai_usage import MISSING, UsageReading, usage_from
-from bursar.wire.spend import Charge, Spend, promise_of, record_of
+from bursar.wire.spend import Charge, Spend, Void, promise_of, record_of
 from bursar.wire.usage_report import encoded_report
 
 log = logging.getLogger(__name__)
@@ -173,9 +175,16 @@ class LedgerCall:
             request_id=self._request_id or self._id,
             end_us=max(time.time_ns() // 1000, self._spend.start_us),
             first_token_us=self._first_token_us,
-            outcome=self._charge(),
+            outcome=self._outcome(error),
             failure=None if error is None else _failure(error, self._spend.provider),
         )
+
+    def _outcome(self, error: BaseException | None) -> Charge | Void:
+        if error is not None and self._reading.missing and self._cost is None:
+            told = Failure(type(error).__name__, kept_text(getattr(error, "status_code", None)), "", "")
+            if outcome_of_failure(told, error, self._spend.provider) is Outcome.VOID:
+                return Void(status=status_of(told))
+        return self._charge()
 
     def _charge(self) -> Charge:
         reading = self._reading
