@@ -27,12 +27,19 @@ from bursar.domain.storable import storable_members
             "router_settings": {"model_list": [{"litellm_params": {"api-key": "canary"}}]},
         },
         {"hook": "https://hooks.slack.com/services/canary/B0/x"},
+        {"pem": "-----BEGIN PRIVATE KEY-----\ncanary+/=\n-----END PRIVATE KEY-----"},
+        {"pem": "-----BEGIN RSA PRIVATE KEY-----\nDEK-Info: AES-128-CBC,0F\n\ncanary"},
     ],
 )
 def test_secrets_are_masked(value: object) -> None:
     hidden = str(masked(value))
     assert "canary" not in hidden
     assert MASK in hidden
+
+
+def test_only_the_key_is_cut_out_of_a_text() -> None:
+    key = "-----BEGIN EC PRIVATE KEY-----\ncanary\n-----END EC PRIVATE KEY-----"
+    assert masked(f"before {key} after") == f"before {MASK} after"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from uuid import UUID
 import pytest
 
 from bursar.sdk.ledger import Ledger
+from bursar.wire.openai_usage import usage_from
+from bursar.wire.usage_report import encoded_report
 from tests.sdk.replaying import for_database, replay
 from tests.sdk.running import ROOT
 
@@ -25,6 +27,101 @@ async def row(connection: Any, user: str) -> Any:
     )
     assert len(found) == 1
     return found[0]
+
+
+@pytest.mark.parametrize("cost", [float("nan"), float("inf"), -5, 1e18, "$1.50", object()])
+async def test_a_cost_that_is_none_is_looked_up(
+    database_url: str, connection: Any, tmp_path: Path, cost: float
+) -> None:
+    ledger = Ledger(database_url, data_dir=tmp_path)
+    with ledger.call(provider="openai", model="gpt-4o", user="alice") as call:
+        call.usage(prompt_tokens=1000, completion_tokens=500, cost_usd=cost)
+    assert ledger.close(20)
+    assert (await row(connection, "alice"))["spend"] == 0.0075
+
+
+@pytest.mark.parametrize(
+    ("provider", "report", "counts"),
+    [
+        (
+            "gemini",
+            SimpleNamespace(
+                prompt_token_count=100,
+                cached_content_token_count=20,
+                candidates_token_count=30,
+                thoughts_token_count=50,
+                total_token_count=180,
+            ),
+            (100, 80, 20, 50),
+        ),
+        (
+            "gemini",
+            {"promptTokenCount": 100, "toolUsePromptTokenCount": 5, "candidatesTokenCount": 30, "totalTokenCount": 135},
+            (105, 30, 0, 0),
+        ),
+        (
+            "bedrock",
+            {"inputTokens": 100, "outputTokens": 30, "totalTokens": 150, "cacheReadInputTokens": 20},
+            (120, 30, 20, 0),
+        ),
+    ],
+)
+def test_usage_in_the_words_of_google_and_amazon(
+    provider: str, report: object, counts: tuple[int, int, int, int]
+) -> None:
+    usage = usage_from(encoded_report(report)).usage
+    found = usage.prompt_tokens, usage.completion_tokens, usage.cached_prompt_tokens, usage.reasoning_tokens
+    assert found == counts, provider
+
+
+class Refused(Exception):
+    def __init__(self, status_code: int | None = None) -> None:
+        self.status_code = status_code
+
+
+@pytest.mark.parametrize(
+    ("error", "spend"),
+    [(Refused(429), 0), (ConnectionRefusedError(), 0), (Refused(), 0.25), (TimeoutError(), 0.25), (KeyError(), 0.25)],
+)
+async def test_a_failure_costs_nothing_where_that_is_certain(
+    database_url: str, connection: Any, tmp_path: Path, error: Exception, spend: float
+) -> None:
+    ledger = Ledger(database_url, data_dir=tmp_path)
+    with (
+        pytest.raises(type(error)),
+        ledger.call(provider="openai", model="gpt-4o", user="alice", promised_usd=0.25),
+    ):
+        raise error
+    assert ledger.close(20)
+    assert (await row(connection, "alice"))["spend"] == spend
+
+
+async def test_a_call_that_is_entered_anew_is_another_and_twice_at_once_is_one(
+    database_url: str, connection: Any, tmp_path: Path
+) -> None:
+    ledger = Ledger(database_url, data_dir=tmp_path)
+    again, nested = (ledger.call(provider="openai", model="gpt-4o", user=user) for user in ("alice", "bob"))
+    for _ in range(20):
+        with again as call:
+            call.usage(prompt_tokens=1000, completion_tokens=500)
+    with nested, nested as call:
+        call.usage(prompt_tokens=1000, completion_tokens=500)
+    nested.__exit__(None, None, None)
+    assert ledger.close(20)
+    found = await connection.fetch("""SELECT "user", count(*) FROM "LiteLLM_SpendLogs" GROUP BY 1 ORDER BY 1""")
+    assert [tuple(row) for row in found] == [("alice", 20), ("bob", 1)]
+    assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
+
+
+async def test_a_database_url_of_another_type_is_told(tmp_path: Path) -> None:
+    ledger = Ledger(cast(str, 7), data_dir=tmp_path)
+    with ledger.call(provider="openai", model="gpt-4o"):
+        pass
+    health = ledger.health()
+    assert (health.queued, health.lost) == (2, 0)
+    assert "database_url" in health.last_error
+    assert "int" in health.last_error
+    ledger.close(0)
 
 
 async def test_a_call_is_booked_by_the_price_book(database_url: str, connection: Any, tmp_path: Path) -> None:

@@ -153,6 +153,17 @@ def test_a_cost_that_is_none_is_looked_up(cost: object) -> None:
     assert not outcome.price_version.startswith("litellm")
 
 
+@pytest.mark.parametrize("tokens", [10**12, -5])
+def test_a_cost_of_usage_that_cannot_be_is_not_taken(tokens: int) -> None:
+    facts = details(response_cost=3_000.0)
+    told_of(facts)["metadata"] = {"usage_object": {"prompt_tokens": 10, "completion_tokens": tokens}}
+    answer = SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content="y" * 300))])
+    outcome = read(facts, response=answer).outcome
+    assert isinstance(outcome, Charge)
+    assert (outcome.evidence, outcome.usage.completion_tokens) == (Evidence.ESTIMATED, 100)
+    assert 0 < outcome.cost < 10_000_000
+
+
 def test_an_answer_without_usage_is_estimated() -> None:
     facts = details(response_cost=0.0)
     told_of(facts)["metadata"] = {}
@@ -179,7 +190,17 @@ def test_an_answer_that_is_a_plain_object_is_read_too() -> None:
 
 
 @pytest.mark.parametrize("told", [True, False])
-@pytest.mark.parametrize(("call_type", "tokens"), [("amoderation", 0), ("moderation", 0), ("aembedding", 100)])
+@pytest.mark.parametrize(
+    ("call_type", "tokens"),
+    [
+        ("amoderation", 0),
+        ("moderation", 0),
+        ("acreate_batch", 0),
+        ("retrieve_batch", 0),
+        ("afile_content", 0),
+        ("aembedding", 100),
+    ],
+)
 def test_what_generates_nothing_has_no_usual_answer(call_type: str, tokens: int, told: bool) -> None:
     facts = details(response_cost=0.0, call_type=call_type, messages="x" * 300)
     told_of(facts)["metadata"] = {}
@@ -189,6 +210,24 @@ def test_what_generates_nothing_has_no_usual_answer(call_type: str, tokens: int,
     outcome = read(facts, response=SimpleNamespace(id="modr-1", results=[])).outcome
     assert isinstance(outcome, Charge)
     assert (outcome.usage.prompt_tokens, outcome.usage.completion_tokens) == (tokens, 0)
+
+
+def test_a_batch_that_is_looked_at_again_is_the_same_call() -> None:
+    def look(number: int, status: str, cost: float, **moments: int) -> Spend:
+        facts = details(response_cost=cost, call_type="aretrieve_batch", litellm_params={"metadata": {"look": number}})
+        moment = 1_790_000_000.25 + number
+        told = {"id": "batch-1", "litellm_call_id": f"call-{number}", "call_type": "aretrieve_batch"}
+        told_of(facts).update(told | {"startTime": moment, "endTime": moment + 0.5})
+        if not cost:
+            told_of(facts)["metadata"] = {}
+        return read(facts, response=SimpleNamespace(id="batch-1", status=status, created_at=1_789_990_000, **moments))
+
+    waiting, first, second = look(0, "in_progress", 0.0), look(1, "completed", 0.5), look(2, "completed", 0.5)
+    assert (waiting.told_id, first.told_id) == ("call-0", "openai/batch-1")
+    assert id_of(first) != id_of(waiting)
+    assert first == second, "the books take what is the same in all"
+    assert (first.start_us, first.end_us) == (1_789_990_000_000_000,) * 2
+    assert look(3, "completed", 0.5, completed_at=1_789_995_000).start_us == 1_789_995_000_000_000
 
 
 @pytest.mark.parametrize(

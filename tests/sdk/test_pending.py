@@ -49,6 +49,18 @@ def test_an_event_that_comes_after_its_call_was_booked_is_no_news() -> None:
     assert calls.told({"litellm_call_id": "the app's", "start_time": 3}), "another call of the same id"
 
 
+def test_what_is_told_twice_is_news_once() -> None:
+    calls, _ = pending()
+    record = {"litellm_call_id": "call-1", "start_time": 1}
+    assert calls.told(record, failed=True)
+    assert calls.told(record), "its fallback"
+    assert not calls.told(record), "another thread tells of it too"
+    calls.answered(record, "the answer")
+    assert calls.told(record), "the app is about to get it"
+    assert calls.told({"start_time": 1})
+    assert calls.told({"start_time": 1}), "nobody knows which call it is"
+
+
 def test_one_that_cannot_be_booked_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
     booked: list[object] = []
 

@@ -23,15 +23,17 @@ from bursar.domain.accounting import Evidence, Failure
 from bursar.domain.errors import ConfigError
 from bursar.domain.ids import call_id
 from bursar.domain.money import NanoUsd, nano_from_usd
+from bursar.domain.outcomes import Outcome
 from bursar.domain.prices import cost_of, covers
 from bursar.domain.secrets import Secret
 from bursar.domain.usage import Usage
 from bursar.sdk.app_words import kept_members, kept_message, kept_tags, kept_text
+from bursar.sdk.litellm_failure import outcome_of_failure, status_of
 from bursar.sdk.prices import BookPrices
 from bursar.sdk.recorder import EXIT_S, Health, Recorder
 from bursar.sdk.settings import Settings
 from bursar.wire.openai_usage import MISSING, UsageReading, usage_from
-from bursar.wire.spend import Charge, Spend, promise_of, record_of
+from bursar.wire.spend import Charge, Spend, Void, promise_of, record_of
 from bursar.wire.usage_report import encoded_report
 
 log = logging.getLogger(__name__)
@@ -80,7 +82,9 @@ class Ledger:
             model_group=_name("model", model),
             start_us=0,
             end_us=0,
-            outcome=Charge(cost=_nano(promised_usd), evidence=Evidence.ESTIMATED, price_version="promised"),
+            outcome=Charge(
+                cost=_nano(promised_usd) or NanoUsd(0), evidence=Evidence.ESTIMATED, price_version="promised"
+            ),
             user=_name("user", user),
             team_id=_name("team", team),
             organization_id=_name("organization", organization),
@@ -90,7 +94,7 @@ class Ledger:
             metadata=kept,
             metadata_dropped=dropped + more,
         )
-        return LedgerCall(spend, self._recorder, self._prices, self._random.getrandbits(66))
+        return LedgerCall(spend, self._recorder, self._prices, self._random)
 
     def flush(self, timeout_s: float = EXIT_S) -> bool:
         """Wait until the database has all calls that have ended; whether it has."""
@@ -106,22 +110,25 @@ class Ledger:
 
 
 class LedgerCall:
-    """One call. What it is told counts when it ends: the last `usage`, or the exception that ended it."""
+    """One call. What it is told counts when it ends: the last `usage`, or the exception that ended it. Entered again
+    after that, it is another one."""
 
-    def __init__(self, spend: Spend, recorder: Recorder, prices: BookPrices, random_bits: int) -> None:
+    def __init__(self, spend: Spend, recorder: Recorder, prices: BookPrices, draw: random.Random) -> None:
         self._spend = spend
         self._recorder = recorder
         self._prices = prices
-        self._random_bits = random_bits
+        self._draw = draw
+        self._running = False
         self._reading: UsageReading = MISSING
         self._cost: NanoUsd | None = None
-        self._id = call_id(0, random_bits)
+        self._id = call_id(0, 0)
         self._request_id = ""
         self._first_token_us: int | None = None
 
     def usage(self, report: object = None, *, cost_usd: float | None = None, **counts: int) -> None:
         """What the call used: a provider's usage object, or `prompt_tokens=…, completion_tokens=…` and what else those
-        have. `cost_usd`: what it cost, if that is known better than by the price book."""
+        have. `cost_usd`: what it cost, if that is known better than by the price book; what is no such amount is left
+        out."""
         try:
             self._reading = usage_from(encoded_report(counts or report))
             self._cost = None if cost_usd is None else _nano(cost_usd)
@@ -137,8 +144,12 @@ class LedgerCall:
         self._first_token_us = time.time_ns() // 1000
 
     def __enter__(self) -> "LedgerCall":
+        if self._running:
+            log.warning("sdk.call_entered_twice: it is booked once; each call needs an object of its own")
+            return self
+        self._running = True
         start_us = time.time_ns() // 1000
-        self._id = call_id(start_us // 1000, self._random_bits)
+        self._id = call_id(start_us // 1000, self._draw.getrandbits(66))
         self._spend = msgspec.structs.replace(self._spend, told_id=self._id, start_us=start_us, end_us=start_us)
         try:
             self._recorder.record(promise_of(self._spend, self._id))
@@ -149,6 +160,9 @@ class LedgerCall:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        if not self._running:
+            return
+        self._running = False
         try:
             self._recorder.record(record_of(self._ended(error), self._id))
         except Exception as reason:  # whatever it is, the app's call goes on
@@ -161,9 +175,16 @@ class LedgerCall:
             request_id=self._request_id or self._id,
             end_us=max(time.time_ns() // 1000, self._spend.start_us),
             first_token_us=self._first_token_us,
-            outcome=self._charge(),
+            outcome=self._outcome(error),
             failure=None if error is None else _failure(error, self._spend.provider),
         )
+
+    def _outcome(self, error: BaseException | None) -> Charge | Void:
+        if error is not None and self._reading.missing and self._cost is None:
+            told = Failure(type(error).__name__, kept_text(getattr(error, "status_code", None)), "", "")
+            if outcome_of_failure(told, error, self._spend.provider) is Outcome.VOID:
+                return Void(status=status_of(told))
+        return self._charge()
 
     def _charge(self) -> Charge:
         reading = self._reading
@@ -210,11 +231,14 @@ def _name(what: str, value: object) -> str:
     return text
 
 
-def _nano(usd: object) -> NanoUsd:
+def _nano(usd: object) -> NanoUsd | None:
+    """None: it is no amount that a call may cost."""
     try:
         if not isinstance(usd, float | int | str | Decimal):
             raise ConfigError(f"expected an amount in US dollars, got a {type(usd).__name__}")
-        return max(nano_from_usd(usd), NanoUsd(0))
+        if (amount := nano_from_usd(usd)) < 0:
+            raise ConfigError("a call costs no less than nothing")
     except (ConfigError, ValueError) as error:
         log.warning("sdk.cost_not_read reason=%s", error)
-        return NanoUsd(0)
+        return None
+    return amount

@@ -195,8 +195,7 @@ class SpendCallback(CustomLogger):  # type: ignore[misc]  # litellm is not alway
     def _tell(self, details: object, response: object, *, failed: bool) -> None:
         if not isinstance(details, MAPPINGS):
             return
-        news = self._pending.told(details)
-        if not (failed or news) or not self._wanted(_FAILED if failed else _ANSWERED):
+        if not self._pending.told(details, failed=failed) or not self._wanted(_FAILED if failed else _ANSWERED):
             return
         self._book_unharmed(details, response, failed=failed)
 

@@ -23,7 +23,7 @@ from bursar.domain.usage import Usage
 from bursar.sdk.app_words import is_secret_name, kept_members, kept_tags
 from bursar.sdk.app_words import kept_text as _text
 from bursar.sdk.litellm_failure import failure_of, outcome_of_failure, status_of
-from bursar.wire.openai_usage import MISSING, UsageReading, usage_from
+from bursar.wire.openai_usage import MAX_TOKENS, MISSING, UsageFlag, UsageReading, usage_from
 from bursar.wire.spend import Charge, Spend, Stated, Void
 from bursar.wire.usage_report import encoded_report
 
@@ -48,11 +48,17 @@ _OURS = frozenset(
 """Of the metadata: what stands elsewhere, and what LiteLLM's router keeps there for itself."""
 _OURS_BEGIN = ("user_api_key", "_", "model_group", "attempted_", "original_model", "max_retries")
 _REPORT_MAX_BYTES = 4096
-_FREE = frozenset({"moderation", "amoderation"})
-"""Types of calls that nobody counts tokens of."""
+_ASKS = re.compile(
+    r"_?a?(completion|text_completion|responses|anthropic_messages|generate_content(_stream)?|embedding|rerank"
+    r"|image_generation)"
+)
+"""Types of calls whose input is tokens. Others have a prompt of LiteLLM's own making in its record."""
+_BATCH_LOOK = frozenset({"retrieve_batch", "aretrieve_batch"})
+_BATCH_ENDS = ("completed_at", "expired_at", "cancelled_at", "failed_at", "created_at")
 _WITHOUT_TEXT = frozenset({"embedding", "aembedding", "rerank", "arerank", "image_generation", "aimage_generation"})
 """Types of calls that generate none."""
 _OF_FAILURE = frozenset({"standard_logging_object", "response_cost", "exception", "traceback_exception", "end_time"})
+_BROKEN = frozenset({UsageFlag.NEGATIVE, UsageFlag.ABSURD})
 _STATED_MIN_USD, _STATED_MAX_USD = 1e-9, 1e6
 _NO_FACTS: Mapping[str, object] = {}
 _RATIOS = TokenRatios()
@@ -95,10 +101,14 @@ def spend_of(
             told, details, response, price_of=lambda: price_of(provider, model, start_us / 1e6), version=version
         )
     first_us = _time_us(told.get("completionStartTime"), details.get("completion_start_time"))
+    call_type = _text(told.get("call_type")) or _text(details.get("call_type"))
+    if call_type in _BATCH_LOOK and not failed and (ended_us := _batch_end_us(response)) and _is_some(outcome):
+        # Each look tells of all its cost, from whatever process, and all have to say the same.
+        told_id, start_us, end_us, kept, dropped = f"{provider}/{request_id}", ended_us, ended_us, {}, []
     return Spend(
         told_id=told_id,
         request_id=f"{request_id}_cache_hit{end_us}"[:TEXT_MAX_CHARS] if cached else request_id,
-        call_type=_text(told.get("call_type")) or _text(details.get("call_type")),
+        call_type=call_type,
         provider=provider,
         model=model,
         model_group=_text(told.get("model_group")) or _text(metadata.get("model_group")) or model,
@@ -146,6 +156,9 @@ def _stated(told: Mapping[str, object], details: Mapping[str, object], version: 
         return None
     if not usage or told.get("cache_hit", details.get("cache_hit")) is True:
         return None
+    for name in ("prompt_tokens", "completion_tokens"):
+        if type(count := usage.get(name)) is not int or not 0 <= count <= MAX_TOKENS:
+            return None
     try:
         report = msgspec.json.encode(usage)
     except (TypeError, ValueError, OverflowError, RecursionError):  # something of some client's is in it
@@ -168,10 +181,11 @@ def _charge(
         return Charge(cost=NanoUsd(0), evidence=Evidence.CACHE, usage=reading.usage, provider_usage=reading.raw)
     usage = reading.usage
     flags: tuple[str, ...] = tuple(sorted(reading.flags))
-    cost = _stated_cost(details, response)
+    broken = reading.missing and not _BROKEN.isdisjoint(reading.flags)
+    cost = None if broken else _stated_cost(details, response)  # it is reckoned from that usage
     size = 0 if usage.completion_tokens else _answer_bytes(response)
     kind = _text(told.get("call_type")) or _text(details.get("call_type"))
-    asked = kind not in _FREE and bool(details.get("messages"))
+    asked = _ASKS.fullmatch(kind) is not None and bool(details.get("messages"))
     estimated = not cost and (size > 0 or (reading.missing and asked))
     if estimated:  # LiteLLM says 0 tokens and $0 of streams whose usage it did not ask for
         prompt = usage.prompt_tokens or _RATIOS.tokens("", _bytes_of(details.get("messages")))
@@ -244,6 +258,18 @@ def _usage(told: Mapping[str, object], response: object) -> UsageReading:
         return usage_from(encoded_report(report))
     except (TypeError, ValueError, OverflowError, RecursionError):  # some client's object
         return MISSING
+
+
+def _batch_end_us(batch: object) -> int:
+    """When it ended, the same whoever looks; 0: nobody knows."""
+    moments = (_field(batch, name) for name in _BATCH_ENDS)
+    return next((_time_us(moment, None) for moment in moments if moment), 0)
+
+
+def _is_some(outcome: Charge | Stated | Void) -> bool:
+    return isinstance(outcome, Stated) or (
+        isinstance(outcome, Charge) and (outcome.cost or outcome.usage.total_tokens) > 0
+    )
 
 
 def _answer_bytes(response: object) -> int:

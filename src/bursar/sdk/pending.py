@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _OVERDUE_S = 300.0
 """LiteLLM cancels what takes 20 s; before that it may wait behind 50,000 others. And a stream of which nobody has read
 a chunk for so long is not read any more."""
-_BOOKED_MAX = 50_000
+_BOOKED_MAX = 10_000
 
 
 class Sweep(Enum):
@@ -109,8 +109,8 @@ class Pending:
         self._answered: dict[int, Answered] = {}
         self._left: deque[Answered] = deque()
         """Streams that nobody reads any more."""
-        self._booked: OrderedDict[tuple[object, object], None] = OrderedDict()
-        """The latest calls that were booked before their event came, if it comes."""
+        self._booked: OrderedDict[tuple[object, object], object] = OrderedDict()
+        """The latest calls that were booked, at their event or before it."""
 
     def answered(self, details: Mapping[str, object], response: object) -> None:
         """The app is about to get `response`."""
@@ -135,11 +135,13 @@ class Pending:
             found.since_s = time.monotonic()
             found.response.see(chunk)
 
-    def told(self, details: Mapping[str, object]) -> bool:
-        """The event has come; whether it is news: the call has not been booked without it."""
-        if self._answered.pop(id(details), None) is not None or not self._booked:
-            return True
-        return _name(details) not in self._booked
+    def told(self, details: Mapping[str, object], *, failed: bool = False) -> bool:
+        """The event has come; whether it is news: the call has not been booked without it, nor told of before. LiteLLM
+        tells twice of calls that it makes through another of its interfaces, from two threads at once."""
+        waited = self._answered.pop(id(details), None) is not None
+        if failed:
+            return True  # others follow under the same name: the next attempt, a fallback
+        return self._is_new(details) or waited
 
     def sweep(self, what: Sweep) -> None:
         """Book calls whose event has not come. One that cannot be read holds up no other."""
@@ -174,8 +176,6 @@ class Pending:
         self._note(found)  # first: the event may come at any moment
         if self._answered.pop(key, None) is not None:
             self._book_untold(found)
-        else:
-            self._booked.pop(_name(found.details), None)
 
     def _next_left(self) -> Answered | None:
         try:
@@ -185,9 +185,17 @@ class Pending:
 
     def _note(self, found: Answered) -> None:
         if found.begun:
-            self._booked[_name(found.details)] = None
-            if len(self._booked) > _BOOKED_MAX:
-                self._booked.popitem(last=False)
+            self._is_new(found.details)
+
+    def _is_new(self, details: Mapping[str, object]) -> bool:
+        """Whether this is the first that is heard of the call's end, from whatever thread."""
+        if details.get("litellm_call_id") is None:
+            return True
+        mine = object()
+        first = self._booked.setdefault(_name(details), mine) is mine
+        if len(self._booked) > _BOOKED_MAX:
+            self._booked.popitem(last=False)
+        return first
 
     def _book_untold(self, found: Answered) -> None:
         if found.begun:

@@ -66,9 +66,11 @@ class Settings:
             return self.target
         url = self.database_url
         if url is not None:
+            if not isinstance(said := url.reveal(), str):  # some libraries have types of their own for URLs
+                raise ConfigError(f"expected text, got a {type(said).__name__}", path="database_url")
             return parse_database_url(url, source="database_url")
-        if said := os.environ.get("DATABASE_URL"):
-            return parse_database_url(Secret(said))
+        if named := os.environ.get("DATABASE_URL"):
+            return parse_database_url(Secret(named))
         parts = database_url_from_parts(os.environ)
         return None if parts is None else parse_database_url(parts, source="DATABASE_HOST and its companions")
 
