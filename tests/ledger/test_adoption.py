@@ -278,6 +278,21 @@ async def test_a_new_segment_without_a_header_is_nothing(tmp_path: Path) -> None
     assert store.attempts == {str(ids(1)[1])}
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_it_ends_when_told_to_also_when_told_to_look_at_the_same_time(tmp_path: Path, turns: int) -> None:
+    survivor = Survivor(tmp_path, 1, Remembering())
+    running = asyncio.get_running_loop().create_task(survivor.adopter.run())
+    await asyncio.sleep(0.2)  # now it waits
+    survivor.went_back.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait([running])
+    assert running.cancelled()
+    survivor.journal.release()
+
+
 async def test_it_waits_for_a_database_that_is_away(tmp_path: Path) -> None:
     dead = Journal(tmp_path, journal_id(1))
     record_call(dead, 1)

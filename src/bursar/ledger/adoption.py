@@ -93,7 +93,8 @@ class Adopter:
             except OSError as error:  # another process removes the same, or the disk is not well
                 log.info("journal.not_removed reason=%s", error)
             try:
-                await asyncio.wait_for(self._went_back.wait(), _SCAN_S)
+                async with asyncio.timeout(_SCAN_S):
+                    await self._went_back.wait()
             except TimeoutError:
                 pass
 

@@ -372,7 +372,8 @@ class Shipper:
             with self._moved:
                 self._moved.notify_all()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._spilled.wait(), _LOOK_S)
+                async with asyncio.timeout(_LOOK_S):
+                    await self._spilled.wait()
 
     def _buffer(self, journal: Journal, ledger: "PostgresLedger", books: str) -> "RedisBuffer | None":
         if self._redis is None:
@@ -443,7 +444,8 @@ class Shipper:
             if self._stopping.is_set():
                 return False
             try:
-                await asyncio.wait_for(self._stopping.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._stopping.wait()
             except TimeoutError:
                 pass
             else:

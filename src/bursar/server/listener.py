@@ -119,7 +119,8 @@ class HttpServer:
         for connection in list(self._connections):
             connection.transport.close()
         try:
-            await asyncio.wait_for(self._empty.wait(), timeout=1.0)
+            async with asyncio.timeout(1.0):
+                await self._empty.wait()
         except TimeoutError:
             for connection in list(self._connections):
                 connection.transport.abort()

@@ -139,7 +139,8 @@ class Database:
         """End all connections, within a moment."""
         if self._pool is not None:
             try:
-                await asyncio.wait_for(self._pool.close(), timeout=2.0)
+                async with asyncio.timeout(2.0):
+                    await self._pool.close()
             except TimeoutError:
                 self._pool.terminate()
             self._pool = None
