@@ -121,7 +121,7 @@ def keys_create(
     bursar keys create --alias ci-bot --team research --model gpt-4o --max-budget 10 --budget-duration 30d
     export OPENAI_API_KEY=$(bursar keys create -q --duration 24h)
     """
-    from bursar.management.keys import GenerateKey
+    from bursar.management.key_messages import GenerateKey
 
     body = fields_of(fields | places(desk, team, user), sets, clears, GenerateKey)
     desk.tell_made(desk.api.post("/key/generate", body), "key", quiet=quiet)
@@ -148,7 +148,7 @@ def keys_update(
     bursar keys update ci-bot --max-budget 20 --clear duration
     bursar keys update ci-bot --set metadata='{"cost_center": 7}'
     """
-    from bursar.management.keys import UpdateKey
+    from bursar.management.key_messages import UpdateKey
 
     body = changes_of(fields | places(desk, team, user), sets, clears, UpdateKey)
     desk.tell_row(desk.api.post("/key/update", body | {"key": key_hash(desk.api, key)}))
