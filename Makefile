@@ -32,7 +32,7 @@ serve: $(VENV)/.run  ## run the gateway on http://127.0.0.1:4000 (ARGS="--port 4
 	@exec $(BIN)/bursar serve --data-dir .bursar $(ARGS)
 
 test: lint types $(VENV)/.dev  ## lint, types and all tests, on the default Python and on the newest found
-	$(BIN)/pytest -n 3 $(ARGS)
+	$(BIN)/pytest -n 2 $(ARGS)
 	@$(MAKE) --no-print-directory test-newest
 
 # How processes die, what a database does meanwhile, what is in it, and what requests made at random find does not depend
@@ -45,7 +45,7 @@ test-newest:
 	@newest=$$(sh scripts/find-python.sh | tail -n 1); default=$$(sh scripts/find-python.sh | head -n 1); \
 	if [ "$$newest" = "$$default" ]; then echo "No newer Python than the default found: tested on that one alone."; \
 	else $(MAKE) --no-print-directory VENV=.venv-newest PYTHON=$$newest .venv-newest/.dev && \
-	     echo "Again on $$($$newest --version):" && .venv-newest/bin/pytest -n 3 -q $(ONCE); fi
+	     echo "Again on $$($$newest --version):" && .venv-newest/bin/pytest -n 2 -q $(ONCE); fi
 
 lint: $(VENV)/.dev  ## ruff: rules and formatting
 	$(BIN)/ruff check .
