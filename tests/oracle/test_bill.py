@@ -89,7 +89,7 @@ def test_a_full_disk_is_an_error() -> None:
     biller.shut()
 
 
-def test_processes_share_a_bill_and_a_killed_one_leaves_whole_lines(tmp_path: Path) -> None:
+def test_processes_share_a_bill_and_a_killed_one_harms_no_line_of_others(tmp_path: Path) -> None:
     path = tmp_path / "bill"
     children = [subprocess.Popen([sys.executable, "-c", WRITE_FOR_EVER, str(path)]) for _ in range(3)]
     deadline = time.monotonic() + 30
@@ -98,11 +98,26 @@ def test_processes_share_a_bill_and_a_killed_one_leaves_whole_lines(tmp_path: Pa
     for child in children:
         child.kill()
         child.wait()
-    assert path.read_bytes().endswith(b"\n")
     lines = read_bill(path)
     for child in children:
         sequences = [line.seq for line in lines if line.worker == child.pid]
         assert sequences == list(range(1, len(sequences) + 1))
+
+
+def test_a_line_that_a_killed_process_left_half_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "bill"
+    children = [subprocess.Popen([sys.executable, "-c", WRITE_FOR_EVER, str(path)])]
+    while len(read_bill(path)) < 2:
+        time.sleep(0.01)
+    children[0].kill()
+    children[0].wait()
+    first, second, *_ = path.read_bytes().split(b"\n")
+    for end in range(1, len(first)):
+        path.write_bytes(first[:end] + second + b"\n")
+        assert [line.seq for line in read_bill(path)] == [2]
+    path.write_bytes(b"no line\n")
+    with pytest.raises(msgspec.DecodeError):
+        read_bill(path)
 
 
 def test_keys_are_named_by_their_hash() -> None:

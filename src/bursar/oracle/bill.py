@@ -33,6 +33,10 @@ class Ending(StrEnum):
     """The client left before it was complete."""
 
 
+_BEGIN = b'{"worker":'
+"""Of every line; in a text its quotes would be escaped."""
+
+
 class BillLine(msgspec.Struct, frozen=True, kw_only=True):
     """One invoiced call."""
 
@@ -173,11 +177,12 @@ def fingerprint(key: bytes) -> str:
 def read_bill(path: Path) -> list[BillLine]:
     """All lines of a bill, in the order they were written; none if there is no file.
 
-    A last line without its end is being written at this moment (or its disk was full) and is left out. Raises
-    msgspec.DecodeError for anything else that is no line.
+    A last line without its end is being written at this moment (or its disk was full) and is left out. So is the piece
+    of a line that stands before a whole one: its writer was killed where the line reaches into another page of the
+    file, and the next one went on from there. Raises msgspec.DecodeError for anything else that is no line.
     """
     if not path.exists():
         return []
     *whole, _unfinished = path.read_bytes().split(b"\n")
     decode = msgspec.json.Decoder(BillLine).decode
-    return [decode(line) for line in whole]
+    return [decode(line[max(line.rfind(_BEGIN), 0) :]) for line in whole]
