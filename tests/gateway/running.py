@@ -23,6 +23,7 @@ from bursar.prices import load_book
 from bursar.store.database import DatabaseOptions
 from bursar.worker import SaltKeys, Worker, WorkerPlan
 from tests.oracle.raw_client import Answer, Connection
+from tests.patience import PATIENCE_S
 
 MASTER_KEY = "sk-master-of-the-tests-0123456789"
 SALT_KEY = "salt-of-the-tests-0123456789"
@@ -232,7 +233,7 @@ class Books:
     async def posted(self) -> None:
         """Wait until all that is in the journals by now is in the database."""
         last = {path.name: _last_sequence(path) for path in waiting_journals(self._journals)}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 rows = await self.fetch("SELECT journal_id::text, posted_sequence FROM bursar.journals")
                 at = {row["journal_id"]: row["posted_sequence"] for row in rows}
@@ -256,7 +257,7 @@ class Books:
 
     async def ended(self, calls: int = 1) -> list[Row]:
         """All rows, once so many calls have ended: for those that go on without their client."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not await self.fetch(
                 "SELECT FROM (SELECT count(*) AS n FROM bursar.entries WHERE kind = 'call') AS c WHERE n >= $1", calls
             ):

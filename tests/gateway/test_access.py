@@ -10,6 +10,7 @@ from bursar.oracle.serving import RunningOracle
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import MASTER_KEY, MESSAGES, Books, Gateway, config_text, running_gateway
 from tests.oracle.raw_client import Answer
+from tests.patience import promised
 
 ACCESS = """
 - model_name: grouped
@@ -229,8 +230,9 @@ async def test_behind_a_proxy_the_client_counts(start_gateway: StartGateway, cli
 # --- changes are heard of ---
 
 
+@promised(1.0)
 async def test_a_change_is_heard_of_by_another_process(
-    gateway: Gateway, oracle: RunningOracle, database_url: str, tmp_path: Path
+    gateway: Gateway, oracle: RunningOracle, database_url: str, tmp_path: Path, at_most_s: float
 ) -> None:
     """Two gateways on one database: what one changes, the other knows within a second."""
     key = await gateway.new_key(user_id="u")
@@ -239,7 +241,7 @@ async def test_a_change_is_heard_of_by_another_process(
 
         async def told(path: str, body: dict[str, Any], status: int) -> None:
             assert (await gateway.request("POST", path, body)).status == 200
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(at_most_s):
                 while (await other.chat(key=key)).status != status:
                     await asyncio.sleep(0.02)
 

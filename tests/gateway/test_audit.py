@@ -10,6 +10,7 @@ from bursar.store.auditor import Auditor, books_state
 from bursar.store.database import Database, DatabaseOptions
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import Books, Gateway
+from tests.patience import PATIENCE_S
 
 NAMES = "x-litellm-tags", "a,b"
 
@@ -156,7 +157,7 @@ async def test_the_auditor_keeps_looking(start_gateway: StartGateway, books: Boo
 async def test_one_auditor_at_a_time(start_gateway: StartGateway, look: Database) -> None:
     await start_gateway()
     auditors = [Auditor(look, interval_s=60.0) for _ in range(4)]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         assert sum(await asyncio.gather(*(auditor.look() for auditor in auditors))) == 1
     assert await look_count(look) == 1
 

@@ -11,6 +11,7 @@ from bursar.oracle.serving import RunningOracle
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import MASTER_KEY, MESSAGES, Books, Gateway, request_bytes
 from tests.oracle.raw_client import Answer
+from tests.patience import PATIENCE_S
 
 CHAT = "/v1/chat/completions"
 GOOD: dict[str, Any] = {"model": "oracle", "messages": MESSAGES}
@@ -227,7 +228,7 @@ async def test_senders_that_stop(start_gateway: StartGateway, oracle: RunningOra
 async def test_a_client_that_says_nothing_is_not_waited_for(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(settings=SLOW)
     connection = await gateway.connect()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         assert await connection.reader.read() == b""
     await connection.close()
 

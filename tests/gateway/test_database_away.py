@@ -8,6 +8,7 @@ import pytest
 
 from bursar.oracle.serving import RunningOracle
 from tests.gateway.running import Books, Gateway, config_text, running_gateway
+from tests.patience import PATIENCE_S
 
 
 async def test_from_the_start(oracle: RunningOracle, tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ async def test_a_database_that_is_not_as_it_should_be(
     await books.fetch('ALTER TABLE "LiteLLM_SpendLogs" RENAME TO gone')
     try:
         assert (await gateway.chat()).status == 200
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while "ledger.posting_failed" not in caplog.text:
                 await asyncio.sleep(0.02)
     finally:

@@ -36,7 +36,7 @@ async def test_who_is_late_is_stopped(deadlines: Deadlines) -> None:
     start = loop.time()
     with pytest.raises(TimeoutError), deadlines.limit(SOON):
         await asyncio.sleep(LONG)
-    assert SOON <= loop.time() - start < 1.0
+    assert SOON <= loop.time() - start < LONG
     assert unmarked()
     await asyncio.sleep(0)
 

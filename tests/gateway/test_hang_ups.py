@@ -13,6 +13,7 @@ from tests.gateway.conftest import StartGateway
 from tests.gateway.running import MESSAGES, PRICE, PROMPT_TOKENS, Books, Gateway, Row, request_bytes
 from tests.gateway.scripted_upstream import scripted_upstream
 from tests.oracle.raw_client import Connection
+from tests.patience import PATIENCE_S
 
 SHORT = "bursar_settings: {drain_s: 0.2}"
 CANCEL = "bursar_settings: {on_disconnect: cancel}"
@@ -49,7 +50,7 @@ async def asked(gateway: Gateway, model: str, **members: object) -> Connection:
 
 async def arrived(oracle: RunningOracle, calls: int = 1) -> None:
     """The provider has the request."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while len(oracle.requests) < calls:
             await asyncio.sleep(0.002)
 
@@ -262,7 +263,7 @@ async def test_cancelled_at_once_where_the_operator_wants_it(
         await connection.until(b'"content":"')
     await leave(connection)
     [row] = await books.ended()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not oracle.bill():
             await asyncio.sleep(0.01)
     [line] = oracle.bill()

@@ -5,12 +5,14 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bursar.oracle.serving import RunningOracle
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import config_text, running_gateway
+from tests.patience import PATIENCE_S
 
 NOTIFICATION = b"A"
 
@@ -77,7 +79,16 @@ async def swallower(database_url: str) -> AsyncIterator[Swallower]:
             yield swallower
 
 
-@pytest.mark.parametrize("what", ["", "notifications", "everything"], ids=["nothing", "notifications", "everything"])
+def _lost(what: str, promised_s: float) -> list[Any]:
+    return [
+        pytest.param(what, PATIENCE_S, id=what or "nothing"),
+        pytest.param(what, promised_s, id=f"{what or 'nothing'} in time", marks=pytest.mark.long),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "at_most_s"), [*_lost("", 1.0), *_lost("notifications", 10.0), *_lost("everything", 10.0)]
+)
 async def test_a_blocked_key_is_refused_elsewhere(
     start_gateway: StartGateway,
     oracle: RunningOracle,
@@ -85,6 +96,7 @@ async def test_a_blocked_key_is_refused_elsewhere(
     database_url: str,
     tmp_path: Path,
     what: str,
+    at_most_s: float,
 ) -> None:
     """Within a second when it is told, within ten when it is not."""
     here = await start_gateway()
@@ -92,15 +104,16 @@ async def test_a_blocked_key_is_refused_elsewhere(
     async with running_gateway(
         config_text(oracle.base_url), database_url=database_url, directory=tmp_path / "2", listen_url=swallower.url
     ) as there:
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(PATIENCE_S):
             while (await there.request("GET", "/health/readiness")).json["db"] != "connected":
                 await asyncio.sleep(0.01)
         assert (await there.chat(key=key)).status == 200
         swallower.swallow(what)
         assert (await here.request("POST", "/key/block", {"key": key})).status == 200
         started = asyncio.get_running_loop().time()
-        async with asyncio.timeout(10.0 if what else 1.0):
+        async with asyncio.timeout(at_most_s):
             while (await there.chat(key=key)).status != 401:
                 await asyncio.sleep(0.05)
         took_s = asyncio.get_running_loop().time() - started
-        assert (swallower.swallowed > 0, took_s > 1.0) == (bool(what), bool(what)), "nobody told, and yet it is known"
+        assert (swallower.swallowed > 0) == bool(what)
+        assert took_s > 1.0 or not what, "nobody told, and yet it is known"

@@ -11,6 +11,7 @@ from bursar.oracle.serving import RunningOracle
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import MASTER_KEY, MESSAGES, Books, Gateway, request_bytes
 from tests.oracle.raw_client import Answer
+from tests.patience import PATIENCE_S
 
 CHAT = "/v1/chat/completions"
 
@@ -200,7 +201,7 @@ async def test_alive(gateway: Gateway) -> None:
 
 
 async def test_ready(gateway: Gateway) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         while (answer := await gateway.request("GET", "/health/readiness", key=None)).json["db"] != "connected":
             await asyncio.sleep(0.01)
     assert (answer.status, answer.json["status"]) == (200, "healthy")

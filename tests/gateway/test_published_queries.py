@@ -15,6 +15,7 @@ from bursar.oracle.serving import RunningOracle
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import MESSAGES, Books, Row
 from tests.gateway.trade import FAILED_MODEL, Sale, by, cost, trade
+from tests.patience import PATIENCE_S
 
 OWNERS = ("ann", "bob", "customer")
 
@@ -237,7 +238,7 @@ async def test_a_session_in_sum(traded: Traded) -> None:
 
 
 async def test_what_was_said_in_a_session(traded: Traded) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while True:  # texts follow their rows
             rows = await traded.ask("""
                 SELECT "startTime", messages, response

@@ -17,6 +17,7 @@ from tests.gateway.running import MASTER_KEY, MESSAGES, PROMPT_TOKENS, Books, Ga
 from tests.gateway.test_hang_ups import arrived
 from tests.gateway.windows import within_one_minute
 from tests.oracle.raw_client import Answer
+from tests.patience import PATIENCE_S
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:00 UTC")
 SLOW = "at/head_ms=400"
@@ -386,13 +387,13 @@ async def test_a_lowered_limit_binds_at_once(gateway: Gateway, books: Books) -> 
     assert await statuses(gateway, 3, key=key) == [200] * 3
     await books.fetch("""UPDATE "LiteLLM_VerificationToken" SET rpm_limit = 3""")
     await books.fetch("""SELECT pg_notify('bursar_keys', token) FROM "LiteLLM_VerificationToken" """)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         while (answer := await gateway.chat(key=key)).status == 200:
             await asyncio.sleep(0.01)
     assert "Current limit: 3, Remaining: 0." in answer.json["error"]["message"]
     await books.fetch("""UPDATE "LiteLLM_VerificationToken" SET rpm_limit = NULL""")
     await books.fetch("""SELECT pg_notify('bursar_keys', token) FROM "LiteLLM_VerificationToken" """)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         while (await gateway.chat(key=key)).status != 200:
             await asyncio.sleep(0.01)
 
@@ -416,7 +417,7 @@ async def test_a_blocked_end_user(start_gateway: StartGateway, books: Books) -> 
     assert (await gateway.chat(user="good")).status == 200
     await books.fetch("""UPDATE "LiteLLM_EndUserTable" SET blocked = false""")
     await books.fetch("SELECT pg_notify('bursar_limits', 'end_user:bad')")
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         while (await gateway.chat(user="bad")).status != 200:
             await asyncio.sleep(0.01)
 

@@ -11,6 +11,7 @@ from tests.gateway.conftest import StartGateway
 from tests.gateway.running import Books, Gateway, config_text, running_gateway
 from tests.ledger.journals import fill, mounted
 from tests.oracle.raw_client import Answer
+from tests.patience import PATIENCE_S
 
 BEFORE_DATABASE = "bursar_settings: {durability: database}"
 
@@ -24,7 +25,7 @@ def assert_refused(answer: Answer) -> None:
 
 
 async def until_served(gateway: Gateway) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while (await gateway.chat()).status != 200:
             await asyncio.sleep(0.02)
 
@@ -34,7 +35,7 @@ async def test_a_full_disk(start_gateway: StartGateway, oracle: RunningOracle, b
         gateway = await start_gateway()
         assert (await gateway.chat()).status == 200
         running = asyncio.ensure_future(gateway.stream("at/tokens=40&delay_ms=20&burst=1"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not await books.fetch("SELECT FROM bursar.entries WHERE kind = 'open'"):
                 await asyncio.sleep(0.01)
         filler = fill(disk)
@@ -64,7 +65,7 @@ async def test_in_the_database_before_it_is_sent(
 ) -> None:
     gateway = await start_gateway(settings=BEFORE_DATABASE)
     running = asyncio.ensure_future(gateway.stream("at/tokens=40&delay_ms=20&burst=1"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not oracle.requests:
             await asyncio.sleep(0)
     assert len(await books.fetch("SELECT FROM bursar.entries WHERE kind = 'open'")) == 1

@@ -12,6 +12,7 @@ from bursar.oracle.serving import RunningOracle
 from tests.gateway.conftest import StartGateway
 from tests.gateway.running import MASTER_KEY, MESSAGES, PRICE, PROMPT_TOKENS, Books, Gateway, Row
 from tests.gateway.scripted_upstream import scripted_upstream, whole
+from tests.patience import PATIENCE_S
 
 UNUSED: dict[str, Any] = {
     "messages": {},
@@ -584,7 +585,7 @@ TEXTS = ("messages", "response", "proxy_server_request")
 
 async def row_with_texts(books: Books) -> Row:
     """The last row, once its texts are in it: they follow by themselves, after the money."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (row := (await books.rows())[-1])["proxy_server_request"] == {}:
             await asyncio.sleep(0.01)
     return row

@@ -28,6 +28,7 @@ from bursar.store.database import Database
 from bursar.store.ledger import PostgresLedger
 from tests.ledger.entries import call_entry, ids, open_entry, settle_entry
 from tests.ledger.journals import of_format
+from tests.patience import PATIENCE_S
 
 DAY_S = 86_400.0
 
@@ -287,7 +288,7 @@ async def test_it_ends_when_told_to_also_when_told_to_look_at_the_same_time(tmp_
     for _ in range(turns):
         await asyncio.sleep(0)
     running.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.wait([running])
     assert running.cancelled()
     survivor.journal.release()
@@ -311,7 +312,7 @@ async def test_what_was_put_by_is_removed_when_it_is_old(tmp_path: Path) -> None
         os.utime(done, (at, at))
     async with looking(Survivor(tmp_path, 4, Remembering())):
         await until_put_by(tmp_path, dead.id)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (tmp_path / f"{old.id}.done").exists():
                 await asyncio.sleep(0.01)
     assert (tmp_path / f"{recent.id}.done").exists()

@@ -28,6 +28,7 @@ from bursar.store.embedded import EmbeddedPostgres
 from bursar.store.ledger import PostgresLedger
 from tests.ledger.entries import ids, open_entry, settle_entry
 from tests.ledger.journals import ID, fill, mounted, read_all
+from tests.patience import PATIENCE_S
 
 # Power
 
@@ -114,7 +115,7 @@ async def test_what_the_disk_does_not_take_is_not_done(
         assert promise.recorded
         await commit.written()
         disk.failure = None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while read_all(journal.directory).count(b"an end") < 2:
                 await asyncio.sleep(0.01)
         assert read_all(journal.directory)[:2] == [b"promise", b"an end"]
@@ -274,7 +275,7 @@ async def test_without_the_database_nothing_is_promised(
             assert not refused.recorded, "an outage does not fill the disk"
         assert journal.last_sequence == 2
         door.symlink_to(sockets)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
                     await commit.promise(encode_entries([open_entry(3)]))

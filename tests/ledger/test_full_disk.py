@@ -14,6 +14,7 @@ from bursar.ledger.group_commit import END_ROOM_BYTES, GroupCommit
 from bursar.ledger.journal import Journal
 from tests.ledger.entries import call_entry, ids, open_entry, settle_entry
 from tests.ledger.journals import ID, fill, mounted, numbered, read_all
+from tests.patience import PATIENCE_S
 
 
 def an_end(number: int, words: int) -> bytes:
@@ -148,7 +149,7 @@ async def test_when_even_the_room_is_lost_ends_wait_in_memory(tmp_path: Path) ->
         commit.end(an_end(1, 10))
         assert not commit.flush()
         filler.unlink()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while commit._waiting:  # nobody calls: it tries by itself
                 await asyncio.sleep(0.01)
         assert ended(journal.directory) == {ids(1)[1]: 1001}

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.gateway.running import MASTER_KEY, Gateway
 from tests.oracle.raw_client import Answer
+from tests.patience import PATIENCE_S
 
 
 async def does(gateway: Gateway, method: str, path: str, body: object = None, *, key: str = MASTER_KEY) -> Any:
@@ -25,11 +26,8 @@ async def refused(
 
 
 async def soon(call: Callable[[], Awaitable[Answer]], status: int, word: str = "") -> Answer:
-    """The first answer with `status` and `word`.
-
-    A change reaches every worker within a second; a busy machine is given two more.
-    """
-    async with asyncio.timeout(3.0):
+    """The first answer with `status` and `word`."""
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             answer = await call()
             if answer.status == status and word in answer.body.decode():

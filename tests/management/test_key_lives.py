@@ -13,6 +13,7 @@ from tests.gateway.running import MASTER_KEY, Books, Gateway, Row
 from tests.management.admin import soon
 from tests.management.test_key_endpoints import check_error
 from tests.oracle.raw_client import Answer
+from tests.patience import PATIENCE_S
 
 
 def hash_of(key: str) -> str:
@@ -31,7 +32,7 @@ async def info(gateway: Gateway, key: str) -> Any:
 
 async def refused(gateway: Gateway, key: str) -> Answer:
     """The refusal that calls with `key` get before long."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (answer := await gateway.chat(key=key)).status == 200:
             await asyncio.sleep(0.02)
     return answer
@@ -164,7 +165,7 @@ async def test_blocked_and_not(gateway: Gateway, books: Books) -> None:
     assert (await post(gateway, "/key/block", {"key": key})).json["blocked"] is True
     check_error(await refused(gateway, key), 401, "Key is blocked")
     assert (await post(gateway, "/key/unblock", {"key": hash_of(key)})).json["blocked"] is False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (await gateway.chat(key=key)).status != 200:
             await asyncio.sleep(0.02)
     actions = [change["action"] for change in await changes_of(books, hash_of(key))]

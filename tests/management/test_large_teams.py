@@ -13,8 +13,8 @@ from tests.gateway.running import Gateway
 from tests.management.admin import does
 
 MEMBERS = [{"user_id": f"user-{n}", "user_email": f"user-{n}@example.com", "role": "user"} for n in range(10_000)]
-MOST_S = 0.1
-"""Twice what it takes. Of the processor's time, which a busy machine stretches less than the clock's."""
+MOST = 25
+"""Times the seconds that reading the request's JSON takes; twice what it is."""
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def longest_step() -> Iterator[list[float]]:
     looking.cancel()
 
 
-@pytest.mark.parametrize(
+MADE = pytest.mark.parametrize(
     ("path", "body"),
     [
         ("/team/new", {"team_id": "large", "members_with_roles": MEMBERS}),
@@ -44,21 +44,46 @@ def longest_step() -> Iterator[list[float]]:
     ],
     ids=["new", "added", "added with budgets"],
 )
-async def test_many_members_at_once_hold_nobody_up(gateway: Gateway, path: str, body: dict[str, Any]) -> None:
+
+
+async def make(gateway: Gateway, path: str, body: dict[str, Any]) -> list[float]:
+    """A team of so many, then two members more: the longest step of each."""
     await does(gateway, "POST", "/team/new", {"team_id": "t"})
     sent = json.dumps(body).encode()
     with longest_step() as step:
         answer = await gateway.request("POST", path, sent)
     assert answer.status == 200, answer.body[:1000]
-    print(step)
-    assert step[0] < MOST_S
     assert len(answer.json["members_with_roles"]) == len(MEMBERS)
-    team_id = body["team_id"]
-    for change in ({"member": {"user_id": "one-more"}}, {"member": {"user_id": "another"}, "max_budget_in_team": 2}):
+    steps = step
+    more: tuple[dict[str, Any], ...] = (
+        {"member": {"user_id": "one-more"}},
+        {"member": {"user_id": "another"}, "max_budget_in_team": 2},
+    )
+    for change in more:
         with longest_step() as step:
-            await does(gateway, "POST", "/team/member_add", {"team_id": team_id, **change})
-        print(step)
-        assert step[0] < MOST_S
+            added = await does(gateway, "POST", "/team/member_add", {"team_id": body["team_id"], **change})
+        assert change["member"]["user_id"] in {member["user_id"] for member in added["members_with_roles"]}
+        steps += step
+    return steps
+
+
+@MADE
+async def test_many_members_at_once(gateway: Gateway, path: str, body: dict[str, Any]) -> None:
+    await make(gateway, path, body)
+
+
+@pytest.mark.long
+@MADE
+async def test_many_members_at_once_hold_nobody_up(gateway: Gateway, path: str, body: dict[str, Any]) -> None:
+    sent = json.dumps(body).encode()
+    tries = []
+    for _ in range(5):
+        began = time.thread_time()
+        json.loads(sent)
+        tries.append(time.thread_time() - began)
+    steps = [step / min(tries) for step in await make(gateway, path, body)]
+    print(min(tries), steps)
+    assert max(steps) < MOST
 
 
 async def test_each_of_many_has_a_budget_of_his_own(gateway: Gateway) -> None:

@@ -12,6 +12,7 @@ from tests.gateway.conftest import StartGateway
 from tests.gateway.running import Books, Gateway, config_text, running_gateway
 from tests.management.admin import does, refused
 from tests.management.test_caps_of_new_secrets import CENTS, IMPATIENT, statuses
+from tests.patience import PATIENCE_S
 
 
 def within(seconds: float) -> str:
@@ -69,7 +70,7 @@ async def test_a_lowered_budget_refuses_the_very_next_call(
         key = await workers[0].new_key(max_budget=10.0)
         for gateway in workers:
             assert await statuses(gateway, "cent", key, key) == [200, 200]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (await books.fetch("SELECT spent_nano_usd AS nano FROM bursar.windows"))[0]["nano"] < 40_000_000:
                 await asyncio.sleep(0.02)
         await does(workers[1], "POST", "/key/update", {"key": key, **change})

@@ -15,6 +15,7 @@ from bursar.store.audit import audit
 from bursar.store.database import Database, DatabaseOptions
 from tests.gateway.running import MASTER_KEY, Books, Gateway
 from tests.oracle.raw_client import Answer
+from tests.patience import PATIENCE_S
 
 TODAY = datetime.now(UTC).date()
 TOMORROW = (TODAY + timedelta(days=1)).isoformat()
@@ -680,7 +681,7 @@ async def test_all_spend_is_set_back(world: World, look: Database) -> None:
     for table in ("VerificationToken", "TeamTable"):
         assert await world.books.fetch(f'SELECT FROM "LiteLLM_{table}" WHERE spend <> 0') == []
     assert await world.spend() == before
-    async with asyncio.timeout(5):  # until the gateway has been told
+    async with asyncio.timeout(PATIENCE_S):  # until the gateway has been told
         while (await world.gateway.chat("at/tokens=5", key=limited, max_tokens=5)).status != 200:
             await asyncio.sleep(0.01)
     await world.books.posted()

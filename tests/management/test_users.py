@@ -13,6 +13,7 @@ from tests.gateway.running import MASTER_KEY, Books, Gateway
 from tests.management.matrix import AWAY, HOME, furnish, hash_of, key_of
 from tests.management.test_key_endpoints import check_error
 from tests.oracle.raw_client import Answer
+from tests.patience import PATIENCE_S
 
 PASSWORD = "correct horse battery"
 
@@ -191,12 +192,12 @@ async def test_changes_reach_the_users_keys(gateway: Gateway, books: Books) -> N
     made = await new(gateway, user_id="u")
     assert (await gateway.chat(key=made["key"])).status == 200
     await post(gateway, "/user/update", {"user_id": "u", "models": ["other"]})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (answer := await gateway.chat(key=made["key"])).status == 200:
             await asyncio.sleep(0.02)
     check_error(answer, 403, "not available", error_type="user_model_access_denied")
     await post(gateway, "/user/update", {"user_id": "u", "models": None, "max_budget": 0})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (answer := await gateway.chat(key=made["key"])).status == 403:
             await asyncio.sleep(0.02)
     assert answer.json["error"]["type"] == "budget_exceeded"
@@ -211,7 +212,7 @@ async def test_spend_of_a_user_is_set_back(gateway: Gateway, books: Books) -> No
     await books.posted()
     answer = await post(gateway, "/user/update", {"user_id": "u", "spend": 0})
     assert answer.json["data"]["spend"] == 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (await gateway.chat(key=made["key"], max_tokens=8)).status != 200:
             await asyncio.sleep(0.02)
 

@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.patience import PATIENCE_S
+
 MESSAGES = [{"role": "user", "content": "How are the books?"}]
 PROMPT_TOKENS = 8
 """Of `MESSAGES`: 18 bytes are 5 tokens, and 3 for the message."""
@@ -72,7 +74,7 @@ class Connection:
     async def answer(self) -> Answer:
         found = Answer()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 await self._read(found)
         except asyncio.IncompleteReadError as error:
             found.raw += error.partial
@@ -82,7 +84,7 @@ class Connection:
 
     async def until(self, mark: bytes) -> bytes:
         """Read on until `mark` has come."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.reader.readuntil(mark)
 
     async def close(self) -> None:

@@ -9,11 +9,12 @@ import pytest
 from bursar.oracle.bill import BillLine, Ending
 from bursar.oracle.serving import RunningOracle
 from tests.oracle.raw_client import PROMPT_TOKENS, Connection, ask, ask_stream
+from tests.patience import PATIENCE_S
 
 
 async def the_line(oracle: RunningOracle) -> BillLine:
     """The bill's only line, once it is there."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not (lines := oracle.bill()):
             await asyncio.sleep(0.005)
     [line] = lines
@@ -222,7 +223,7 @@ async def leave(oracle: RunningOracle, model: str, *, after: bytes = b"", **memb
     if after:
         await connection.until(after)
     else:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not oracle.requests:
                 await asyncio.sleep(0.005)
     await connection.close()

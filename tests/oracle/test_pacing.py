@@ -68,4 +68,4 @@ async def test_how_long_an_answer_takes(oracle: RunningOracle) -> None:
     assert time.perf_counter() - began >= 0.05 - A_TICK_S
     began = time.perf_counter()
     await ask_stream(oracle.port, "oracle?tokens=11&head_ms=30&first_ms=20&delay_ms=5")
-    assert 0.1 - 2 * A_TICK_S <= time.perf_counter() - began < 1
+    assert 0.1 - 2 * A_TICK_S <= time.perf_counter() - began < 5

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from bursar.cli import main
 from bursar.oracle.bill import Ending, read_bill
 from tests.oracle.raw_client import Connection, ask, ask_stream
+from tests.patience import PATIENCE_S
 
 
 @contextmanager
@@ -134,7 +135,7 @@ async def test_a_lost_worker_is_replaced(tmp_path: Path) -> None:
     with upstream("--bill", str(bill), "--workers", "2") as (_, port):
         await ask(port, "oracle")
         os.kill(read_bill(bill)[0].worker, signal.SIGKILL)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while len({line.worker for line in read_bill(bill)}) < 3:
                 # several at once, so that no single worker can take them all
                 answers = await asyncio.gather(*(ask(port, "oracle") for _ in range(8)), return_exceptions=True)

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from tests.gateway.windows import within_one_minute
+from tests.patience import PATIENCE_S
 from tests.process.caller import Load, Received, load
 from tests.process.calls import PLAIN, Kind
 from tests.process.checks import GREETING, check_served
@@ -98,7 +99,7 @@ async def test_what_a_killed_worker_had_is_free_once_its_journal_is_adopted(
         gateway.program.wait_for("journal.adopted")
         await clients.until(answered=1)
     connection = await asyncpg.connect(gateway.database_url())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not (
             rows := await connection.fetch("SELECT lease_until - now() AS left FROM bursar.rate_workers WHERE ended")
         ):

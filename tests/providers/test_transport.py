@@ -17,6 +17,7 @@ from bursar.ports.upstream import FailureKind, Timeouts, Transport, TransportErr
 from bursar.providers.aiohttp_transport import AiohttpTransport
 from bursar.providers.native import NativeTransport
 from bursar.wire.http import Origin, header
+from tests.patience import PATIENCE_S
 from tests.providers.faulty_server import Peer, serving
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
@@ -389,7 +390,7 @@ async def test_cancelling_closes_the_connection(transport: Transport) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             await closed.wait()
 
 
@@ -407,7 +408,7 @@ async def test_closing_a_response_early_closes_the_connection(transport: Transpo
         assert await response.read() == b"one"
         response.close()
         response.close()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             await closed.wait()
 
 

@@ -15,6 +15,7 @@ from bursar.domain.money import NanoUsd, Rate
 from bursar.domain.windows import WindowId
 from bursar.quotas.budgets import Budgets, Hold
 from bursar.tasks import TaskOwner
+from tests.patience import PATIENCE_S
 from tests.quotas.memory import MemoryBudgets
 
 CENT = 10_000_000
@@ -148,7 +149,7 @@ async def test_what_is_spent_is_refused_at_once() -> None:
         budgets = here.start(wait_s=30.0)
         lines = budgets.lines([limits("ci", CENT)])
         here.settle(budgets, await budgets.hold(lines, plan()), CENT)
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(PATIENCE_S):
             for _ in range(50):
                 with pytest.raises(BudgetExceeded):
                     await budgets.hold(lines, plan())
@@ -212,7 +213,7 @@ async def test_lost_answers_lose_no_money() -> None:
 
 
 async def _until_it_works(attempt: Callable[[], Awaitable[Hold]]) -> Hold:
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 return await attempt()
@@ -281,7 +282,7 @@ async def test_a_lowered_limit_binds() -> None:
         here.settle(budgets, await budgets.hold(budgets.lines([limits()]), plan()), CENT)
         lowered = limits(limit=2 * CENT)
         lines = budgets.lines([lowered])
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(PATIENCE_S):
             while here.leased() > 2 * CENT:
                 await asyncio.sleep(0.01)
         here.settle(budgets, await budgets.hold(lines, plan()), CENT)
@@ -308,7 +309,7 @@ async def test_a_limit_that_fell_long_ago_binds_the_very_next_call(asking: bool)
         if waiting is not None:
             with pytest.raises(BudgetExceeded):
                 await waiting
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(PATIENCE_S):
             while here.leased() > CENT:
                 await asyncio.sleep(0.01)
 

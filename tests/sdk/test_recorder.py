@@ -71,7 +71,7 @@ async def test_it_posts_a_second_apart_and_at_once_for_who_waits(recorder: Recor
     for number in range(5):
         recorder.book(spend(f"waited for-{number}"))
         assert recorder.flush(20)
-    assert time.monotonic() - begun_s < 2.0, "each would have had to wait for a second"
+    assert time.monotonic() - begun_s < 4.0, "each would have had to wait for a second"
     for number in range(100):
         recorder.book(spend(f"in the course of a second-{number}"))
         time.sleep(0.01)

@@ -15,6 +15,7 @@ from bursar.server.connection import Exchange, HttpConnection
 from bursar.server.limits import Limits
 from bursar.server.listener import HttpServer
 from bursar.wire.http import Request
+from tests.patience import PATIENCE_S
 
 Runner = Callable[[Coroutine[None, None, None]], None]
 POST = b"POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhi"
@@ -58,7 +59,7 @@ class Front:
         writer.write(data)
         received = b""
         try:
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(PATIENCE_S):
                 while piece := await reader.read(65536):
                     received += piece
         except ConnectionResetError:
@@ -259,7 +260,7 @@ def test_a_client_that_shuts_its_sending_side_has_left_where_the_limits_say_so(r
             _, writer = await door.connect()
             writer.write(POST)
             writer.close()
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(PATIENCE_S):
                 await left.wait()
 
     run(scenario())
@@ -299,7 +300,7 @@ def test_the_handler_learns_that_its_client_has_left(run: Runner) -> None:
             writer.write(POST)
             await reader.readuntil(b"data\n")
             writer.close()
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(PATIENCE_S):
                 await left.wait()
                 await finished.wait()
 
