@@ -113,6 +113,27 @@ async def test_a_call_that_is_entered_anew_is_another_and_twice_at_once_is_one(
     assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
 
 
+async def test_a_call_that_is_entered_anew_has_nothing_of_the_one_before(
+    database_url: str, connection: Any, tmp_path: Path
+) -> None:
+    ledger = Ledger(database_url, data_dir=tmp_path)
+    call = ledger.call(provider="openai", model="gpt-4o", promised_usd=0.25)
+    with call:
+        call.answered("resp-1")
+        call.first_token()
+        call.usage(prompt_tokens=1000, completion_tokens=500, cost_usd=3)
+    with pytest.raises(ConnectionRefusedError), call:
+        raise ConnectionRefusedError
+    with pytest.raises(TimeoutError), call:
+        raise TimeoutError
+    assert ledger.close(20)
+    found = await connection.fetch(
+        """SELECT spend, prompt_tokens, request_id = 'resp-1' AS answered, "completionStartTime" > "startTime" AS began
+        FROM "LiteLLM_SpendLogs" ORDER BY "startTime", request_id"""
+    )
+    assert [tuple(row)[:3] for row in found] == [(3, 1000, True), (0, 0, False), (0.25, 0, False)]
+
+
 async def test_a_database_url_of_another_type_is_told(tmp_path: Path) -> None:
     ledger = Ledger(cast(str, 7), data_dir=tmp_path)
     with ledger.call(provider="openai", model="gpt-4o"):
