@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.error import URLError
 from uuid import UUID
 
 import pytest
@@ -94,6 +95,42 @@ async def test_a_failure_costs_nothing_where_that_is_certain(
         raise error
     assert ledger.close(20)
     assert (await row(connection, "alice"))["spend"] == spend
+
+
+class ReadTimeout(Exception):
+    """Called like httpx's: the request was sent."""
+
+
+@pytest.mark.parametrize("error", [ReadTimeout(), ValueError("the answer is not JSON")])
+async def test_a_failure_after_one_that_was_free_may_have_been_billed(
+    database_url: str, connection: Any, tmp_path: Path, error: Exception
+) -> None:
+    """A fallback within the same call, whose error Python chains to that of the first try."""
+    ledger = Ledger(database_url, data_dir=tmp_path)
+    with (
+        pytest.raises(type(error)),
+        ledger.call(provider="openai", model="gpt-4o", user="alice", promised_usd=0.25),
+    ):
+        try:
+            raise ConnectionRefusedError
+        except ConnectionRefusedError:
+            raise error  # noqa: B904  # as it comes out of a fallback's call
+    assert ledger.close(20)
+    assert (await row(connection, "alice"))["spend"] == 0.25
+
+
+async def test_a_wrapper_of_a_failure_that_was_free_is_free(database_url: str, connection: Any, tmp_path: Path) -> None:
+    ledger = Ledger(database_url, data_dir=tmp_path)
+    with (
+        pytest.raises(URLError),
+        ledger.call(provider="openai", model="gpt-4o", user="alice", promised_usd=0.25),
+    ):
+        try:
+            raise ConnectionRefusedError
+        except ConnectionRefusedError as refused:
+            raise URLError(refused)  # noqa: B904  # as `urllib` does
+    assert ledger.close(20)
+    assert (await row(connection, "alice"))["spend"] == 0
 
 
 async def test_a_call_that_is_entered_anew_is_another_and_twice_at_once_is_one(
