@@ -101,36 +101,38 @@ class ReadTimeout(Exception):
     """Called like httpx's: the request was sent."""
 
 
-@pytest.mark.parametrize("error", [ReadTimeout(), ValueError("the answer is not JSON")])
-async def test_a_failure_after_one_that_was_free_may_have_been_billed(
-    database_url: str, connection: Any, tmp_path: Path, error: Exception
+def chained(error: Exception, first: Exception) -> Exception:
+    """`error`, as Python has it where it is raised while `first` is handled."""
+    try:
+        try:
+            raise first
+        except type(first):
+            raise error  # noqa: B904  # nobody says what it comes of
+    except type(error) as raised:
+        return raised
+
+
+_REFUSED = ConnectionRefusedError()
+
+
+@pytest.mark.parametrize(
+    ("error", "spend"),
+    [(ReadTimeout(), 0.25), (ValueError("the answer is not JSON"), 0.25), (URLError(_REFUSED), 0)],
+    ids=["a fallback timed out", "a fallback was answered", "urllib's own error"],
+)
+async def test_a_failure_is_not_free_because_the_one_before_was(
+    database_url: str, connection: Any, tmp_path: Path, error: Exception, spend: float
 ) -> None:
-    """A fallback within the same call, whose error Python chains to that of the first try."""
+    """Python chains the error of a fallback to that of the first try, as it chains wrappers to what they wrap."""
     ledger = Ledger(database_url, data_dir=tmp_path)
+    failure = chained(error, _REFUSED)
     with (
         pytest.raises(type(error)),
         ledger.call(provider="openai", model="gpt-4o", user="alice", promised_usd=0.25),
     ):
-        try:
-            raise ConnectionRefusedError
-        except ConnectionRefusedError:
-            raise error  # noqa: B904  # as it comes out of a fallback's call
+        raise failure
     assert ledger.close(20)
-    assert (await row(connection, "alice"))["spend"] == 0.25
-
-
-async def test_a_wrapper_of_a_failure_that_was_free_is_free(database_url: str, connection: Any, tmp_path: Path) -> None:
-    ledger = Ledger(database_url, data_dir=tmp_path)
-    with (
-        pytest.raises(URLError),
-        ledger.call(provider="openai", model="gpt-4o", user="alice", promised_usd=0.25),
-    ):
-        try:
-            raise ConnectionRefusedError
-        except ConnectionRefusedError as refused:
-            raise URLError(refused)  # noqa: B904  # as `urllib` does
-    assert ledger.close(20)
-    assert (await row(connection, "alice"))["spend"] == 0
+    assert (await row(connection, "alice"))["spend"] == spend
 
 
 async def test_a_call_that_is_entered_anew_is_another_and_twice_at_once_is_one(
