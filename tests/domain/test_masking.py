@@ -1,5 +1,7 @@
 """What counts as a secret, and what a mask that comes back stands for."""
 
+import tracemalloc
+
 import msgspec
 import pytest
 
@@ -94,3 +96,14 @@ def test_what_is_kept_encoded_is_masked_the_same(value: dict[str, object], kept:
     found = masked_kept(encoded)
     assert {name: msgspec.json.decode(raw) for name, raw in found.items()} == kept == masked(value)
     assert left_out == []
+
+
+def test_a_long_text_takes_no_memory_to_look_at() -> None:
+    """What looks like a key that never ends may be as long as a request."""
+    text = "-----BEGIN PRIVATE KEY-----" + "a" * 1_000_000
+    tracemalloc.start()
+    try:
+        assert masked(text) == MASK
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()

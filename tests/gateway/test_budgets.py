@@ -440,6 +440,21 @@ async def test_a_period_that_comes_back_counts_what_was_spent_meanwhile(
     assert [(await cent(gateway, secret, **call)).status for _ in range(2)] == [200, 422]
 
 
+async def test_an_ended_period_is_not_counted_into_the_next(start_gateway: StartGateway, books: Books) -> None:
+    """Between a period's end and the moment at which its row is set back, somebody raises the limit."""
+    gateway = await start_gateway(models=CENT)
+    key = await gateway.new_key(max_budget=0.03, budget_duration="1d", key_alias="k")
+    await books.fetch(
+        """UPDATE "LiteLLM_VerificationToken"
+        SET spend = 0.03, budget_reset_at = now() AT TIME ZONE 'UTC' - interval '1 second' WHERE key_alias = 'k'"""
+    )
+    assert (await cent(gateway, key)).status == 200
+    await books.posted()
+    await does(gateway, "POST", "/key/update", {"key": key, "max_budget": 0.04})
+    await asyncio.sleep(0.1)  # until it is heard of
+    assert [(await cent(gateway, key)).status for _ in range(4)] == [200, 200, 200, 422]
+
+
 async def test_a_stream_holds_and_settles(start_gateway: StartGateway, books: Books) -> None:
     gateway = await start_gateway(models=CENT)
     key = await gateway.new_key(max_budget=0.02, key_alias="s")

@@ -23,10 +23,12 @@ from bursar.domain.accounting import (
 )
 from bursar.domain.deaths import cut_off
 from bursar.domain.ids import JournalId, uuid7
+from bursar.domain.limits import Scope, ScopeKind
 from bursar.domain.money import NanoUsd
 from bursar.ledger.journal import Journal
 from bursar.ledger.poster import Poster
 from bursar.ledger.reader import JournalReader
+from bursar.store.budgets import in_force
 from bursar.store.database import Database
 from bursar.store.ledger import PostgresLedger
 from tests.ledger.entries import AT_US, KEY, call_entry, ids, open_body, open_entry, settle_entry
@@ -485,6 +487,18 @@ async def test_a_call_that_its_process_did_not_live_to_end(ledger: Ledger) -> No
     assert row["metadata"]["department"] == "sales"
     assert row["metadata"]["user_api_key_org_id"] == "o"
     assert await ledger.spend("LiteLLM_OrganizationMembership", "user_id") == {"u": 50}
+
+
+async def test_what_was_named_before_a_period_is_not_taken_back_in_it(ledger: Ledger) -> None:
+    """Neither from the row nor from his own: the row was set back, and what only named him with it."""
+    await ledger.post(answered(1, 10, user="u"))
+    await ledger.do('UPDATE "LiteLLM_UserTable" SET spend = 0', "DELETE FROM bursar.named_spend")
+    await ledger.post(answered(2, 3, user="u", key_names=key_names(user_id="u")), answered(3, 4, user="u"))
+    await ledger.post([adjustment(1, -6)])
+    user = Scope(ScopeKind.USER, "u")
+    async with ledger.database.connection() as connection:
+        assert (await in_force(connection, [user]))[user].spent == 3
+    assert await ledger.spend("LiteLLM_UserTable", "user_id") == {"u": 3}
 
 
 async def test_nothing_is_adjusted_that_is_not_settled(ledger: Ledger) -> None:

@@ -425,6 +425,32 @@ async def test_a_key_that_is_made_anew_begins_anew(gateway: Gateway, books: Book
     await check_books_close(database_url)
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_budget": 0.0002},
+        {"budget_limits": [{"max_budget": 0.0002, "budget_duration": "1d"}]},
+        {"model_max_budget": {"oracle": {"budget_limit": 0.0002}}},
+    ],
+    ids=["its own", "of a period", "of a model"],
+)
+async def test_a_key_that_was_replaced_and_is_made_anew_begins_anew(
+    gateway: Gateway, books: Books, limits: dict[str, object]
+) -> None:
+    """What its windows are called by is its first secret."""
+    secret = "sk-one-that-was-replaced"
+    first = await gateway.new_key(**limits)
+    assert (await post(gateway, "/key/regenerate", {"key": first, "new_key": secret})).status == 200
+    for _ in range(2):
+        await soon(lambda: gateway.chat(key=secret, max_tokens=8), 200)
+        while (answer := await gateway.chat(key=secret, max_tokens=8)).status == 200:
+            pass
+        check_error(answer, 422, "udget")
+        await books.posted()
+        assert (await post(gateway, "/key/delete", {"keys": [secret]})).status == 200
+        await gateway.new_key(key=secret, **limits)
+
+
 # --- list ---
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.error import URLError
 from uuid import UUID
 
 import pytest
@@ -96,6 +97,44 @@ async def test_a_failure_costs_nothing_where_that_is_certain(
     assert (await row(connection, "alice"))["spend"] == spend
 
 
+class ReadTimeout(Exception):
+    """Called like httpx's: the request was sent."""
+
+
+def chained(error: Exception, first: Exception) -> Exception:
+    """`error`, as Python has it where it is raised while `first` is handled."""
+    try:
+        try:
+            raise first
+        except type(first):
+            raise error  # noqa: B904  # nobody says what it comes of
+    except type(error) as raised:
+        return raised
+
+
+_REFUSED = ConnectionRefusedError()
+
+
+@pytest.mark.parametrize(
+    ("error", "spend"),
+    [(ReadTimeout(), 0.25), (ValueError("the answer is not JSON"), 0.25), (URLError(_REFUSED), 0)],
+    ids=["a fallback timed out", "a fallback was answered", "urllib's own error"],
+)
+async def test_a_failure_is_not_free_because_the_one_before_was(
+    database_url: str, connection: Any, tmp_path: Path, error: Exception, spend: float
+) -> None:
+    """Python chains the error of a fallback to that of the first try, as it chains wrappers to what they wrap."""
+    ledger = Ledger(database_url, data_dir=tmp_path)
+    failure = chained(error, _REFUSED)
+    with (
+        pytest.raises(type(error)),
+        ledger.call(provider="openai", model="gpt-4o", user="alice", promised_usd=0.25),
+    ):
+        raise failure
+    assert ledger.close(20)
+    assert (await row(connection, "alice"))["spend"] == spend
+
+
 async def test_a_call_that_is_entered_anew_is_another_and_twice_at_once_is_one(
     database_url: str, connection: Any, tmp_path: Path
 ) -> None:
@@ -111,6 +150,27 @@ async def test_a_call_that_is_entered_anew_is_another_and_twice_at_once_is_one(
     found = await connection.fetch("""SELECT "user", count(*) FROM "LiteLLM_SpendLogs" GROUP BY 1 ORDER BY 1""")
     assert [tuple(row) for row in found] == [("alice", 20), ("bob", 1)]
     assert await connection.fetchval("SELECT count(*) FROM bursar.quarantine") == 0
+
+
+async def test_a_call_that_is_entered_anew_has_nothing_of_the_one_before(
+    database_url: str, connection: Any, tmp_path: Path
+) -> None:
+    ledger = Ledger(database_url, data_dir=tmp_path)
+    call = ledger.call(provider="openai", model="gpt-4o", promised_usd=0.25)
+    with call:
+        call.answered("resp-1")
+        call.first_token()
+        call.usage(prompt_tokens=1000, completion_tokens=500, cost_usd=3)
+    with pytest.raises(ConnectionRefusedError), call:
+        raise ConnectionRefusedError
+    with pytest.raises(TimeoutError), call:
+        raise TimeoutError
+    assert ledger.close(20)
+    found = await connection.fetch(
+        """SELECT spend, prompt_tokens, request_id = 'resp-1' AS answered, "completionStartTime" > "startTime" AS began
+        FROM "LiteLLM_SpendLogs" ORDER BY "startTime", request_id"""
+    )
+    assert [tuple(row)[:3] for row in found] == [(3, 1000, True), (0, 0, False), (0.25, 0, False)]
 
 
 async def test_a_database_url_of_another_type_is_told(tmp_path: Path) -> None:

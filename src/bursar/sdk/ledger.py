@@ -119,9 +119,13 @@ class LedgerCall:
         self._prices = prices
         self._draw = draw
         self._running = False
+        self._id = call_id(0, 0)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing has been told."""
         self._reading: UsageReading = MISSING
         self._cost: NanoUsd | None = None
-        self._id = call_id(0, 0)
         self._request_id = ""
         self._first_token_us: int | None = None
 
@@ -168,6 +172,7 @@ class LedgerCall:
         except Exception as reason:  # whatever it is, the app's call goes on
             log.exception("sdk.not_booked")
             self._recorder.lose(f"a call could not be read: {type(reason).__name__}")
+        self._forget()  # what was told is of this call, and not of one that enters after it
 
     def _ended(self, error: BaseException | None) -> Spend:
         return msgspec.structs.replace(

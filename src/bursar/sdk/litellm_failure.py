@@ -49,10 +49,20 @@ def status_of(failure: Failure) -> int | None:
 
 
 def _causes(error: object) -> Iterator[BaseException]:
-    """What it was raised from, and while."""
+    """What it was raised from."""
     seen: set[int] = set()
     cause = error if isinstance(error, BaseException) else None
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         yield cause
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or _wrapped(cause)
+
+
+def _wrapped(error: BaseException) -> BaseException | None:
+    """What it was raised while, if that is what it is about: LiteLLM does not say so, others name it. The error of a
+    fallback is raised while that of the attempt before is handled, which may never have been sent."""
+    found = error.__context__
+    of_litellm = type(error).__module__.startswith("litellm.")
+    if of_litellm and found is not None and type(found).__module__ != "litellm.exceptions":
+        return found
+    return found if any(argument is found for argument in error.args) else None

@@ -260,15 +260,17 @@ async def delete_keys(
         return []
     found = await connection.fetch(_SQL["delete"], list(tokens), list(aliases), actor.name, actor.api_key)
     rows = [row_of(row) for row in found]
-    await set_spent(connection, [scope for row in rows for scope in _budgeted(row)])
+    own = await connection.fetch(_SQL["scopes_of"], [row["token"] for row in rows])
+    await set_spent(connection, [one for row, of in zip(rows, own, strict=True) for one in _budgeted(row, of["scope"])])
     await record(connection, *(_change(Action.DELETED, row, actor) for row in rows))
     await connection.execute(_SQL["tell"], [row["token"] for row in rows])
     return rows
 
 
-def _budgeted(key: KeyRow) -> list[Scope]:
-    """What a key has budgets of by its row: itself, within several periods, single models."""
-    scope = Scope(ScopeKind.KEY, str(key["token"]))
+def _budgeted(key: KeyRow, token: str) -> list[Scope]:
+    """What a key has budgets of by its row: itself, within several periods, single models. `token`: by which hash its
+    windows name it."""
+    scope = Scope(ScopeKind.KEY, token)
     periods = period_limits(partial(key_period_scope, scope.id), key["budget_limits"])
     models = key["model_max_budget"]
     return [

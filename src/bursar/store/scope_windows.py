@@ -30,10 +30,12 @@ async def set_spent(connection: Any, scopes: Sequence[Scope], nano_usd: int = 0)
 
 async def count_in(connection: Any, scopes: Sequence[Scope]) -> None:  # noqa: ANN401  # asyncpg
     """Have the current periods of `scopes` count at least what their rows say was spent: their budget has changed, and
-    one that was left for another may come back. Only after `lock_totals`."""
-    found = [(scope, stated.spent) for scope, stated in (await in_force(connection, scopes)).items() if stated.spent]
+    one that was left for another may come back. Not of a row whose period has ended and that has not been set back yet:
+    that was spent before. Only after `lock_totals`."""
+    found = [(scope, stated) for scope, stated in (await in_force(connection, scopes)).items() if stated.spent]
     kinds, ids = [scope.kind for scope, _ in found], [scope.id for scope, _ in found]
-    changed = await connection.fetch(_SQL["count_in"], kinds, ids, [spent for _, spent in found])
+    spent, ends = [stated.spent for _, stated in found], [stated.reset_at_s for _, stated in found]
+    changed = await connection.fetch(_SQL["count_in"], kinds, ids, spent, ends)
     if changed:
         await connection.execute(_SQL["tell_spent"], [row["window_id"] for row in changed])
 

@@ -254,6 +254,9 @@ LIMIT $5 OFFSET $6
 -- name: scope_of
 SELECT bursar.scope_of_key($1)
 
+-- name: scopes_of
+SELECT bursar.scope_of_key(token) AS scope FROM unnest($1::text[]) WITH ORDINALITY AS asked (token, n) ORDER BY n
+
 -- name: spent
 -- $1: budget windows.
 SELECT window_id, spent_nano_usd / 1e9::double precision AS usd FROM bursar.windows WHERE window_id = ANY ($1::uuid[])

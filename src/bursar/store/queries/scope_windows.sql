@@ -22,13 +22,14 @@ FROM locked WHERE w.window_id = locked.window_id
 RETURNING w.window_id
 
 -- name: count_in
--- $1 and $2: scopes, $3: what their rows say was spent, in nano-dollars. What windows say less is added as something that
--- was booked without a grant. Only with the totals locked.
+-- $1 and $2: scopes, $3: what their rows say was spent, in nano-dollars, $4: when the periods end that they say it of, in
+-- seconds (null: never). What windows say less is added as something that was booked without a grant. Only with the totals
+-- locked.
 WITH locked AS MATERIALIZED (
     SELECT w.window_id, s.spent FROM bursar.windows AS w
-    JOIN unnest($1::text[], $2::text[], $3::bigint[]) AS s (kind, id, spent)
+    JOIN unnest($1::text[], $2::text[], $3::bigint[], $4::double precision[]) AS s (kind, id, spent, ends)
         ON w.scope_kind = s.kind AND w.scope_id = s.id
-    WHERE w.ends_at > now() AND w.spent_nano_usd < s.spent
+    WHERE w.ends_at > now() AND w.spent_nano_usd < s.spent AND (s.ends IS NULL OR to_timestamp(s.ends) > now())
     ORDER BY w.window_id
     FOR UPDATE OF w
 )

@@ -127,10 +127,18 @@ keys AS (
     WHERE k.token = m.key
     RETURNING k.token, k.spend, m.current_usd, k.budget_id
 ),
+named_moves AS (  -- what is taken back of such a charge, and was made before their spend was last set, is no part of it
+    SELECT m."user", greatest(sum(m.cost), -coalesce(min(n.spent_nano_usd), 0)) AS cost,
+        least(sum(m.cost) + coalesce(min(n.spent_nano_usd), 0), 0) AS before
+    FROM moves AS m LEFT JOIN bursar.named_spend AS n ON n.user_id = m."user"
+    WHERE m."user" IS NOT NULL AND m."user" IS DISTINCT FROM m.owner
+    GROUP BY m."user"
+),
 users AS (
     INSERT INTO "LiteLLM_UserTable" AS u (user_id, models, spend)
-    SELECT m."user", '{}', (sum(m.cost) - coalesce(min(e.cost), 0)) / 1e9::double precision
+    SELECT m."user", '{}', (sum(m.cost) - coalesce(min(n.before), 0) - coalesce(min(e.cost), 0)) / 1e9::double precision
     FROM moves AS m LEFT JOIN ended AS e ON e.scope_kind = 'user' AND e.scope_id = m."user"
+    LEFT JOIN named_moves AS n ON n."user" = m."user"
     WHERE m."user" IS NOT NULL
     GROUP BY m."user" HAVING sum(m.cost) <> 0 OR sum(m.requests - m.failures) > 0
     ORDER BY m."user"
@@ -138,9 +146,8 @@ users AS (
 ),
 named AS (
     INSERT INTO bursar.named_spend AS n (user_id, spent_nano_usd)
-    SELECT "user", sum(cost) FROM moves WHERE "user" IS DISTINCT FROM owner AND "user" IS NOT NULL
-    GROUP BY "user" HAVING sum(cost) <> 0 ORDER BY "user"
-    ON CONFLICT (user_id) DO UPDATE SET spent_nano_usd = greatest(n.spent_nano_usd + excluded.spent_nano_usd, 0)
+    SELECT "user", cost FROM named_moves WHERE cost <> 0 ORDER BY "user"
+    ON CONFLICT (user_id) DO UPDATE SET spent_nano_usd = n.spent_nano_usd + excluded.spent_nano_usd
 ),
 teams AS (
     UPDATE "LiteLLM_TeamTable" AS t
