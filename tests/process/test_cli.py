@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import click
 import pytest
+from click.testing import CliRunner
 
 from bursar.cli import main
 from bursar.store.migrate import known_migrations
@@ -60,12 +61,19 @@ def commands(group: click.Group, above: str = "") -> Iterator[str]:
 
 @pytest.mark.parametrize("command", list(commands(main)), ids=lambda command: command or "bursar")
 def test_help_teaches(command: str) -> None:
-    done = bursar(*command.split(), "--help")
-    assert (done.code, done.err) == (0, "")
+    long, short = (CliRunner().invoke(main, [*command.split(), flag], prog_name="bursar") for flag in ("--help", "-h"))
+    assert (long.exit_code, long.stderr) == (0, "")
     own = f"bursar {command}".strip()
-    assert re.search(rf"^\s+.*\b{own}\b", done.out, re.MULTILINE), "no example"
-    assert "..." not in re.sub(r"\[\w+\]\.\.\.", "", done.out), "a summary is cut off"
-    assert bursar(*command.split(), "-h").out == done.out
+    assert re.search(rf"^\s+.*\b{own}\b", long.stdout, re.MULTILINE), "no example"
+    assert "..." not in re.sub(r"\[\w+\]\.\.\.", "", long.stdout), "a summary is cut off"
+    assert short.stdout == long.stdout
+
+
+def test_help_of_the_program() -> None:
+    done = bursar("--help")
+    assert (done.code, done.err) == (0, "")
+    own = CliRunner().invoke(main, ["--help"], prog_name="-c", terminal_width=80)
+    assert done.out == own.stdout
 
 
 @pytest.mark.parametrize(
