@@ -32,20 +32,23 @@ serve: $(VENV)/.run  ## run the gateway on http://127.0.0.1:4000 (ARGS="--port 4
 	@exec $(BIN)/bursar serve --data-dir .bursar $(ARGS)
 
 test: lint types $(VENV)/.dev  ## lint, types and all tests, on the default Python and on the newest found
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest $(TWO) $(ARGS)
 	@$(MAKE) --no-print-directory test-newest
 
-# How processes die, what a database does meanwhile, what is in it, and what requests made at random find does not depend
-# on the interpreter: once is enough.
+# Who has done all of a share takes from the other's: the tests that take minutes stand together.
+TWO := -n 2 --dist worksteal
+
+# How processes die, what a database does meanwhile, what is in it, what is decided about money, and what requests made at
+# random find does not depend on the interpreter: once is enough. So it is with the oldest LiteLLM.
 ONCE := $(addprefix --ignore tests/,$(addprefix process/test_,crash_matrix.py outage.py lost_and_restored.py budgets.py \
-    recording.py kill.py orphans.py rate_limits.py adopting.py rolling.py) sdk/test_three_ways.py sdk/test_outage.py \
-    management adopting simulator bench)
+    recording.py kill.py orphans.py rate_limits.py adopting.py rolling.py start.py) sdk/test_three_ways.py \
+    sdk/test_outage.py domain/test_rate_shares.py quotas ledger store management adopting simulator bench) -k 'not oldest'
 
 test-newest:
 	@newest=$$(sh scripts/find-python.sh | tail -n 1); default=$$(sh scripts/find-python.sh | head -n 1); \
 	if [ "$$newest" = "$$default" ]; then echo "No newer Python than the default found: tested on that one alone."; \
 	else $(MAKE) --no-print-directory VENV=.venv-newest PYTHON=$$newest .venv-newest/.dev && \
-	     echo "Again on $$($$newest --version):" && .venv-newest/bin/pytest -n 2 -q $(ONCE); fi
+	     echo "Again on $$($$newest --version):" && .venv-newest/bin/pytest $(TWO) -q $(ONCE); fi
 
 lint: $(VENV)/.dev  ## ruff: rules and formatting
 	$(BIN)/ruff check .

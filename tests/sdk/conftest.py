@@ -16,6 +16,12 @@ def litellm_python(request: pytest.FixtureRequest) -> Path:
     return litellm_environment(request.param)
 
 
+@pytest.fixture(scope="session", params=[pytest.param("oldest", marks=pytest.mark.long), "newest"])
+def newest_first_python(request: pytest.FixtureRequest) -> Path:
+    """Of the newest; of the oldest in `make long`."""
+    return litellm_environment(request.param)
+
+
 @pytest.fixture(scope="session")
 def newest_litellm() -> Path:
     """Of the newest."""
@@ -26,6 +32,12 @@ def newest_litellm() -> Path:
 def app(litellm_python: Path, database_url: str, tmp_path: Path) -> App:
     """Programs on either."""
     return App(litellm_python, {"DATABASE_URL": database_url, "BURSAR_DATA_DIR": str(tmp_path)})
+
+
+@pytest.fixture
+def newest_first_app(newest_first_python: Path, database_url: str, tmp_path: Path) -> App:
+    """Programs on the newest; on the oldest in `make long`."""
+    return App(newest_first_python, {"DATABASE_URL": database_url, "BURSAR_DATA_DIR": str(tmp_path)})
 
 
 @pytest.fixture

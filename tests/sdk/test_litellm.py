@@ -74,8 +74,10 @@ async def test_a_program_that_returns_at_once_loses_no_streams(newest_app: App, 
 
 
 @pytest.mark.parametrize("end", ["returns", "closes", "goes on", "synchronous"])
-async def test_the_answer_of_a_fallback_is_booked_once_as_its_own(app: App, connection: Any, end: str) -> None:
-    app.run("fallbacks", "20", end)
+async def test_the_answer_of_a_fallback_is_booked_once_as_its_own(
+    newest_first_app: App, connection: Any, end: str
+) -> None:
+    newest_first_app.run("fallbacks", "20", end)
     rows = await connection.fetch(
         """SELECT status, model, spend, prompt_tokens, completion_tokens, metadata #>> '{bursar,evidence}' AS evidence,
             count(*) FROM "LiteLLM_SpendLogs" GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1"""
@@ -99,8 +101,8 @@ async def check_books(connection: Any, calls: int) -> None:
     assert days["sum"] == pytest.approx(rows["sum"], abs=1e-9)
 
 
-async def test_lists_and_names(app: App, connection: Any) -> None:
-    app.run("lists")
+async def test_lists_and_names(newest_first_app: App, connection: Any) -> None:
+    newest_first_app.run("lists")
     rows = await connection.fetch('SELECT request_tags ->> 0 AS tag, call_type FROM "LiteLLM_SpendLogs"')
     booked = Counter((row["tag"], row["call_type"]) for row in rows)
     assert set(booked.values()) == {1}, booked
@@ -151,8 +153,8 @@ litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"
 """
 
 
-async def test_a_name_that_an_app_adds_where_it_is_not_is_there_once(app: App, connection: Any) -> None:
-    assert app.run_code(ADDED_WHERE_IT_IS_NOT) == "1 2\n", "and the object that answers to it"
+async def test_a_name_that_an_app_adds_where_it_is_not_is_there_once(newest_first_app: App, connection: Any) -> None:
+    assert newest_first_app.run_code(ADDED_WHERE_IT_IS_NOT) == "1 2\n", "and the object that answers to it"
     assert await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs"') == 5
 
 
@@ -346,6 +348,8 @@ litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "Hello"
         pytest.param(OLD_FINDER, "", id="a finder of the old kind"),
     ],
 )
-async def test_it_may_be_imported_first_and_need_not_guard(app: App, connection: Any, code: str, guard: str) -> None:
-    app.run_code(code, BURSAR_SDK_GUARD_LISTS=guard)
+async def test_it_may_be_imported_first_and_need_not_guard(
+    newest_first_app: App, connection: Any, code: str, guard: str
+) -> None:
+    newest_first_app.run_code(code, BURSAR_SDK_GUARD_LISTS=guard)
     assert await connection.fetchval('SELECT count(*) FROM "LiteLLM_SpendLogs" WHERE "user" = $1', "alice") == 1
